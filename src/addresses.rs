@@ -175,8 +175,8 @@ impl fmt::Display for Networks {
     }
 }
 
-/// The header that the reverse proxies set. Only this one is trusted: a proxy passes the other one on as the client has
-/// sent it.
+/// The header that the reverse proxies set. Only this one is trusted: a proxy passes the other header on unchanged from
+/// the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`.
@@ -220,7 +220,7 @@ fn first_element<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub(crate) struct Asked<'a> {
     /// The host, with its port if the client named one. `None`: the header is missing or not readable.
     pub(crate) host: Option<&'a str>,
-    /// Whether the client uses TLS as far as the server knows; a proxy may terminate TLS without telling.
+    /// Whether the client uses TLS as far as the server knows; a proxy may terminate TLS without a header.
     pub(crate) is_tls: bool,
 }
 
@@ -264,7 +264,7 @@ impl Proxies {
         client
     }
 
-    /// The host and the scheme that the client behind a request has asked for. `is_tls`: the request reached the server
+    /// The host and the scheme that the client of a request has asked for. `is_tls`: the request reached the server
     /// with TLS.
     ///
     /// A trusted proxy may replace `Host`, and pass on the client's own value in the header. A client can forge that

@@ -246,7 +246,7 @@ mod tests {
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         let stronger = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &key).unwrap();
         assert!(refused(&stronger).contains("InvalidAlgorithm"), "{}", refused(&stronger));
-        // {"alg":"none"}, with the claims of anybody.
+        // {"alg":"none"}, with arbitrary claims.
         let own = token(&claims);
         refused(&format!("eyJhbGciOiJub25lIn0.{}.", own.split('.').nth(1).unwrap()));
     }

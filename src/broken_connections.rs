@@ -10,7 +10,7 @@ use crate::refusal::HttpCode;
 /// The reason that a connection ended before it became a WebSocket. A closed set, used as a label.
 #[derive(Debug, Clone, Copy)]
 enum Reason {
-    /// Its bytes are no HTTP request.
+    /// Its bytes are not an HTTP request.
     Malformed,
     /// Its request did not arrive in time.
     Slow,
@@ -47,8 +47,8 @@ impl BrokenConnections {
         }
     }
 
-    /// Counts a connection that ended with this error, and hands the error on. That the reader of an endless answer
-    /// leaves is no fault.
+    /// Counts a connection that ended with this error, and passes the error on. It does not count a reader that leaves
+    /// an endless answer.
     pub(crate) fn count(&self, error: DispatchError) -> DispatchError {
         use DispatchError::{Io, Parse, SlowRequestTimeout};
         if let Io(io) = &error

@@ -30,7 +30,7 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-/// A command that does something else than start the server.
+/// A command other than starting the server.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Asks the server that runs with this configuration whether it is ready, and ends with 0 if it is
@@ -82,7 +82,7 @@ fn with_hidden_flags(command: clap::Command, knobs: &[Knob]) -> clap::Command {
     command.args(flags.map(|flag| flag.hide(true))).mut_subcommands(|command| with_hidden_flags(command, knobs))
 }
 
-/// The flag of a knob. That of a secret only tells which variable to set.
+/// The flag of a knob. The flag of a secret only names the variable to set.
 fn flag(knob: &Knob) -> Arg {
     let Knob { variable, subject, default, range, about, is_secret } = knob;
     let flag = Arg::new(*variable).long(flag_name(variable));
@@ -104,7 +104,8 @@ fn flag_name(variable: &str) -> String {
     variable.trim_start_matches(PREFIX).to_lowercase().replace('_', "-")
 }
 
-/// The settings from the flags before and behind the name of a command; of two for one variable, the later counts.
+/// The settings from the flags before and after the name of a command. If two set the same variable, the later one
+/// wins.
 fn settings(matches: &ArgMatches) -> Vec<(String, String)> {
     let given = |variable: &str| matches.try_get_one::<String>(variable).ok().flatten().cloned();
     let knobs = Config::knobs().into_iter().map(|knob| knob.variable);
@@ -136,7 +137,7 @@ mod tests {
             let last = given(arguments).pop();
             assert_eq!(last, Some(("CHAT_HISTORY_PATH".to_owned(), "a.db".to_owned())), "{arguments:?}");
         }
-        // The rooms of a token are not the knob.
+        // The rooms of a token are not a knob.
         assert_eq!(given(&["token", "ann", "--rooms", "dev"]), []);
     }
 }

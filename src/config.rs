@@ -35,8 +35,8 @@ pub use self::kinds::{AuthMode, Chosen, HistoryMode, NatsUrls, Secret};
 /// The prefix of every variable of the server.
 pub const PREFIX: &str = "CHAT_";
 
-/// Variables with that prefix that are for `compose.yaml` and not for the server: its container's resources and
-/// published port. One `.env` contains both kinds, so the server ignores these.
+/// Variables with that prefix for `compose.yaml`, not for the server: its container's resources and published port. One
+/// `.env` contains both kinds, so the server ignores these.
 pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE", PUBLISHED_PORT, "CHAT_STOP_GRACE"];
 
 /// The variable of the stack that is easily mistaken for the server's own port.
@@ -64,7 +64,7 @@ const OTHER_FIELDS_BYTES: u64 = 2_048;
 /// Space in a record for all fields of one message except its text.
 const RECORD_OVERHEAD: usize = 4_096;
 
-/// How long a server that starts waits for NATS: as long as a cluster of it takes to start beside the server.
+/// The time that a starting server waits for NATS: enough for a NATS cluster that starts at the same time.
 const NATS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The description of a knob.
@@ -324,7 +324,7 @@ impl Config {
             (AuthMode::Open, false, false) | (AuthMode::Jwt, true, false) | (AuthMode::Jwt, false, true) => {}
             (AuthMode::Open, _, _) => {
                 return Err(ConfigError::Contradiction(
-                    "CHAT_AUTH=open asks for no token, but CHAT_JWT_SECRET or CHAT_JWT_PUBLIC_KEY_FILE is set",
+                    "CHAT_AUTH=open uses no tokens, but CHAT_JWT_SECRET or CHAT_JWT_PUBLIC_KEY_FILE is set",
                 ));
             }
             (AuthMode::Jwt, _, _) => {
@@ -340,26 +340,26 @@ impl Config {
             "CHAT_FRAME_BYTES",
             self.frame_bytes,
             ESCAPED_BYTES * self.message_bytes + OTHER_FIELDS_BYTES,
-            "a byte of CHAT_MESSAGE_BYTES can be six in a frame (\\u0001), and the frame has other fields",
+            "a byte of a message can take six bytes in a frame (\\u0001), and the frame has other fields",
         )?;
         at_least(
             "CHAT_OUTBOX_BYTES",
             self.outbox_bytes,
             8 * self.message_bytes,
-            "a character of a message can be six on the wire, and one message must fit",
+            "a byte of a message can take six bytes in a frame, and one message must fit",
         )?;
         at_least(
             "CHAT_OUTBOXES_BYTES",
             self.outboxes_bytes,
             self.outbox_bytes.saturating_mul(self.worker_count() as u64),
-            "the part of each worker holds one outbox of CHAT_OUTBOX_BYTES",
+            "the share of each worker must hold one outbox of CHAT_OUTBOX_BYTES",
         )?;
         if self.memory_bytes > 0 {
-            at_least("CHAT_MEMORY_BYTES", self.memory_bytes, MEMORY_BYTES_MIN, "the server itself takes as much")?;
+            at_least("CHAT_MEMORY_BYTES", self.memory_bytes, MEMORY_BYTES_MIN, "the server itself needs this much")?;
         }
         if self.nats_url.0.is_empty() && !self.nats_credentials.is_empty() {
             let (variable, missing) = ("CHAT_NATS_CREDENTIALS", "CHAT_NATS_URL");
-            return Err(ConfigError::Alone { variable, missing, reason: "without an address they are of no use" });
+            return Err(ConfigError::Alone { variable, missing, reason: "the credentials need an address" });
         }
         let (variable, missing) = match (self.tls_cert.is_empty(), self.tls_key.is_empty()) {
             (false, true) => ("CHAT_TLS_CERT", "CHAT_TLS_KEY"),
@@ -387,12 +387,12 @@ impl Config {
         })
     }
 
-    /// The name of this node: the configured one, or what a name may have of the host's.
+    /// The name of this node: the configured one, or the host's name without invalid characters.
     pub fn node_name(&self) -> String {
         if self.node_name.is_empty() { kinds::name_of_host() } else { self.node_name.clone() }
     }
 
-    /// After this time without a sign of life a node is declared out.
+    /// The time without a sign of life after which a node is declared out.
     pub fn node_timeout(&self) -> Duration {
         Duration::from_secs(self.node_timeout_seconds)
     }

@@ -22,7 +22,7 @@ pub(crate) struct Memory {
     pub(crate) limit: u64,
 }
 
-/// How often and for how long a control group was stopped at its CPU limit, since it was made.
+/// How often and for how long a control group was stopped at its CPU limit, since its creation.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Throttling {
     pub(crate) periods: u64,
@@ -118,7 +118,7 @@ impl ControlGroups {
     }
 
     /// The time for which some and all tasks waited for a resource (`cpu`, `memory` or `io`), in seconds: of the
-    /// `container` where the system counts that, else of the `machine`. 0 where it counts neither.
+    /// `container` if the system counts that, otherwise of the `machine`. 0 if it counts neither.
     pub(crate) fn pressure(&self, resource: &str) -> (&'static str, [f64; 2]) {
         let own =
             self.unified().and_then(|folder| fs::read_to_string(folder.join(format!("{resource}.pressure"))).ok());
@@ -153,7 +153,7 @@ impl ControlGroups {
     }
 }
 
-/// The memory of a group, with a limit that no machine has where there is none.
+/// The memory of a group. Without a limit, the limit is a number that no machine has.
 fn memory_of(folder: &Path) -> Option<Memory> {
     let file = |name: &str| folder.join(name);
     let (limit, used, droppable) = match number::<u64>(&file("memory.current")) {

@@ -1,4 +1,4 @@
-//! Looks at the server's own metrics once a second, and says what limits it.
+//! Reads the server's own metrics once a second, and determines what limits the server.
 //!
 //! The rules are those of [`starling_process::diagnosis`]. The verdict is served over HTTP, exported as a metric, and
 //! logged when it changes.
@@ -20,10 +20,10 @@ use starling_process::exposition::Family;
 /// The interval between two readings.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The readings that are judged together: five seconds.
+/// The number of readings in one diagnosis: five seconds.
 const READINGS: usize = 6;
 
-/// The number of times in a row that a new cause must be found before the verdict changes.
+/// The number of consecutive findings of a new cause before the verdict changes.
 const CONFIRMATIONS: u8 = 2;
 
 /// The shortest time between two log lines, whatever clients do.
@@ -84,7 +84,7 @@ impl Diagnosis {
         current.verdict = verdict;
     }
 
-    /// Judges the metrics of this registry once a second, for as long as the server runs, and hands on what was read.
+    /// Diagnoses the metrics of this registry once a second while the server runs, and passes the readings on.
     pub(crate) async fn watch(self, registry: Registry, hand_on: impl Fn(&[Reading])) {
         let started = clock::now();
         let (mut readings, mut steps) = (VecDeque::with_capacity(READINGS), Steps::new());
@@ -115,7 +115,7 @@ impl Diagnosis {
 #[derive(Debug)]
 struct Steps {
     current: What,
-    /// A cause that was found and does not count yet, and how often in a row.
+    /// A cause that does not count yet, and its number of consecutive findings.
     next: (What, u8),
     told: What,
     told_at: Option<Instant>,
@@ -123,7 +123,7 @@ struct Steps {
 
 impl Steps {
     fn new() -> Self {
-        // That nothing is saturated is no news at the start.
+        // A log line that nothing is saturated would be useless at the start.
         Self { current: What::Unknown, next: (What::Unknown, 0), told: What::Nothing, told_at: None }
     }
 

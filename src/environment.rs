@@ -10,13 +10,13 @@ use crate::config::{PREFIX, PUBLISHED_PORT};
 
 use crate::admission::EXTRA_PLACES;
 
-/// Files the process has open beside the connections that are counted: listeners, event loops, logs, a database, and
+/// Files that the process opens in addition to the counted connections: listeners, event loops, logs, a database, and
 /// the connections that a full server answers.
 const FILES_RESERVED: u64 = 128 + EXTRA_PLACES;
 
-/// The server's settings, each under the name of its variable; of two for one variable, the later counts: `.env` in the
-/// current folder, the variables of the process, then these flags. The variables that Kubernetes adds for a Service named
-/// `chat` are left out.
+/// The server's settings, each under the name of its variable; if two set the same variable, the later one wins: `.env`
+/// in the current folder, the variables of the process, then these flags. The variables that Kubernetes adds for a
+/// Service named `chat` are left out.
 ///
 /// # Errors
 /// `.env` exists but cannot be read or parsed; a variable is not UTF-8; or the process sets `CHAT_PORT`, which is for

@@ -92,7 +92,7 @@ mod tests {
             ("permessage-deflate;client_max_window_bits=8", Some(ACCEPTED)),
             ("permessage-deflate; client_max_window_bits = \"15\"", Some(ACCEPTED)),
             ("permessage-deflate; server_max_window_bits=15", Some(ACCEPTED_WITH_WINDOW)),
-            // A smaller window of the server is none that all can share: the next offer, or none.
+            // A smaller window of the server could not be shared: the next offer counts, or none.
             ("permessage-deflate; server_max_window_bits=10", None),
             ("permessage-deflate; server_max_window_bits=10, permessage-deflate", Some(ACCEPTED)),
             ("x-webkit-deflate-frame, permessage-deflate", Some(ACCEPTED)),

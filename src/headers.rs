@@ -15,7 +15,7 @@ pub(crate) const COMMON: [Header; 5] = [
     (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
 ];
 
-/// On responses that are not pages: if a browser shows one as a page, it may load and run nothing.
+/// On responses that are not pages: a browser that shows one as a page must not load or run anything.
 pub(crate) const NO_CONTENT_POLICY: Header =
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
 

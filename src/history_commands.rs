@@ -17,9 +17,9 @@ use crate::config::Config;
 /// A command on the stored history.
 #[derive(Debug, Subcommand)]
 pub enum HistoryCommand {
-    /// Reads all of it and says what is wrong; changes nothing, and may be run while the server runs
+    /// Checks the whole history and reports problems; changes nothing; may run while the server runs
     Check,
-    /// Prints it as JSON lines, room by room, the oldest message first; may be run while the server runs
+    /// Prints the history as JSON lines, room by room, the oldest message first; may run while the server runs
     Export {
         /// Only this room
         #[arg(long)]
@@ -41,16 +41,16 @@ pub enum HistoryCommand {
 /// Writes a backup of the stored history.
 #[derive(Debug, Args)]
 pub struct BackupCommand {
-    /// The file that is made; it must not be there yet
+    /// The file to create; it must not exist yet
     file: PathBuf,
 }
 
 /// Makes the stored history from a backup.
 #[derive(Debug, Args)]
 pub struct RestoreCommand {
-    /// What `starling backup` has written
+    /// The file that `starling backup` has written
     file: PathBuf,
-    /// The history that is there is lost
+    /// Overwrite the existing history
     #[arg(long)]
     replace: bool,
 }
@@ -137,7 +137,7 @@ impl HistoryCommand {
                     out.write_all(b"\n")
                 });
                 match exported.and_then(|()| Ok(out.flush()?)) {
-                    // The reader of the pipe has closed it, for example `head`.
+                    // The reader of the pipe has closed it, as `head` does.
                     Err(OperatorError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
                     outcome => outcome?,
                 }

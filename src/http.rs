@@ -1,5 +1,5 @@
-//! The HTTP application. Its routes are listed in `http/endpoints.rs`, what they do is in `http/handlers.rs`; `/ws`
-//! itself is in `upgrade`.
+//! The HTTP application. `http/endpoints.rs` lists its routes, and `http/handlers.rs` has their handlers. `/ws` itself
+//! is in `upgrade`.
 
 mod endpoints;
 mod handlers;

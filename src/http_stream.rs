@@ -288,7 +288,7 @@ impl HttpStream {
         if !self.is_blocked && self.is_late(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        // Whatever comes, nothing is left to ask.
+        // Any input ends the answer, because nothing more can be asked on this connection.
         drop(ready!(self.poll_fill(cx)));
         Poll::Ready(Err(io::Error::other(ReaderLeft)))
     }

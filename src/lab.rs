@@ -1,10 +1,10 @@
-//! The figures of the page `/lab`: once a second one picture of the server, which all its viewers share.
+//! The figures of the page `/lab`: one snapshot of the server per second, which all viewers share.
 //!
 //! Invariants:
-//! - A picture is made at most once a second, and only while somebody looks; what a viewer is sent is encoded once for
-//!   all viewers with the same rights.
-//! - A viewer that reads more slowly than once a second misses pictures; nothing waits for it here.
-//! - There are at most [`VIEWERS_MAX`] viewers, and [`OPERATORS_MAX`] more who are operators. The stream of each ends when
+//! - A snapshot is made at most once a second, and only while there are viewers. It is encoded once for all viewers
+//!   with the same rights.
+//! - A viewer that reads more slowly than once a second misses snapshots. No snapshot waits for it.
+//! - There are at most [`VIEWERS_MAX`] viewers, and [`OPERATORS_MAX`] more who are operators. Their streams end when
 //!   the server begins to stop.
 
 mod names;
@@ -99,12 +99,12 @@ fn event(json: &[u8]) -> Bytes {
     [b"data: ", json, b"\n\n"].concat().into()
 }
 
-/// What the viewers are shown.
+/// The newest state for the viewers.
 #[derive(Debug)]
 enum Shown {
     Nothing,
     Picture(Arc<Picture>),
-    /// The server stops.
+    /// The server is stopping.
     End,
 }
 
@@ -112,14 +112,14 @@ enum Shown {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watcher {
     pub(crate) is_operator: bool,
-    /// Whether it may see the names of clients and rooms: an operator may, and anyone where names are not
-    /// authenticated, because there anyone may list the rooms and enter them.
+    /// Whether it may see the names of clients and rooms: operators may. If names are not authenticated, anyone may,
+    /// because anyone may then list the rooms and enter them.
     pub(crate) sees_names: bool,
     /// The expiry of its token, in milliseconds since the Unix epoch.
     pub(crate) expires_at: Option<u64>,
 }
 
-/// The parts of a server that a picture shows.
+/// The parts of a server that a snapshot shows.
 #[derive(Debug)]
 pub(crate) struct Subject {
     /// The name and the version of the server's program.
@@ -141,7 +141,7 @@ struct Inner {
     /// The number of the newest second.
     second: watch::Sender<u64>,
     shown: watch::Sender<Shown>,
-    /// The newest picture. Locked while the next one is made, so that it is made once.
+    /// The newest snapshot. Locked while the next one is made, so that it is made once.
     picture: tokio::sync::Mutex<Option<Arc<Picture>>>,
     places: Arc<Semaphore>,
     operators_places: Arc<Semaphore>,
@@ -160,13 +160,13 @@ impl Lab {
         }))
     }
 
-    /// Takes the readings of the last seconds, once a second.
+    /// Receives the readings of the last seconds, once a second.
     pub(crate) fn take(&self, readings: &[Reading]) {
         self.0.past.lock().unwrap_or_else(PoisonError::into_inner).take(readings);
         self.0.second.send_modify(|second| *second += 1);
     }
 
-    /// Shows each second to the viewers, for as long as the server runs.
+    /// Sends each second's snapshot to the viewers while the server runs.
     pub(crate) async fn show(self) {
         let mut seconds = self.0.second.subscribe();
         while seconds.changed().await.is_ok() {
@@ -193,7 +193,7 @@ impl Lab {
         self.0.shown.send_replace(Shown::End);
     }
 
-    /// The picture of the newest second.
+    /// The snapshot of the newest second.
     async fn picture(&self) -> Arc<Picture> {
         let Subject { server, started, diagnosis, metrics, chat } = &self.0.subject;
         let mut newest = self.0.picture.lock().await;
@@ -226,7 +226,7 @@ impl Lab {
     /// It ends when the caller's token expires or the server stops.
     ///
     /// # Errors
-    /// 503: there are too many viewers, or the server stops.
+    /// 503: there are too many viewers, or the server is stopping.
     pub(crate) fn watch(
         &self,
         watcher: Watcher,
@@ -236,7 +236,7 @@ impl Lab {
             return Err(HttpRefusal::new(HttpCode::Unavailable, "the server is stopping"));
         }
         let place = self.place(watcher.is_operator).ok_or_else(|| {
-            let text = format!("{VIEWERS_MAX} viewers watch the figures already");
+            let text = format!("the limit of {VIEWERS_MAX} viewers is reached");
             HttpRefusal::new(HttpCode::Unavailable, text)
         })?;
         let viewer = Viewer { lab: self.clone(), watcher, shown, has_begun: false, _place: place };
@@ -262,7 +262,7 @@ struct Viewer {
 impl Viewer {
     /// The next event; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        // Checked before each event; one a second is due.
+        // Checked before each event, which is once a second.
         if self.watcher.expires_at.is_some_and(|at| at <= clock::unix_ms()) {
             return None;
         }

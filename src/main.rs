@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let (arguments, flags) = command_line::parse();
     match run(arguments, flags) {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of standard output has closed it, so nobody is left to tell.
+        // The reader of standard output has closed it, so an error message would have no reader.
         Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             logging::say(&format!("starling: {error:#}"));
@@ -50,14 +50,14 @@ fn run(arguments: Arguments, flags: Vec<(String, String)>) -> anyhow::Result<()>
         Some(Command::Token(command)) => command.run(&configuration()?, out),
         Some(Command::Manuals(command)) => Ok(command.write(command_line::command())?),
         None => actix_rt::System::new().block_on(async {
-            // First, so that from here on signals work as docs/operations.md says.
+            // First, so that signals work from here on as docs/operations.md describes.
             let stop = starling::shutdown::signal()?;
             let config = configuration()?;
             logging::start(&config.log, config.log_format.value)?;
             tokio::pin!(stop);
             let server = tokio::select! {
                 server = Server::start(config) => server?,
-                // While it waits for NATS.
+                // The server may still be waiting for NATS.
                 () = &mut stop => {
                     logging::finish();
                     return Ok(());

@@ -82,7 +82,7 @@ pub(crate) async fn watch(config: Config, state: Arc<ServerState>, kept: KeptByt
             told = Some(Instant::now());
             warn!("{}", what_takes_it(memory, &config, &state, &kept, refuses));
         } else if is_refusing && !refuses {
-            info!("memory: {hundredths} % of the limit are in use; new connections and searches are accepted again");
+            info!("memory: {hundredths} % of the limit is in use; new connections and searches are accepted again");
         }
         if refuses != is_refusing {
             is_refusing = refuses;
@@ -96,8 +96,8 @@ fn what_takes_it(memory: Memory, config: &Config, state: &ServerState, kept: &Ke
     let mib = |bytes: u64| bytes / (1 << 20);
     let metrics = state.metrics();
     format!(
-        "memory: {} of {} MiB are in use; {} connections, outboxes {} MiB, {} rooms, recent messages {} MiB, which may be {} \
-         (CHAT_HISTORY_BYTES) and get no more now{}",
+        "memory: {} of {} MiB are in use; {} connections, outboxes {} MiB, {} rooms, recent messages {} MiB of at \
+         most {} (CHAT_HISTORY_BYTES), which may not grow now{}",
         mib(memory.used),
         mib(memory.limit),
         metrics.connections(),

@@ -24,7 +24,7 @@ pub enum AllowedOrigins {
 /// Schemes of the web: their pages have a host and a port.
 const WEB: [&str; 2] = ["http", "https"];
 
-/// Schemes that no page has. An operator who lists one of them means `http` or `https`.
+/// Schemes that no page has. An operator who lists one of them probably means `http` or `https`.
 const NOT_OF_PAGES: [&str; 2] = ["ws", "wss"];
 
 /// The origin of an app's files in an Android web view; elsewhere it is `null`.
@@ -151,13 +151,13 @@ mod tests {
             ("127.0.0.1:8080", "http://127.0.0.1:8081"),
             ("chat.example", "null"),
             ("chat.example", ""),
-            // An app's page is of no host.
+            // An app's page has no host.
             ("localhost", "capacitor://localhost"),
             ("chat.example", "chat.example"),
         ] {
             assert!(!allows("", at(host), &[origin]), "{host} {origin}");
         }
-        assert!(!allows("", Asked::default(), &["https://chat.example"]), "nobody knows what is asked");
+        assert!(!allows("", Asked::default(), &["https://chat.example"]), "the requested host is unknown");
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         let over_tls = Asked { host: Some("chat.example"), is_tls: true };
         assert!(allows("", over_tls, &["https://chat.example"]));
         assert!(!allows("", over_tls, &["http://chat.example"]));
-        assert!(allows("http://chat.example", over_tls, &["http://chat.example"]), "whoever lists it wants it");
+        assert!(allows("http://chat.example", over_tls, &["http://chat.example"]), "a listed origin is allowed");
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let inner = at("inner:8080");
         assert!(allows(list, inner, &["https://chat.example:443"]));
         assert!(allows(list, inner, &["http://localhost:3000"]));
-        // A name that an attacker lets point here is a host like any other.
+        // A name that an attacker points to this server is a host like any other.
         assert!(!allows(list, at("evil.example"), &["http://evil.example"]));
         assert!(!allows(list, at("chat.example"), &["http://chat.example"]));
         assert!(allows("*", at("chat.example"), &["https://evil.example"]) && allows("*", inner, &["null"]));

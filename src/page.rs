@@ -37,7 +37,7 @@ struct Document {
 
 const INDEX: Document = Document { file: "index.html", folders: &["js", "js/view"] };
 
-/// It names the few modules that it shares with the chat itself.
+/// The document names the few modules that it shares with the chat.
 const LAB: Document = Document { file: "lab.html", folders: &["js/lab"] };
 
 const DOCUMENTS: [Document; 2] = [INDEX, LAB];
@@ -156,7 +156,7 @@ impl Pages {
             Source::Compiled { version, assets } => {
                 let asset = assets.get(path).filter(|_| document(path).is_none());
                 let asset = asset.ok_or_else(|| nothing_at(request))?;
-                // A page of another version gets this version's file, and has to revalidate it next time.
+                // A page of another version gets this version's file, and must revalidate it next time.
                 let cache = if asked_version == version { "public, max-age=31536000, immutable" } else { "no-cache" };
                 Ok(asset.respond(request, cache))
             }

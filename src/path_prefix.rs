@@ -1,7 +1,7 @@
 //! The path prefix of a proxy that does not remove it from requests.
 //!
 //! A request below the prefix is served as if it had none. A request without the prefix is served too: health checks
-//! and scrapes ask the server itself, and a proxy that removes the prefix needs no setting.
+//! and scrapes address the server itself, and a proxy that removes the prefix needs no setting.
 
 use std::fmt;
 

@@ -61,13 +61,13 @@ http_codes! {
     MessageEmpty = "message_empty", BAD_REQUEST;
     /// The message exceeds `CHAT_MESSAGE_BYTES`.
     MessageTooLarge = "message_too_large", PAYLOAD_TOO_LARGE;
-    /// No client with that name is connected, or has an inbox.
+    /// No client with that name is connected or has an inbox.
     NoSuchClient = "no_such_client", NOT_FOUND;
     /// The path does not exist.
     NoSuchPath = "no_such_path", NOT_FOUND;
     /// The room does not exist.
     NoSuchRoom = "no_such_room", NOT_FOUND;
-    /// The path is there, but not with that method.
+    /// The path exists, but not with that method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// Another connection holds the name.
     NameTaken = "name_taken", CONFLICT;
@@ -87,9 +87,9 @@ http_codes! {
     TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS;
     /// The client's address has exceeded its rate.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS;
-    /// The server is full, stopping or not able to.
+    /// The server is full, is stopping or has a failure.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE;
-    /// The server cannot tell whether what was asked for has happened, or will happen.
+    /// It is unknown whether the requested change has happened, or will happen.
     OutcomeUnknown = "outcome_unknown", GATEWAY_TIMEOUT;
 }
 
@@ -141,7 +141,7 @@ impl HttpRefusal {
             text.extend([name, ": ", value, "\r\n"]);
         }
         for (name, value) in response.headers() {
-            // Each of them is a constant of ours, or a number.
+            // Each value is a constant of this program or a number.
             text.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
         }
         text.push_str("\r\n");

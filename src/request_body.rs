@@ -7,7 +7,7 @@ use crate::refusal::{HttpCode, HttpRefusal};
 /// Most bytes of a chunked body that are not data: sizes, extensions and trailers.
 const FRAMING_BYTES_MAX: u64 = 64 * 1024;
 
-/// Takes up to `left` of these bytes, and returns how many are still missing.
+/// Takes up to `left` of these bytes, and returns the number of missing bytes.
 fn pass(left: u64, bytes: &[u8], taken: &mut usize) -> u64 {
     let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
     *taken += count;
@@ -141,7 +141,7 @@ fn is_token(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// How a chunked body of at most 10 bytes is read, cut at every place: its length, or the refusal.
+    /// Reads a chunked body of at most 10 bytes, split at every position. Returns its length, or the refusal.
     fn length_of(body: &str) -> Result<Option<usize>, HttpCode> {
         let mut outcomes = (0..=body.len()).map(|cut| {
             let (first, second) = body.as_bytes().split_at(cut);
@@ -172,7 +172,7 @@ mod tests {
             ("3\r\nabcd\r\n", Err(HttpCode::BadRequest)),
             ("-1\r\n", Err(HttpCode::BadRequest)),
             ("0x3\r\n", Err(HttpCode::BadRequest)),
-            // Trailers are fields: with a name, a colon, and no fold.
+            // Trailers are fields, with a name, a colon and no line folding.
             ("0\r\nno colon\r\n\r\n", Err(HttpCode::BadRequest)),
             ("0\r\nnothing\r\n\r\n", Err(HttpCode::BadRequest)),
             ("0\r\n: y\r\n\r\n", Err(HttpCode::BadRequest)),

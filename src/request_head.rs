@@ -98,13 +98,13 @@ pub(crate) fn read(bytes: &[u8], body_bytes_max: u64, prefix: &PathPrefix) -> Re
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(bytes) {
         Ok(httparse::Status::Complete(_)) => check(&request, bytes, body_bytes_max, prefix),
-        Ok(httparse::Status::Partial) => Err(bad("the request head is cut short")),
+        Ok(httparse::Status::Partial) => Err(bad("the request head is incomplete")),
         Err(httparse::Error::TooManyHeaders) => Err(head_too_large()),
         Err(error) => Err(bad(format!("the request head is malformed: {error}"))),
     }
 }
 
-/// White space in HTTP. Unicode white space belongs to the value, because a proxy in front treats it that way too.
+/// White space in HTTP. Unicode white space belongs to the value, as it does for a proxy in front.
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// The values of a field, one per line.
@@ -135,7 +135,7 @@ fn split_target(target: &str) -> Option<(&str, &str)> {
     (!host.is_empty()).then_some((host, path))
 }
 
-/// Whether this is a host, and perhaps a port behind it (RFC 9110, section 7.2). The empty text is one too.
+/// Whether this is a host with an optional port (RFC 9110, section 7.2). The empty text is valid too.
 fn is_host(value: &str) -> bool {
     if value.is_empty() {
         return true;
@@ -170,12 +170,12 @@ fn check(
         return Err(head_too_large());
     }
     if method == "CONNECT" {
-        let refusal = HttpRefusal::new(HttpCode::MethodNotAllowed, "this server is no proxy");
+        let refusal = HttpRefusal::new(HttpCode::MethodNotAllowed, "this server is not a proxy");
         return Err(refusal.allow("GET, HEAD, POST, DELETE, OPTIONS"));
     }
     let absolute = split_target(target);
     let is_form = target.starts_with('/') || absolute.is_some() || (target == "*" && method == "OPTIONS");
-    // The parser cuts a fragment off: a proxy that does not would see another path.
+    // The parser removes a fragment. A proxy that keeps it would see another path.
     if !is_form || target.contains('#') || target.parse::<Uri>().is_err() {
         return Err(bad("the request target is malformed"));
     }
@@ -196,10 +196,10 @@ fn check(
         && is_websocket_path(path);
     let body = framing(request, method, is_http_11, body_bytes_max)?;
     if wants_websocket && body.is_some() {
-        return Err(bad("a WebSocket handshake has no body"));
+        return Err(bad("a WebSocket handshake must not have a body"));
     }
     if wants_websocket && lines(request, &header::EXPECT).next().is_some() {
-        return Err(bad("a WebSocket handshake has no Expect"));
+        return Err(bad("a WebSocket handshake must not have Expect"));
     }
     let follows = match body {
         _ if wants_websocket => Follows::WebSocket,
@@ -211,7 +211,7 @@ fn check(
     Ok(Head { bytes: bytes.into(), follows })
 }
 
-/// The path of the figures that a person watches.
+/// The path of the lab's figures.
 const LAB_PATH: &str = "/api/lab";
 
 /// Whether a request is for the figures of `/api/lab` as server-sent events: an answer that ends only with its
@@ -238,7 +238,7 @@ fn framing(
     let codings: Vec<&str> = lines(request, &header::TRANSFER_ENCODING).collect();
     let lengths: Vec<&str> = lines(request, &header::CONTENT_LENGTH).collect();
     match (codings.as_slice(), lengths.as_slice()) {
-        ([], []) if !is_http_11 && method == "POST" => Err(bad("a POST in HTTP/1.0 has a Content-Length")),
+        ([], []) if !is_http_11 && method == "POST" => Err(bad("a POST in HTTP/1.0 must have a Content-Length")),
         ([], []) => Ok(None),
         ([], [length]) if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
             // A number beyond the range of `u64` is too large in any case.
@@ -249,8 +249,8 @@ fn framing(
             }
         }
         ([], _) => Err(bad("the request must have one valid Content-Length")),
-        (_, [_, ..]) => Err(bad("a request has Content-Length or Transfer-Encoding, not both")),
-        (_, []) if !is_http_11 => Err(bad("HTTP/1.0 has no Transfer-Encoding")),
+        (_, [_, ..]) => Err(bad("a request must not have both Content-Length and Transfer-Encoding")),
+        (_, []) if !is_http_11 => Err(bad("HTTP/1.0 does not support Transfer-Encoding")),
         ([coding], []) if coding.eq_ignore_ascii_case("chunked") => Ok(Some(Body::chunked(body_bytes_max))),
         (_, []) => Err(HttpRefusal::new(HttpCode::NotImplemented, "the only supported transfer coding is chunked")),
     }

@@ -1,4 +1,4 @@
-//! Puts the parts together: the chat's actors, the worker threads, and what runs beside them.
+//! Puts the parts together: the chat's actors, the worker threads, and the background tasks.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -30,20 +30,20 @@ use crate::{environment, memory_watch, shutdown, summary, threads};
 /// Most connections that the kernel has completed but no worker has accepted yet.
 const BACKLOG: u32 = 4_096;
 
-/// Longest time that the history may take at the end to store its queued messages.
+/// Longest time that the history may take to store its queued messages at the end.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
 
-/// Longest time that a node that ends may take to tell the others.
+/// Longest time that a stopping node may take to notify the others.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
-/// The reason that the server ended without being asked to, or not in order: one line for the operator.
+/// The reason that the server ended without a request, or not in order: one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// A vital part has ended, or the server must not serve any more.
     #[error(transparent)]
     Died(#[from] Death),
     /// The history did not store its queued messages within ten seconds.
-    #[error("the history has not stored everything within {} s", LAST_COMMIT.as_secs())]
+    #[error("the history did not store all messages within {} s", LAST_COMMIT.as_secs())]
     Unfinished,
 }
 
@@ -60,7 +60,8 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<History, CannotOpe
     })
 }
 
-/// Listens with a backlog of its own: the standard library's 128 is too small when many clients reconnect at once.
+/// Listens with a larger backlog than the standard library's 128, which is too small when many clients reconnect at
+/// once.
 ///
 /// Returns also the address; for port 0, with the port that was chosen.
 fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -118,7 +119,7 @@ impl StartedChat {
     }
 }
 
-/// What makes a server with this log a node.
+/// The node settings of a server with this log.
 fn node_settings(config: &Config, log: NatsLog) -> NodeSettings {
     NodeSettings {
         name: config.node_name(),
@@ -152,8 +153,8 @@ pub struct Server {
 impl Server {
     /// Starts a server. Must run on an actix system. When it completes, the server accepts connections.
     ///
-    /// A node of several waits here for NATS. It accepts connections before it has caught up, and refuses handshakes
-    /// until then.
+    /// A node of several servers waits here for NATS. It accepts connections before it has caught up, and refuses
+    /// handshakes until then.
     ///
     /// # Errors
     /// [`StartError`].
@@ -173,7 +174,7 @@ impl Server {
         config: Config,
         open: impl FnOnce(&Config, &Metrics) -> Result<History, CannotOpen>,
     ) -> Result<Self, StartError> {
-        // Before the files are read, so that a SIGHUP that comes meanwhile reloads them.
+        // Before the files are read, so that a SIGHUP that arrives meanwhile reloads them.
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
         let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
         let log = connect_to_log(&config).await?;
@@ -236,7 +237,7 @@ impl Server {
         &self.state
     }
 
-    /// Serves until `stop` completes. Then it shuts down in order: it refuses new connections, tells every client,
+    /// Serves until `stop` completes. Then it shuts down in order: it refuses new connections, notifies every client,
     /// waits for them to leave, at most for `CHAT_DRAIN_SECONDS`, and stores the queued messages.
     ///
     /// # Errors
@@ -249,9 +250,9 @@ impl Server {
         }
         shutdown::drain(&self.state, Duration::from_secs(self.config.drain_seconds)).await;
         if self.state.is_node() && vitals.dead().is_none() && !self.state.chat().leave_others(LEAVE_TIME).await {
-            warn!("the other nodes are not told that this one ends: NATS cannot be reached");
+            warn!("NATS cannot be reached, so the other nodes are not notified that this node stops");
         }
-        // From here on the parts end because they are told to, which is no failure.
+        // From here on the parts end on request, which is not a failure.
         let died = vitals.dead();
         self.handle.stop(false).await;
         if let Some(arbiter) = &self.chat_arbiter {

@@ -40,8 +40,8 @@ impl ServiceManager {
     }
 }
 
-/// Tells the service manager that this server is ready. From then on it also reports, three times per watchdog
-/// interval, that the chat answers, until the runtime ends. The returned future completes with `stop`, and tells the
+/// Notifies the service manager that this server is ready. From then on it also reports, three times per watchdog
+/// interval, that the chat answers, until the runtime ends. The returned future completes with `stop`, and notifies the
 /// manager that the server is stopping.
 pub fn attend<F: Future<Output = ()>>(server: &Server, stop: F) -> impl Future<Output = ()> + use<F> {
     let manager = Rc::new(ServiceManager::connect(environment::notify_socket().as_deref()));

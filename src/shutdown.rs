@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Completes when the process receives SIGTERM or SIGINT.
 ///
 /// A second signal ends the process at once with exit code 1: acknowledged messages are stored, but clients are not
-/// told. From this call on SIGHUP does not end the process any more; [`Server`](crate::Server) handles it.
+/// notified. From this call on SIGHUP does not end the process any more; [`Server`](crate::Server) handles it.
 ///
 /// # Errors
 /// The signal handlers cannot be installed.
@@ -46,12 +46,12 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
     }
 }
 
-/// Refuses new connections, tells every client, and waits until they have left or this time is over.
+/// Refuses new connections, notifies every client, and waits until they have left or this time is over.
 pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     state.refuse_new();
     state.lab().end();
     if state.chat().vitals().dead() == Some(Death::Of(VitalPart::ChatServer)) {
-        // Without the `ChatServer` no client can be told.
+        // Without the `ChatServer` no client can be notified.
         return;
     }
     state.chat().drain("the server is stopping", limit);

@@ -1,4 +1,4 @@
-//! Why the server does not start.
+//! The reasons that the server does not start.
 
 use std::io;
 use std::net::SocketAddr;

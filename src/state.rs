@@ -19,7 +19,7 @@ use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
 use crate::refusal::RefusedHandshakes;
 
-/// What the edges share, as the start of the server makes it.
+/// The parts of the shared state, made at the start of the server.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) chat: ChatServerHandle,
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) admission: Admission,
     pub(crate) http_limits: HttpLimits,
-    /// Whether the log of several nodes can be written, where there is one.
+    /// Whether the log of several nodes can be written, if there is one.
     pub(crate) log: Option<LogReach>,
     pub(crate) diagnosis: Diagnosis,
     pub(crate) lab: Lab,
@@ -94,7 +94,7 @@ impl ServerState {
         &self.shared.access
     }
 
-    /// The OpenAPI document of this server. Made when it is first asked for.
+    /// The OpenAPI document of this server. Made at the first request.
     pub(crate) fn openapi(&self, make: impl FnOnce(&Self) -> Bytes) -> Bytes {
         self.openapi.get_or_init(|| make(self)).clone()
     }

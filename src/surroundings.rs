@@ -1,4 +1,4 @@
-//! The metrics of what surrounds the chat: its threads, its container and the machine. Read at a scrape, and at most
+//! The metrics of the chat's environment: its threads, its container and the machine. Read at a scrape, and at most
 //! once a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use starling_process::exposition::Family;
 use crate::control_group::{ControlGroups, cores};
 use crate::threads::Threads;
 
-/// The shortest time between two looks.
+/// The shortest time between two readings.
 const INTERVAL: Duration = Duration::from_millis(900);
 
 /// Reads the threads, the container and the machine.

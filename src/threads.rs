@@ -1,6 +1,6 @@
-//! The threads of the process, by what they do: their CPU time, and their wait for a core.
+//! The threads of the process by role: their CPU time, and their wait for a core.
 //!
-//! The system counts both for every thread (`/proc/self/task/*/schedstat`). Threads are told apart by their names.
+//! The system counts both for every thread (`/proc/self/task/*/schedstat`). Their names distinguish the threads.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) fn name_chat_server() {
 
 fn name(name: &str) {
     let written = fs::OpenOptions::new().write(true).open("/proc/thread-self/comm");
-    // Without a name the thread is only counted among the others.
+    // A thread without a name counts among the others.
     drop(written.and_then(|mut file| file.write_all(name.as_bytes())));
 }
 
@@ -61,7 +61,7 @@ impl Times {
     }
 
     fn add_growth(&mut self, before: Self, now: Self) {
-        // A number below the one before belongs to another thread with the same id.
+        // A smaller number than before belongs to another thread with the same id.
         let grown = |before: u64, now: u64| if now >= before { now - before } else { now };
         self.on_cpu += grown(before.on_cpu, now.on_cpu);
         self.in_run_queue += grown(before.in_run_queue, now.in_run_queue);

@@ -24,7 +24,7 @@ pub enum TlsError {
         variable: &'static str,
         /// The value of that variable.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with the file.
         error: pem::Error,
     },
     /// The certificate and the key do not match, or cannot be used.
@@ -67,9 +67,9 @@ impl Tls {
         match read(&self.cert, &self.key) {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
-                info!("certificate and key are read again");
+                info!("certificate and key reloaded");
             }
-            Err(reason) => error!("certificate and key stay as they are: {reason}"),
+            Err(reason) => error!("keeping the previous certificate and key: {reason}"),
         }
     }
 }
@@ -80,13 +80,13 @@ pub(crate) async fn reload_at(mut hangup: Signal, tls: Option<Arc<Tls>>) {
         match &tls {
             Some(tls) => tls.reload(),
             None => {
-                info!("SIGHUP changes nothing: it reloads the TLS certificate and key, but CHAT_TLS_CERT is not set");
+                info!("SIGHUP changes nothing without CHAT_TLS_CERT: it reloads only the TLS certificate and key");
             }
         }
     }
 }
 
-/// What is wrong with a file that a variable names.
+/// The problem with a file that a variable names.
 fn in_file(variable: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> TlsError {
     move |error| TlsError::File { variable, path: path.to_owned(), error }
 }
@@ -134,7 +134,7 @@ struct Only {
 
 /// The reason that the client does not trust a server.
 #[derive(Debug, thiserror::Error)]
-#[error("the server shows another certificate than CHAT_TLS_CERT has now; SIGHUP has it read the file again")]
+#[error("the server uses another certificate than CHAT_TLS_CERT contains now; SIGHUP makes the server reload the file")]
 struct AnotherCertificate;
 
 impl ServerCertVerifier for Only {

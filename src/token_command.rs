@@ -1,4 +1,4 @@
-//! `starling token NAME`: a token for trying a server out that authenticates names.
+//! `starling token NAME`: a token to try out a server that authenticates names.
 
 use std::io::Write;
 
@@ -29,7 +29,7 @@ impl TokenCommand {
     /// Prints the token.
     ///
     /// # Errors
-    /// The name is none, or this configuration has no secret to sign with.
+    /// The name is not valid, or this configuration has no secret to sign with.
     pub fn run(self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
         let name = ClientId::parse(&self.name).with_context(|| format!("{:?} is not a valid name", self.name))?;
         if name.is_guest() {

@@ -204,7 +204,7 @@ fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
     response.finish().drop_body()
 }
 
-/// Refuses what a handshake for this room with this query would be refused for. Returns the room.
+/// Checks this room and query like a handshake does. Returns the room.
 pub(crate) fn check_wanted(room: &str, query: &str) -> Result<RoomName, HttpRefusal> {
     Wanted::parse(room, query).map(|wanted| wanted.room)
 }
@@ -234,7 +234,7 @@ impl Wanted {
         Ok(Self {
             room,
             client_id: client_id.map_err(|error| bad(HttpCode::BadName, &error))?,
-            // A key that this server did not issue takes no name back, so it counts as absent.
+            // A key that this server did not issue cannot take a name back, so it counts as absent.
             key: query.key.and_then(|key| key.parse().ok()),
             token: query.token,
             format,

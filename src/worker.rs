@@ -37,7 +37,7 @@ use crate::threads;
 use crate::tls::Tls;
 use crate::upgrade::Upgrade;
 
-/// The chat, for the first worker thread that takes it; `None` where it has a thread of its own.
+/// The chat, for the first worker thread that takes it; `None` if it has a thread of its own.
 pub(crate) type WaitingChat = Arc<Mutex<Option<PreparedChat>>>;
 
 /// The parts of the chat that all worker threads share.
@@ -45,17 +45,17 @@ pub(crate) struct SharedChat {
     pub(crate) handle: ChatServerHandle,
     pub(crate) config: Arc<ChatConfig>,
     pub(crate) metrics: Arc<Metrics>,
-    /// The log of several nodes, where there is one.
+    /// The log of several nodes, if there is one.
     pub(crate) log: Option<SharedLog>,
 }
 
-/// What the edges need of the log of several nodes.
+/// The edges' view of the log of several nodes.
 pub(crate) struct SharedLog {
     pub(crate) reach: LogReach,
     pub(crate) metrics: LogCollector,
 }
 
-/// Everything with which each worker thread starts to serve.
+/// The data with which each worker thread starts to serve.
 #[derive(Clone)]
 pub(crate) struct Worker {
     pub(crate) state: Arc<ServerState>,

@@ -45,14 +45,14 @@ use crate::vitals::Pulse;
 /// Shortest time between two warnings in the log that a table is full.
 const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Holds the rooms and routes private messages. See [`ChatServerHandle`] for the way in.
+/// Holds the rooms and routes private messages. Other threads reach it through [`ChatServerHandle`].
 pub struct ChatServer {
     /// Dropped first, so that the vitals name the `ChatServer` as the cause: the hubs end once their last handle is
-    /// gone.
+    /// dropped.
     pulse: Pulse,
     state: ChatState,
     history: History,
-    /// The log of all nodes, where there are others.
+    /// The log of all nodes, if there are other nodes.
     log: Option<LogOfNode>,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
@@ -65,8 +65,8 @@ pub struct ChatServer {
     dropped_when_warned: u64,
     /// Whether an `EndTurn` is already in the mailbox.
     turn_ends: bool,
-    /// Whether this node must not serve any more, because it differs from the others or lacks what they have. It only
-    /// sends its clients away.
+    /// Whether this node must not serve any more, because its state differs from the other nodes' or lacks a message.
+    /// It then only disconnects its clients.
     is_unfit: bool,
     /// Dropped last, after `history`: its receiver waits for the end of the chat and of the history.
     _end: End,
@@ -121,7 +121,7 @@ impl ChatServer {
         }
         self.effects = turn.effects;
         if self.history.lacks_a_message() {
-            self.become_unfit(&"the history lacks a message that the log has: this node stops");
+            self.become_unfit(&"the history lacks a message that is in the log: this node stops");
         }
         let has_queued = self.history.has_queued() || self.state.has_proposals();
         if has_queued && !self.turn_ends {
@@ -130,7 +130,7 @@ impl ChatServer {
         }
     }
 
-    /// From now on this node only sends its clients away. The owner of the process does the rest.
+    /// From now on this node only disconnects its clients. The owner of the process stops the server.
     fn become_unfit(&mut self, reason: &dyn std::fmt::Display) {
         self.is_unfit = true;
         self.pulse.unfit(reason);
@@ -204,7 +204,8 @@ impl ChatServer {
             self.warned = Some(now);
             let (since, all) = (dropped - self.dropped_when_warned, dropped);
             warn!(
-                "a table is full ({variable} = {most}); dropped for others: {since} since the last such line, {all} in all"
+                "a table is full ({variable} = {most}); dropped to make space: {since} since the last such line, {all} \
+                 in total"
             );
         }
         if self.warned == Some(now) {
@@ -215,7 +216,7 @@ impl ChatServer {
     fn send(&self, hub: HubId, command: HubCommand) {
         match self.hubs.get(usize::from(hub.0)) {
             Some(Some(hub)) => hub.send(command),
-            _ => error!("unknown hub {}: dropped a command for it", hub.0),
+            _ => error!("dropped a command for the unknown hub {}", hub.0),
         }
     }
 

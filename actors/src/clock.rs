@@ -17,12 +17,12 @@ impl Now {
         Self::read_at(now())
     }
 
-    /// The present, with the monotonic clock read by the caller just now.
+    /// The current moment, for a caller that has just read the monotonic clock.
     pub(crate) fn read_at(at: Instant) -> Self {
         Self { at, unix_ms: unix_ms() }
     }
 
-    /// This moment, later by `time` on both clocks.
+    /// The moment that is `time` later, on both clocks.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self { at: self.at + time, unix_ms: self.unix_ms + u64::try_from(time.as_millis()).unwrap_or(u64::MAX) }
@@ -30,7 +30,7 @@ impl Now {
 }
 
 /// Reads the monotonic clock.
-#[expect(clippy::disallowed_methods, reason = "this is the place that the lint sends everybody to")]
+#[expect(clippy::disallowed_methods, reason = "this function is the one that the lint recommends")]
 pub fn now() -> Instant {
     Instant::now()
 }
@@ -52,12 +52,12 @@ pub fn secret() -> u128 {
     u128::from_ne_bytes(bytes)
 }
 
-/// A stream of numbers that differ, from one seed (splitmix64). For names and epochs, not for secrets.
+/// Generates distinct numbers from a seed (splitmix64). For names and epochs, not for secrets.
 #[derive(Debug, Clone)]
 pub struct Numbers(u64);
 
 impl Numbers {
-    /// The stream that this seed gives.
+    /// Starts with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -9,7 +9,7 @@ use crate::identity::TokenVerifier;
 /// Every bound of the chat. The server fills it from its environment (`docs/configuration.md` has the ranges).
 #[derive(Debug, Clone)]
 pub struct ChatConfig {
-    /// The server's name and version, as `welcome` tells it.
+    /// The server's name and version, as in `welcome`.
     pub server: String,
     /// Most bytes of one message's text; more is refused with `message_too_large`.
     pub message_bytes: u32,

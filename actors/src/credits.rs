@@ -191,7 +191,7 @@ impl SessionCredits {
     /// Completes when no command of the session is in flight any more. Call it only once no more credits are taken.
     pub fn all_back(&self) -> impl Future<Output = ()> + use<> {
         let mut gate = self.gate.borrow_mut();
-        // These credits were acquired for a frame that will not come.
+        // These credits were acquired for a frame that will not arrive.
         (gate.half, gate.ready) = (None, None);
         let (session, own) = (Arc::clone(&gate.session), self.own);
         poll_fn(move |cx| session.poll_all_back(own, cx))

@@ -11,8 +11,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 /// The end of each message's compressed stream; RFC 7692 omits it on the wire.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// An empty block that ends a stream. Only between two blocks it has this meaning: within a block that was cut short it
-/// is data, and the stream does not end.
+/// An empty block that ends a stream. It has this meaning only between two blocks. Within an incomplete block it is
+/// data, and the stream does not end.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
 /// The first capacity for an inflated text. It doubles as the text grows, so a decompression bomb costs at most the

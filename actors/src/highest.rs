@@ -1,4 +1,4 @@
-//! The highest value of the last minute. It belongs to no reader: reading it changes nothing.
+//! The highest value of the last minute. Reading it changes nothing, so there may be several readers.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Highest {
         self.past.iter().chain([&self.current]).map(|value| value.load(Relaxed)).max().unwrap_or(0)
     }
 
-    /// Begins a new span with the value that holds now. Only one thread calls this.
+    /// Begins a new span with the current value. Only one thread calls this.
     pub fn turn(&self, now: u64) {
         let next = self.next.fetch_add(1, Relaxed) % SPANS;
         if let Some(past) = self.past.get(next) {

@@ -76,8 +76,8 @@ impl History {
         Self { recent: Recent::new(messages_max, bytes_max), below: Below::Store(Box::new(store)) }
     }
 
-    /// Follows the log of several nodes from now on: the log decides which messages there are, and [`keep`](Self::keep)
-    /// gets them. Called before [`restore`](Self::restore).
+    /// Follows the log of several nodes from now on: the log places the messages, and [`keep`](Self::keep) stores them.
+    /// Called before [`restore`](Self::restore).
     #[must_use]
     pub fn following_a_log(self) -> Self {
         let Self { recent, below } = self;
@@ -140,7 +140,7 @@ impl History {
         }
     }
 
-    /// Keeps a message that the log of several nodes has placed. It can be read at once.
+    /// Stores a message that the log of several nodes has placed. It can be read at once.
     ///
     /// A store must commit it: see [`lacks_a_message`](Self::lacks_a_message).
     pub fn keep(&mut self, entry: Entry, placed: &[Arc<StoredMessage>], done: &mut Vec<Completion>) {
@@ -163,8 +163,8 @@ impl History {
         }
     }
 
-    /// Whether the store has refused a message that the log of several nodes has placed. The process must not go on: it
-    /// has shown a message that the next one does not find.
+    /// Whether the store has refused a message that the log of several nodes has placed. The process must stop: it has
+    /// shown a message that the next process will not find.
     pub fn lacks_a_message(&self) -> bool {
         matches!(&self.below, Below::View(view) if view.lacks_a_message)
     }

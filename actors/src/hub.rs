@@ -6,8 +6,9 @@
 //! that the kernel does not accept go into the member's outbox, as a reference to the same buffer.
 //!
 //! - [`Hub`] is the actor: its mailbox, its stage, its ticker.
-//! - `HubHandle` is how other threads reach it.
-//! - [`LocalHub`] is how the sessions of the same thread reach it, and `SessionHandle` how it reaches them.
+//! - `HubHandle`: other threads reach the hub through it.
+//! - [`LocalHub`]: the sessions of the same thread reach the hub through it. `SessionHandle`: the hub reaches the
+//!   sessions through it.
 
 mod busiest_room;
 mod closing;

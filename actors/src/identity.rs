@@ -14,7 +14,7 @@ pub enum Identity {
     Open,
     /// Names are authenticated, and this connection has yet to show a token.
     Unproven,
-    /// A verified token says who it is.
+    /// A verified token contains the identity.
     Proven(Arc<Claims>),
 }
 
@@ -89,7 +89,7 @@ pub struct BadToken(pub String);
 
 type Verify = dyn Fn(&str) -> Result<Claims, BadToken> + Send + Sync;
 
-/// Verifies tokens. The edge that knows how supplies it; sessions call it.
+/// Verifies tokens. The edge supplies it; sessions call it.
 #[derive(Clone)]
 pub struct TokenVerifier(Arc<Verify>);
 

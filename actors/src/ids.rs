@@ -6,12 +6,12 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HubId(pub u8);
 
-/// A place for one connection in a hub; it is used again when that connection has ended.
+/// A slot for one connection in a hub; it is reused when that connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(u32);
 
 impl Slot {
-    /// Where its entry stands in a table by slot.
+    /// The index of its entry in a table by slot.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
@@ -45,7 +45,7 @@ impl SessionId {
         self.0
     }
 
-    /// The session that has this number, in the process that has given it.
+    /// The session with this number. Valid only in the process that assigned it.
     pub(crate) fn from_number(number: u64) -> Self {
         Self(number)
     }
@@ -78,7 +78,7 @@ impl RoomId {
     }
 }
 
-/// Which hubs, one bit each.
+/// A set of hubs, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HubSet(u64);
 
@@ -91,7 +91,7 @@ impl HubSet {
         self.0 |= 1 << hub.0;
     }
 
-    /// Takes a hub out.
+    /// Removes a hub.
     pub fn remove(&mut self, hub: HubId) {
         self.0 &= !(1 << hub.0);
     }
@@ -101,7 +101,7 @@ impl HubSet {
         self.0 & (1 << hub.0) != 0
     }
 
-    /// How many hubs are in the set.
+    /// The number of hubs in the set.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }

@@ -51,11 +51,11 @@ macro_rules! closed_set {
 closed_set! {
     /// The reason that a connection ended.
     DisconnectReason {
-        /// The client said goodbye.
+        /// The client sent a close frame.
         Client = "client",
         /// The connection broke, or the client ended it without a close frame.
         Lost = "lost",
-        /// The client read more slowly than was written for it (4001).
+        /// The client read more slowly than the server wrote (4001).
         SlowConsumer = "slow_consumer",
         /// All outboxes together were over their limit, and this one had the most unsent bytes (1013).
         Overload = "overload",
@@ -85,11 +85,11 @@ closed_set! {
 closed_set! {
     /// The destination of a message.
     MessageKind {
-        /// To everybody, in the lobby.
+        /// To all members of the lobby.
         Global = "global",
-        /// To any other room, an operator's message too.
+        /// To any other room, including operators' messages.
         Room = "room",
-        /// To one client, kept or not; counted once, not for each inbox.
+        /// To one client, stored or not; counted once, not for each inbox.
         Private = "private",
     }
 }
@@ -134,7 +134,7 @@ const ERROR_CODES: usize = ErrorCode::ALL.len();
 pub struct Held {
     /// Named rooms, including empty rooms that are still kept.
     pub rooms: usize,
-    /// Those with nobody connected too.
+    /// Inboxes, including those without a connected owner.
     pub inboxes: usize,
     /// Sessions, including connections that have not shown a token.
     pub sessions: usize,
@@ -246,7 +246,7 @@ impl Metrics {
         &self.credits
     }
 
-    /// What waits for all actors of a kind; a new actor registers its [`Mailbox`] there.
+    /// The mailboxes of all actors of a kind. A new actor registers its [`Mailbox`] there.
     pub fn mailboxes(&self, kind: ActorKind) -> &Arc<Mailboxes> {
         let [chat_server, hub, session] = &self.mailboxes;
         match kind {
@@ -328,7 +328,7 @@ impl Metrics {
         self.frame_received_bytes.observe_n(bytes as f64, 1);
     }
 
-    /// A frame was offered to `n` clients.
+    /// Counts a frame that was offered to `n` clients.
     pub fn frame_sent(&self, bytes: usize, n: u64) {
         self.frame_sent_bytes.observe_n(bytes as f64, n);
     }
@@ -351,7 +351,7 @@ impl Metrics {
         self.outbox_frames.fetch_add(frames, Relaxed);
     }
 
-    /// Bytes that wait in the outboxes of all workers; 0 in a moment in which it reads negative.
+    /// Bytes that wait in the outboxes of all workers; 0 if the sum is negative for a moment.
     pub fn outboxes_bytes(&self) -> u64 {
         u64::try_from(self.outbox_bytes.load(Relaxed)).unwrap_or(0)
     }

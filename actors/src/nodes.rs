@@ -1,18 +1,18 @@
-//! Several servers as one chat: the part that knows no network.
+//! Several servers as one chat: the part without network.
 //!
-//! A *node* is one server. What its sessions ask for in one turn is packed into one *record*, and all nodes read the same
-//! records in the same order from one *log*. A node acts on an entry when it reads it back, its own entries too, so that
-//! nodes that have read the same records agree (`docs/nodes.md`).
+//! A *node* is one server. The requests of its sessions in one turn become one *record*. All nodes read the same
+//! records in the same order from one *log*. A node acts on an entry when it reads the entry from the log, including
+//! its own entries. So nodes that have read the same records agree (`docs/nodes.md`).
 //!
-//! - [`record`]: what is in a record, and its bytes.
-//! - [`packer`]: this node's entries on their way into the log.
+//! - [`record`]: the content of a record, and its encoding.
+//! - [`packer`]: this node's pending entries.
 //! - [`replica`]: which records count.
-//! - [`heard`]: what a node hears from the log and from other nodes.
+//! - [`heard`]: events of the log and of other nodes.
 //! - [`log`]: the boundary to the log itself.
-//! - [`names`]: who holds which name.
-//! - [`start`]: where a node that starts begins to read.
+//! - [`names`]: the names and their holders.
+//! - [`start`]: the record at which a starting node begins to read.
 //! - [`checkpoint`]: the state of all nodes as bytes.
-//! - [`digest`]: whether nodes agree.
+//! - [`digest`]: the check that nodes agree.
 
 pub mod checkpoint;
 pub mod digest;

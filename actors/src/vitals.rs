@@ -1,8 +1,8 @@
 //! The vital parts: if one of them ends, the server ends.
 //!
 //! A failed session ends alone. If the `ChatServer`, a hub or a thread of the history fails, the whole process ends,
-//! because it would otherwise go on to accept connections that it cannot serve. The owner of the process waits for the
-//! first [`death`](Vitals::death) and exits, so that a supervisor starts the server again.
+//! because it would otherwise accept connections that it cannot serve. The owner of the process waits for the first
+//! [`death`](Vitals::death) and exits, so that a supervisor starts the server again.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -28,7 +28,7 @@ pub enum VitalPart {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Death {
     /// A vital part has ended while the server was running.
-    #[error("{0} has died: the server is not whole any more")]
+    #[error("{0} has died: the server cannot continue without it")]
     Of(VitalPart),
     /// Every part still runs, but the server must not serve any more, for this reason.
     #[error("{0}")]
@@ -104,7 +104,7 @@ impl Vitals {
 }
 
 impl Pulse {
-    /// Ends the server although all parts run: for this reason it must not serve any more. The clients can still be told.
+    /// Ends the server although all parts run, because it must not serve any more. It can still notify its clients.
     pub fn unfit(&self, reason: &dyn fmt::Display) {
         self.vitals.die(Death::Unfit(reason.to_string().into()));
     }

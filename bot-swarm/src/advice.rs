@@ -9,7 +9,7 @@ const STATUS_CHARS: usize = 8;
 const OF_PARTS: [(&str, &str); 20] = [
     (
         "CaUsedAsEndEntity",
-        "the server shows a certificate authority's own certificate, as `openssl req -x509` makes it: give it a \
+        "the server uses the certificate of an authority, as `openssl req -x509` makes it: give the server a \
          certificate with basicConstraints=CA:FALSE, or set BOT_INSECURE=true for a test",
     ),
     (
@@ -23,12 +23,12 @@ const OF_PARTS: [(&str, &str); 20] = [
     ("certificate: NotValidYet", "the server's certificate is not valid yet, or this machine's clock is wrong"),
     (
         "TLS: invalid peer certificate",
-        "the server's certificate is not trusted: name its CA in BOT_CA_FILE, or set BOT_INSECURE=true for a test",
+        "the server's certificate is not trusted: set BOT_CA_FILE to its CA's file, or set BOT_INSECURE=true for a test",
     ),
     ("InvalidContentType", "the server does not use TLS: use ws:// instead of wss://"),
     (NO_HTTP, "the server does not speak HTTP; if it uses TLS, use wss:// instead of ws://"),
     (ENDED, "the server does not accept WebSockets; if it uses TLS, use wss:// instead of ws://"),
-    (NO_ANSWER, "nothing answers: check host and port of BOT_SERVER_URL; a firewall may drop the packets"),
+    (NO_ANSWER, "no answer: check host and port of BOT_SERVER_URL; a firewall may drop the packets"),
     (NO_REPLY, "the server does not answer the WebSocket handshake: check BOT_SERVER_URL; the server may hang"),
     (
         NO_WELCOME,
@@ -38,43 +38,40 @@ const OF_PARTS: [(&str, &str); 20] = [
     (UNKNOWN_HOST, "the host of BOT_SERVER_URL has no known address"),
     (
         UNREADABLE_WELCOME,
-        "the server speaks another version of the protocol than the bots: take both from one; RUST_LOG=bot_swarm=debug shows \
-         what is wrong with its welcome",
+        "the server speaks another version of the protocol than the bots: use the same release of both; \
+         RUST_LOG=bot_swarm=debug shows the problem in its welcome",
     ),
     ("mqtt: connection refused with code 4", NO_PASSWORD),
     ("mqtt: connection refused with code 5", NO_PASSWORD),
     (
         "mqtt: the topic was refused",
-        "the server does not let the bots subscribe to the topic lobby: look at its access list",
+        "the server does not let the bots subscribe to the topic lobby: check its access list",
     ),
     ("handshake: Invalid", WRONG_ANSWER),
     ("handshake: Missing", WRONG_ANSWER),
-    (
-        "WebSocket: ",
-        "what comes is no frame of a WebSocket: look at BOT_SERVER_URL, or a proxy changes what passes through it",
-    ),
+    ("WebSocket: ", "the received data is not a WebSocket frame: check BOT_SERVER_URL; a proxy may change the data"),
 ];
 
 const NO_PASSWORD: &str =
     "the server wants a user and a password, which the bots do not have (Mosquitto: allow_anonymous true)";
 
 const NO_ROUTE: &str =
-    "this machine finds no way to the host of BOT_SERVER_URL: look at that address, and at this machine's network";
+    "this machine has no route to the host of BOT_SERVER_URL: check the address, and this machine's network";
 
-const WRONG_ANSWER: &str = "what listens there answers a WebSocket's handshake wrongly: look at BOT_SERVER_URL, or a proxy passes no \
-     WebSockets on";
+const WRONG_ANSWER: &str =
+    "the server answers the WebSocket handshake incorrectly: check BOT_SERVER_URL; a proxy may not support WebSockets";
 
 const ELSEWHERE: &str =
-    "the server sends the bots to another address, and they do not follow: name that address in BOT_SERVER_URL";
+    "the server redirects to another address, but the bots do not follow redirects: set BOT_SERVER_URL to that address";
 
-const NOTHING_BEHIND: &str = "a proxy listens there, and does not reach the server behind it";
+const NOTHING_BEHIND: &str = "a proxy answers, but it cannot reach the server behind it";
 
 /// Advice for whole kinds, and for HTTP statuses, which an error code may follow.
 const OF_KINDS: [(&str, &str); 22] = [
     ("connect: connection refused", "no server listens at BOT_SERVER_URL"),
     (
         "connect: connection reset",
-        "what listens there ends every connection at once: look at host and port of BOT_SERVER_URL; a proxy or a firewall may do it",
+        "every connection is closed at once: check host and port of BOT_SERVER_URL; a proxy or a firewall may close it",
     ),
     ("connect: host unreachable", NO_ROUTE),
     ("connect: network unreachable", NO_ROUTE),
@@ -128,12 +125,12 @@ mod tests {
             (NO_HTTP, "wss:// instead of ws://"),
             ("mqtt: connection refused with code 5", "a user and a password"),
             ("connect: connection reset", "at once"),
-            ("connect: host unreachable", "no way to the host"),
+            ("connect: host unreachable", "no route to the host"),
             ("connect: no answer by the end of the run", "a firewall may drop"),
-            ("HTTP 302", "name that address"),
+            ("HTTP 302", "to that address"),
             ("HTTP 502", "a proxy"),
-            ("handshake: Invalid challenge response", "answers a WebSocket's handshake wrongly"),
-            ("WebSocket: Received a masked frame from server", "no frame of a WebSocket"),
+            ("handshake: Invalid challenge response", "answers the WebSocket handshake incorrectly"),
+            ("WebSocket: Received a masked frame from server", "not a WebSocket frame"),
             (UNREADABLE_WELCOME, "another version"),
         ] {
             assert!(advice(kind).is_some_and(|advice| advice.contains(expected)), "{kind}");

@@ -130,7 +130,7 @@ pub fn command() -> Command {
                         .value_name("COUNT")
                         .value_parser(clap::value_parser!(u16).range(1..))
                         .help(
-                            "Wait until so many reports of one time exist and no run on this host goes on; reports \
+                            "Wait until this many recent reports exist and all runs on this host have ended; reports \
                              that are still missing half a minute later make the result invalid",
                         ),
                 )

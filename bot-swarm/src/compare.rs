@@ -184,8 +184,8 @@ fn judge_verdicts(before: Judgement, now: Judgement) -> Change {
     }
 }
 
-/// Why the two say nothing of each other. A server that was there before and is not now got worse; one that was not
-/// there before is nothing to compare with. A run that kept everything because it sent nothing is none either.
+/// The reason that the two runs cannot be compared. A server that was available before and is not now got worse. A run
+/// without a server, or without messages, is no basis for a comparison.
 fn invalid(before: &Report, now: &Report) -> Option<&'static str> {
     let is_nobody_there = |report: &Report| report.bots.connected == 0;
     let is_silent = |report: &Report| report.messages.sent == 0;

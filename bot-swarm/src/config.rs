@@ -25,15 +25,15 @@ const WSS: &str = "wss://";
 /// The placeholder for the bots' name prefix in the folder of a report.
 const NAME_IN_REPORT: &str = "{name}";
 
-/// The most bots that are compared with each other, with a server that does not number its messages.
+/// The most bots with a server that does not number its messages: each is compared with all.
 const COMPARED_BOTS_MAX: u32 = 2_000;
 
 /// The variable with the path of a file of settings.
 pub const SCENARIO: &str = "BOT_SCENARIO";
 
 impl Config {
-    /// Reads a configuration from settings, pairs of variable and value; of two settings for one variable, the later
-    /// counts. Variables that do not begin with [`PREFIX`] are ignored.
+    /// Reads a configuration from settings, pairs of variable and value; if two set the same variable, the later one
+    /// wins. Variables that do not begin with [`PREFIX`] are ignored.
     ///
     /// # Errors
     /// [`ConfigError`] for the first wrong setting.

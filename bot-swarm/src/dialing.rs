@@ -1,5 +1,5 @@
-//! How many connections of a worker are being made, so that it is known of an attempt that the end of the run cuts
-//! short whether its connection or its handshake was not answered.
+//! Counts the connections that a worker is opening. If the end of the run interrupts an attempt, the count shows
+//! whether the connection or the handshake had no answer.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,13 +16,13 @@ pub(crate) struct Dialing {
 pub(crate) struct Dial(Rc<Cell<u64>>);
 
 impl Dialing {
-    /// An attempt begins.
+    /// Begins an attempt.
     pub(crate) fn begin(&self) -> Dial {
         self.waiting.set(self.waiting.get() + 1);
         Dial(Rc::clone(&self.waiting))
     }
 
-    /// Whether an attempt waits for its connection that was not told of yet; then it is told of now.
+    /// Whether an attempt still waits for its connection and was not reported yet. Marks it as reported.
     pub(crate) fn tell_one(&self) -> bool {
         let is_left = self.told.get() < self.waiting.get();
         self.told.set(self.told.get() + u64::from(is_left));

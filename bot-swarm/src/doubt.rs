@@ -79,7 +79,7 @@ impl fmt::Display for Doubt {
                 let (measured, late, limit) = (human(*measured), human(*late), human(*limit));
                 write!(
                     f,
-                    "the swarm itself was up to {late} late (at most {limit}), which may be why {expected} was {measured}"
+                    "the swarm itself was up to {late} late (at most {limit}), which may explain that {expected} was {measured}"
                 )
             }
             Self::Busy { seconds, of } => {
@@ -90,12 +90,17 @@ impl fmt::Display for Doubt {
             }
             Self::OfPart(doubt) => f.write_str(doubt),
             Self::NotEnded { bots } => {
-                write!(f, "the run of {bots} bots has not ended: it goes on or was killed, so its work is not done")
+                write!(
+                    f,
+                    "the run of {bots} bots has not ended: it is still running or was killed, so its work is not done"
+                )
             }
             Self::Panicked { times, first } => {
                 write!(f, "a worker of the swarm panicked {times} times, first: {first}")
             }
-            Self::OpenFiles { times } => write!(f, "the swarm had no open file left {times} times (raise ulimit -n)"),
+            Self::OpenFiles { times } => {
+                write!(f, "the swarm reached its limit of open files {times} times (raise ulimit -n)")
+            }
             Self::Ports { times } => {
                 write!(f, "the swarm had no free local port {times} times (widen net.ipv4.ip_local_port_range)")
             }

@@ -32,7 +32,7 @@ pub(crate) const STOPPED: &str = "stopped after";
 /// A part of a note about a server that speaks another dialect.
 pub(crate) const OTHER_DIALECT: &str = "and not BOT_DIALECT=";
 
-/// What a note begins with that tells why bots were not there.
+/// The beginning of a note with the reason that bots were missing.
 pub(crate) const ABSENT: &str = "errors: ";
 
 /// The shortest point that is used to judge how busy the swarm was.
@@ -96,12 +96,13 @@ impl Outcome {
         let few =
             (connected < bots).then(|| format!("{} of {} bots were connected", grouped(connected), grouped(bots)));
         let silent = (counters.sent == 0).then(|| "no message was sent".to_owned());
-        // With `clean`, the verdict tells it.
+        // With `clean`, the verdict contains it.
         let faults = self.faults();
         let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);
         let faults: Vec<String> = faults.map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
         let unclean = (!faults.is_empty()).then(|| format!("not clean: {}", faults.join(", ")));
-        // A server may accept bots whose dialect it does not understand. Where none did, the verdict says so itself.
+        // A server may accept bots whose dialect it does not understand. If no bot was connected, the verdict says so
+        // itself.
         let dialect = self.stats.errors.keys().find(|kind| kind.contains(OTHER_DIALECT)).cloned();
         let dialect = dialect.filter(|_| connected > 0);
         let is_anybody_absent = connected > 0 && (self.never_connected() > 0 || self.away > 0) && dialect.is_none();
@@ -127,8 +128,8 @@ impl Expectations {
         self.0.iter().filter_map(actual).collect()
     }
 
-    /// The first latency that was broken, where all that was broken are latencies that would have been kept if the
-    /// swarm had not been late itself.
+    /// The first broken latency, if all broken expectations are latencies that would have been kept without the swarm's
+    /// own lateness.
     fn explained_by_lateness(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
         let broken = self.0.iter().filter(|expectation| expectation.broken(outcome).is_some());
         let explained: Option<Vec<Doubt>> = broken.map(|expectation| expectation.explained(outcome, limit)).collect();
@@ -137,7 +138,7 @@ impl Expectations {
 }
 
 impl Measure {
-    /// The figure of latencies that it stands for.
+    /// The figure of the latencies.
     fn of(&self, latencies: &Latencies) -> Duration {
         match self {
             Self::Percentile(percent) => latencies.quantile(percent / 100.0),
@@ -172,8 +173,8 @@ fn shares(outcome: &Outcome) -> [(&'static str, u64, u64); 2] {
 }
 
 impl Expectation {
-    /// How the swarm itself explains that a latency was broken: it was late by more than `limit` at the same
-    /// percentile, and without that the latency would have been kept. `None`: it does not.
+    /// The swarm's lateness, if it explains a broken latency: it exceeded `limit` at the same percentile, and without
+    /// it the latency would have been kept.
     fn explained(&self, outcome: &Outcome, limit: Duration) -> Option<Doubt> {
         let Self::Latency { kind, measure, relation, bound } = self else { return None };
         let stats = &outcome.stats;
@@ -306,7 +307,7 @@ mod tests {
                 300,
                 200,
                 "max<250ms",
-                "INVALID: the swarm itself was up to 200 ms late (at most 50.0 ms), which may be why max<250ms was ",
+                "INVALID: the swarm itself was up to 200 ms late (at most 50.0 ms), which may explain that max<250ms was ",
             ),
             (300, 200, "p99.99<250ms", "INVALID: the swarm itself was up to 200 ms late "),
             (300, 200, "clean, max<250ms", "INVALID: the swarm itself was up to 200 ms late "),

@@ -73,7 +73,9 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             let coming = config.profile().bots_max();
             if config.profile.is_none() && coming < config.count {
                 let count = config.count;
-                log::warn!("only {coming} of {count} bots come before the run ends (BOT_SECONDS, BOT_RAMP_PER_SECOND)");
+                log::warn!(
+                    "only {coming} of {count} bots will start before the run ends (BOT_SECONDS, BOT_RAMP_PER_SECOND)"
+                );
             }
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());

@@ -156,7 +156,7 @@ fn add(sum: &mut Outcome, part: &Part<'_>) {
         altered: ledger.altered,
         private_unknown: ledger.private_unknown,
     };
-    // A report may say anything.
+    // A report may contain any number.
     let add = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
     add(&mut sum.unanswered, report.messages.unanswered);
     add(&mut sum.deferred, report.messages.deferred);

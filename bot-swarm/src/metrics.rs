@@ -99,7 +99,7 @@ impl MetricsServer {
         // The end of the swarm does not wait for a scrape in progress.
         let server = server.workers(1).disable_signals().shutdown_timeout(0).bind(address)?;
         let address = server.addrs().first().copied().unwrap_or(address);
-        log::info!("a page of the run at http://{address}/, metrics at http://{address}/metrics");
+        log::info!("page of this run: http://{address}/, metrics: http://{address}/metrics");
         let running = server.run();
         let handle = running.handle();
         actix_rt::spawn(async move {

@@ -1,5 +1,5 @@
-//! Panics on the threads of a swarm. A bot or a worker that panics is gone while all others go on, so its run must
-//! know.
+//! Panics on the threads of a swarm. A bot or a worker that panics is gone while all others continue, so the run must
+//! record it.
 
 use std::cell::RefCell;
 use std::panic::{self, PanicHookInfo};

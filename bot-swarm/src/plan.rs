@@ -52,7 +52,7 @@ pub enum Arrivals {
 
 /// The text is not a distribution of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither steady nor poisson nor burst")]
+#[error("must be steady, poisson or burst")]
 pub struct NotArrivals;
 
 impl FromStr for Arrivals {

@@ -1,5 +1,4 @@
-//! Which bots are connected, as all workers know it, so that a server that says `no_such_client` of a bot that is
-//! connected is found out.
+//! The connected bots, shared by all workers. It detects a server that answers `no_such_client` about a connected bot.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,44 +7,46 @@ use std::time::Duration;
 
 use crate::clock::Nanos;
 
-/// How long a bot is connected before a refusal can be wrong: with several servers, one may learn of it from another.
+/// The time after a bot's welcome from which a refusal counts as wrong: with several servers, each learns of the bot
+/// from another one.
 const KNOWN_AFTER: Duration = Duration::from_secs(2);
 
-/// What is known of one bot. Costs 16 bytes.
+/// The presence of one bot, in 16 bytes.
 #[derive(Debug, Default)]
 struct Seat {
-    /// Since when it is connected, in nanoseconds; 0: it is not.
+    /// The time since which it is connected, in nanoseconds; 0: it is not.
     since: AtomicU64,
-    /// Messages to it that were refused because it is away, while it was not.
+    /// Messages to it that the server refused because it was away, although it was connected.
     refusals: AtomicU32,
 }
 
-/// Which bots are connected; shared by all workers.
+/// The connected bots; shared by all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Presence(Arc<[Seat]>);
 
 impl Presence {
-    /// So many bots, none of which is connected.
+    /// This many bots, none of them connected.
     pub(crate) fn new(bots: u32) -> Self {
         Self((0..bots).map(|_| Seat::default()).collect())
     }
 
-    /// A bot was welcomed.
+    /// Notes that a bot was welcomed.
     pub(crate) fn came(&self, bot: u32, now: Nanos) {
         if let Some(seat) = self.seat(bot) {
-            // Welcomed again on one connection, it is connected since the first time.
+            // After a second welcome on one connection, the time of the first one stays.
             let _was_here = seat.since.compare_exchange(0, now.0, Relaxed, Relaxed);
         }
     }
 
-    /// A bot goes by its own will. Every refusal up to now was wrong.
+    /// Notes that a bot leaves by its own choice. Every refusal up to now was wrong.
     pub(crate) fn goes(&self, bot: u32) {
         if let Some(seat) = self.seat(bot) {
             seat.since.store(0, Relaxed);
         }
     }
 
-    /// A bot lost its connection. The server may have known that before the bot did, so no refusal counts as wrong.
+    /// Notes that a bot lost its connection. The server may have known this before the bot did, so no refusal counts as
+    /// wrong.
     pub(crate) fn was_cut_off(&self, bot: u32) {
         if let Some(seat) = self.seat(bot) {
             seat.since.store(0, Relaxed);
@@ -53,7 +54,7 @@ impl Presence {
         }
     }
 
-    /// The server said that a bot is away to which a message was planned at this time.
+    /// Notes that the server reported the receiver of a message as away. The message was planned at this time.
     pub(crate) fn is_said_to_be_away(&self, bot: u32, planned: Nanos) {
         let Some(seat) = self.seat(bot) else { return };
         let since = seat.since.load(Relaxed);
@@ -62,7 +63,7 @@ impl Presence {
         }
     }
 
-    /// Takes how many messages to a bot were refused because it is away, while it was not.
+    /// Takes the number of messages to a bot that were refused because it was away, although it was connected.
     pub(crate) fn take_refusals(&self, bot: u32) -> u64 {
         self.seat(bot).map_or(0, |seat| seat.refusals.swap(0, Relaxed)).into()
     }

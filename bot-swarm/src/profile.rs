@@ -162,7 +162,7 @@ pub enum NotAProfile {
     #[error("it has {0} steps; at most {STEPS_MAX} are allowed")]
     TooManySteps(usize),
     /// The number of bots is always zero.
-    #[error("there are no bots at any time; a ramp brings them, as in ramp 30s to 500")]
+    #[error("the profile has no bots at any time; a ramp adds them, as in ramp 30s to 500")]
     NoBots,
 }
 
@@ -243,8 +243,8 @@ mod tests {
         for (text, expected) in [
             ("", step(1, "", begin)),
             ("ramp 5s to 5,", step(2, "", begin)),
-            ("hold 5s", "there are no bots at any time; a ramp brings them, as in ramp 30s to 500".to_owned()),
-            ("ramp 5s to 0", "there are no bots at any time; a ramp brings them, as in ramp 30s to 500".to_owned()),
+            ("hold 5s", "the profile has no bots at any time; a ramp adds them, as in ramp 30s to 500".to_owned()),
+            ("ramp 5s to 0", "the profile has no bots at any time; a ramp adds them, as in ramp 30s to 500".to_owned()),
             ("ramp to 5", step(1, "ramp to 5", ramp)),
             ("hold 1s, ramp 5s", step(2, "ramp 5s", ramp)),
             ("ramp 5s to", step(1, "ramp 5s to", ramp)),

@@ -163,14 +163,14 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Judges the seconds up to this page of metrics, which was read so long after the start.
+    /// Judges the seconds up to this page of metrics, which was read this long after the start.
     pub fn take(&mut self, page: &str, at: Duration) {
         let Some(reading) = diagnosis::Reading::parse(page, at) else { return };
         if self.recent.len() == JUDGED {
             self.recent.pop_front();
         }
         self.recent.push_back(reading);
-        // The first seconds would be judged by a moment.
+        // The first readings cover too short a time to judge.
         if self.recent.len() == JUDGED {
             let verdict = observe(self.recent.make_contiguous());
             self.seconds += 1;
@@ -180,8 +180,8 @@ impl Verdicts {
         }
     }
 
-    /// What limited the server for the longest time, if that was at least three seconds and a tenth of the run; then
-    /// how long, in words. Otherwise the last verdict that nothing was saturated.
+    /// The limit that held for the longest time and its duration, in words, if it was at least three seconds and a
+    /// tenth of the run. Otherwise the last verdict that nothing was saturated.
     pub fn judgement(&self) -> String {
         let lasting = |seconds: u32| seconds >= 3 && seconds * 10 >= self.seconds;
         let limits = self.found.iter().filter(|(what, (seconds, _))| what.is_limit() && lasting(*seconds));

@@ -56,7 +56,7 @@ impl From<RangeInclusive<u32>> for Sizes {
 
 /// The text is not a distribution of sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a size, a range of sizes or lognormal:MEDIAN:P99")]
+#[error("must be a size, a range of sizes or lognormal:MEDIAN:P99")]
 pub struct NotSizes;
 
 impl FromStr for Sizes {

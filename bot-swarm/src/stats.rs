@@ -38,7 +38,7 @@ macro_rules! counters {
 
         impl std::ops::AddAssign for Counters {
             fn add_assign(&mut self, other: Self) {
-                // A report that is merged may say anything.
+                // A merged report may contain any number.
                 $(self.$name = self.$name.saturating_add(other.$name);)+
             }
         }
@@ -216,9 +216,8 @@ impl Stats {
         told.join(", ")
     }
 
-    /// What to do about the most frequent error that anything can be done about, of those that are not rare beside it:
-    /// an attempt that the end of the run cut short is not the cause. Whoever speaks another dialect than the server
-    /// hears nothing that it waits for, so that comes first.
+    /// Advice about the most frequent error that has advice. Rare errors are skipped: an attempt that the end of the
+    /// run interrupted is not the cause. A dialect other than the server's comes first, because it causes other errors.
     pub fn advice(&self) -> Option<&'static str> {
         let mut errors = self.most_frequent_errors();
         let most = errors.first().map_or(0, |(_, count)| **count);

@@ -44,7 +44,7 @@ pub struct Delivery<'a> {
 /// Parses one frame.
 ///
 /// # Errors
-/// The parser's, where the frame is nothing that the protocol knows, or claims a `seq` past [`SEQ_MAX`].
+/// The parser's error, if the frame is unknown to the protocol or claims a `seq` above [`SEQ_MAX`].
 pub fn read(frame: &[u8]) -> Result<Incoming<'_>, serde_json::Error> {
     let frame = std::str::from_utf8(frame).map_err(serde::de::Error::custom)?;
     if let Some(delivery) = read_delivery(frame) {
@@ -52,12 +52,12 @@ pub fn read(frame: &[u8]) -> Result<Incoming<'_>, serde_json::Error> {
     }
     let event = codec::decode_event(frame)?;
     match newest_seq(&event).filter(|seq| *seq > SEQ_MAX) {
-        Some(seq) => Err(serde::de::Error::custom(format_args!("no room comes as far as seq {seq}"))),
+        Some(seq) => Err(serde::de::Error::custom(format_args!("seq {seq} is impossibly high"))),
         None => Ok(Incoming::Event(Box::new(event))),
     }
 }
 
-/// The highest `seq` in an event that a bot reckons with.
+/// The highest `seq` in an event that a bot uses.
 fn newest_seq(event: &ServerEvent<'_>) -> Option<u64> {
     let seq = match event {
         ServerEvent::Welcome(welcome) => {

@@ -61,7 +61,7 @@ pub(crate) struct WorkerSetup {
     pub unpromised: Arc<Mutex<Vec<(u32, u32)>>>,
     /// The number of wanted bots in each room; shared by all workers.
     pub crowds: Crowds,
-    /// Which bots are connected; shared by all workers.
+    /// The connected bots; shared by all workers.
     pub presence: Presence,
     /// The TLS settings, if a server uses TLS.
     pub tls: Option<Arc<ClientConfig>>,
@@ -73,7 +73,7 @@ pub(crate) struct WorkerSetup {
     pub panics: Arc<Panics>,
 }
 
-/// What the bots of one worker share.
+/// The shared state of the bots of one worker.
 pub(crate) struct WorkerState {
     pub(crate) client: awc::Client,
     /// The connections that the client is making.

@@ -4,42 +4,42 @@
  * It reconnects by itself, resumes its rooms without a gap, and sends each message once.
  */
 
-/** The position in one numbered sequence: the newest frame that a program has seen. */
+/** A position in one numbered sequence: the newest frame that the program has seen. */
 export interface Position {
   seq: number;
-  /** Names one life of the sequence; a `seq` means nothing without it. */
+  /** Identifies one numbering of the sequence. A `seq` is valid only together with its epoch. */
   epoch: string;
-  /** The time of the frame `seq`, as proof that it is the same one. */
+  /** The time of the frame `seq`. It proves that the server still means the same frame. */
   at?: number;
 }
 
 export interface Options {
-  /** The address of the server's `/ws`, or those of its nodes. `http` counts as `ws`. A page may give a relative one. */
+  /** The address of the server's `/ws`, or the addresses of its nodes. `http` means `ws`. A page may use a relative address. */
   url: string | URL | (string | URL)[];
-  /** The name that is wanted; without it the client is a guest. A token has a name of its own. */
+  /** The client's name. Without it the client is a guest. With a token, the token determines the name. */
   name?: string;
   /** The secret that takes this name back from an older connection, see {@link Client.key}. */
   key?: string;
   /**
-   * Gets a token. It is called only if the server needs one and there is none, or the last one was refused or has ended.
-   * An empty answer stops the client with `unauthorized`.
+   * Returns a token. The client calls it if the server needs a token and there is none, or if the last token was refused or
+   * has expired. An empty answer stops the client with `unauthorized`.
    */
   getToken?(reason: { message: string; refused: string }): Promise<string | null | undefined> | string | null | undefined;
   /** For Node.js before 22: the `WebSocket` of the package `ws`. */
   WebSocket?: unknown;
-  /** `false`: {@link Client.start} connects. Otherwise the client connects at the end of the task. */
+  /** `false`: the client connects only when {@link Client.start} is called. Otherwise it connects at the end of the task. */
   start?: boolean;
 }
 
-/** The reasons for which a client does not reconnect by itself. Another string is the code of the server's refusal. */
+/** The reasons why a client does not reconnect automatically. Any other string is the code of the server's refusal. */
 export type Stop =
   /** A newer connection has taken the name with its key. */
   | "replaced"
   /** An operator has removed the client. */
   | "removed"
-  /** The server has closed the connection as asked for. */
+  /** The server has closed the connection at this client's request. */
   | "ended"
-  /** The server does not accept what this client sends. */
+  /** This client has broken a rule of the protocol. */
   | "refused"
   /** There is no valid token. */
   | "unauthorized"
@@ -51,14 +51,14 @@ export type Stop =
 
 export type Status =
   | { state: "idle" }
-  /** Until the connection has its name. */
+  /** The state until the connection has its name. */
   | { state: "connecting" }
   | { state: "open" }
   /** `until`: when the client tries again, in milliseconds since the Unix epoch. */
   | { state: "waiting"; until: number; reason: string }
   | { state: "stopped"; why: Stop; reason: string };
 
-/** What somebody wrote. In a room it has `room` and `seq`. In private it has `to`, and `seq` if the server stores it. */
+/** A message. In a room it has `room` and `seq`. In a private conversation it has `to`, and `seq` if the server stores it. */
 export interface Message {
   type: "message";
   clientId: string;
@@ -81,8 +81,8 @@ export interface Joined {
   epoch: string;
   count: number;
   /**
-   * `true`: all missed messages follow. `false`: some are lost, or the server's numbers began again; the history has
-   * what is left. `undefined`: the first visit.
+   * `true`: all missed messages follow. `false`: some are lost, or the server has started a new numbering; the history has
+   * the remaining messages. `undefined`: the first visit.
    */
   recovered: boolean | undefined;
 }
@@ -94,7 +94,7 @@ export interface Presence {
 }
 
 export interface Sent {
-  /** The message's place in the room; a private one has none. */
+  /** The message's number in the room. A private message has none. */
   seq?: number;
   at: number;
   /** The server had the message already. */
@@ -102,13 +102,13 @@ export interface Sent {
 }
 
 export interface SendOptions {
-  /** The own id of the message; made at random otherwise. The server delivers one id once. */
+  /** The message's id; random by default. The server delivers one id once. */
   id?: string;
   /** Further fields of the frame `message`. */
   [field: string]: unknown;
 }
 
-/** At most one of `before` and `after`, both exclusive. `limit` is that of one request, 1 to 200. */
+/** At most one of `before` and `after`, both exclusive. `limit` is the size of one page, 1 to 200. */
 export interface HistoryOptions {
   before?: number;
   after?: number;
@@ -116,16 +116,16 @@ export interface HistoryOptions {
 }
 
 /**
- * A refusal of the server, with its code, or one of the client's own codes. Of `send` and `request`: `uncertain`,
- * `too_many_unsent`, `id_in_use`. Of all calls: `left`, `closed`. Of `history`: `other_epoch`. Of the event `error`:
- * `no_token`, `no_state`, `old_state`.
+ * An error with the code of the server's refusal, or with one of the client's own codes. `send` and `request`: `uncertain`,
+ * `too_many_unsent`, `id_in_use`. All calls: `left`, `closed`. `history`: `other_epoch`. The event `error`: `no_token`,
+ * `no_state`, `old_state`.
  */
 export class ChatError extends Error {
   readonly code: string;
   readonly retryAfterMs?: number;
 }
 
-/** An event's listener is called in the task in which its frame arrives. What it throws goes to `reportError` or `console.error` and disturbs nothing. */
+/** The emitter calls a listener in the task in which the frame arrives. An exception of a listener goes to `reportError` or `console.error` and disturbs nothing else. */
 export interface Emitter<Events> {
   /** Returns a function that removes the listener. */
   on<Name extends keyof Events>(event: Name, listener: Events[Name]): () => void;
@@ -136,7 +136,7 @@ export interface RoomEvents {
   /** Each message once, in order, without a gap. */
   message: (message: RoomMessage) => void;
   joined: (joined: Joined) => void;
-  /** Asked of the server only if somebody listens. */
+  /** The client requests it only if there is a listener. */
   presence: (presence: Presence) => void;
   /** The server has refused the room, or has ended the membership. {@link Room.join} tries again, as does the next connection. */
   left: (reason: { code: string; message: string }) => void;
@@ -145,32 +145,33 @@ export interface RoomEvents {
 export interface Room extends Emitter<RoomEvents> {
   readonly name: string;
   readonly isJoined: boolean;
-  /** To be stored beside what was shown, and given back by `getState`. */
+  /** A program stores it together with the messages, and returns it from `getState`. */
   readonly position: Position | null;
   /**
-   * Sends a message, again and again until the server has accepted or refused it. Messages to one room keep their order.
+   * Sends a message and repeats it until the server has accepted or refused it. Messages to one room keep their order.
    *
-   * Rejects with {@link ChatError}: the code of the refusal, `left` or `closed` if there is no room or no connection to
-   * wait for, or `uncertain` if the connection was lost and nothing tells whether the message has arrived.
+   * Rejects with {@link ChatError}: the code of the refusal, `left` if the client has left the room, `closed`
+   * if the client is closed or has stopped, or `uncertain` if the connection was lost and it is unknown whether the message
+   * has arrived.
    */
   send(text: string, options?: SendOptions): Promise<Sent>;
   /**
    * Reads the history in pages. With `after` the oldest message comes first, otherwise the newest. Without `before` and
-   * `after` it begins where the events begin, so that nothing is missing and nothing comes twice: at this call if the room
-   * is joined, otherwise when it is. Rejects with `other_epoch` if the server's numbers have begun again meanwhile.
+   * `after` it begins where the events begin, so no message is missing and none comes twice: at this call if the room is
+   * joined, otherwise when it is. Rejects with `other_epoch` if the server has started a new numbering meanwhile.
    */
   history(options?: HistoryOptions): AsyncGenerator<RoomMessage, void, undefined>;
   members(): Promise<{ count: number; clientIds: string[]; truncated: boolean }>;
-  /** Enters again after `left`, or after {@link leave}. Throws if `client.room` has made another object meanwhile. */
+  /** Joins again after `left` or {@link leave}. Throws if `client.room` has created another object meanwhile. */
   join(): void;
-  /** Leaves for good. Unsent messages are rejected with `left`. */
+  /** Leaves until {@link join}. Unsent messages are rejected with `left`. */
   leave(): void;
 }
 
 export interface RoomOptions {
   /**
-   * Loads the program's own state of the room, and returns the position that it contains. The room follows from there
-   * without a gap. It is called for the first visit, and again whenever the server can no longer follow from there.
+   * Loads the program's own state of the room, and returns the position in it. The room continues from there without a
+   * gap. The client calls it for the first visit, and again whenever the server can no longer continue from that position.
    * Without a position the room begins with new messages.
    */
   getState?(): Promise<Position | null> | Position | null;
@@ -195,9 +196,9 @@ export interface ClientEvents {
   state: (status: Status) => void;
   /** The name and the key of this connection. */
   identity: (identity: { name: string; key: string }) => void;
-  /** Every private message, and the name of the other client. A listener that calls `privateWith` begins the conversation with it. */
+  /** Every private message, and the name of the other client. If the listener calls `privateWith`, the conversation gets this message too. */
   private: (message: Message, other: string) => void;
-  /** Where the server stores private messages: where their events begin. `recovered` as in {@link Joined}. */
+  /** Only if the server stores private messages: the position at which their events begin. `recovered` as in {@link Joined}. */
   inbox: (inbox: { seq: number; epoch: string; recovered: boolean | undefined }) => void;
   /** A fault that belongs to no call: `getToken` or `getState` has failed, or the server reports an error. */
   error: (error: ChatError) => void;
@@ -208,26 +209,26 @@ export interface Client extends Emitter<ClientEvents> {
   readonly status: Status;
   /** The name that the connection has now. */
   readonly name: string;
-  /** The secret of this client. With it, `connect` takes the name back at once, in this tab or another one. */
+  /** The secret of this client. With it, `connect` takes the name back at once, in this tab or in another. */
   readonly key: string;
   /** Name and version of the server. */
   readonly server: string;
   readonly limits: Limits | null;
-  /** Connects now, after {@link Client.close}, a stop or a pause; with `who` as somebody else. */
+  /** Connects now, after {@link Client.close}, a stop or a pause. `who` changes the name and the key. */
   start(who?: { name?: string; key?: string }): void;
-  /** Disconnects. Unsent messages and requests are rejected with `closed`, as they are when the client stops. */
+  /** Disconnects. Unsent messages and requests are rejected with `closed`, as when the client stops. */
   close(): void;
-  /** Checks the connection now. A page does so by itself when it is shown, or the network has changed. */
+  /** Checks the connection now. In a page this happens automatically when the page becomes visible or the network changes. */
   wake(): void;
-  /** Takes another name. Rejects with the server's refusal, and with `lost` if the connection breaks meanwhile. */
+  /** Takes another name. Rejects with the server's refusal, or with `lost` if the connection breaks meanwhile. */
   rename(name: string, key?: string): Promise<void>;
-  /** The room of this name, which the client joins with every connection, until {@link Room.leave}. */
+  /** Returns the room with this name. The client joins it with every connection, until {@link Room.leave}. */
   room(name: string, options?: RoomOptions): Room;
   privateWith(name: string): PrivateConversation;
   rooms(): Promise<{ rooms: { room: string; count: number; seq: number }[]; truncated: boolean }>;
   /**
-   * Sends any frame and waits for its answer, over lost connections too. A `message` without an `id` gets one, so that it
-   * is delivered once. Rejects with the server's refusal, and as {@link Room.send} does.
+   * Sends any frame and waits for its answer, also across lost connections. A `message` without an `id` gets one, so that
+   * the server delivers it once. Rejects with the server's refusal, and like {@link Room.send}.
    */
   request(frame: { type: string; [field: string]: unknown }): Promise<any>;
 }

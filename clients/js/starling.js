@@ -2,7 +2,7 @@
 /**
  * A client of a Starling chat server, for browsers and Node.js. `starling.d.ts` documents everything that is exported.
  *
- * - `Connection`: one WebSocket at a time, with reconnects, tokens, pacing and a deadline for silence. Answers by `id`.
+ * - `Connection`: one WebSocket at a time, with reconnects, tokens, pacing and a deadline for silence. Matches answers by `id`.
  * - `Feed`: the position in one numbered sequence, a room or the inbox. Each frame passes once, in order, without a gap.
  * - `Outgoing`: the unacknowledged messages to one destination, in order.
  * - `Room`, `PrivateConversation`, `Client`: what a program uses.
@@ -29,10 +29,10 @@ const PONG_MS = { least: 1_000, most: 8_000 };
 /** Pauses between attempts: random below a ceiling that doubles from `base` to `most`. */
 const PAUSE_MS = { base: 500, most: 20_000, least: 100, tryLater: 5_000 };
 
-/** A connection that lived this long makes the next pause short again. */
+/** After a connection of this length, the next pause is short again. */
 const STABLE_MS = 5_000;
 
-/** Within this time the server certainly recognizes the `id` of a message that is sent again. */
+/** The time for which the server is sure to recognize the `id` of a repeated message. */
 const ID_REMEMBERED_MS = 270_000;
 
 /** The longest `id` that the server takes, in characters. */
@@ -48,7 +48,7 @@ const FINAL = new Map(/** @type {[number, string][]} */ ([
 ]));
 const TRY_LATER = 1013;
 
-/** Frames that count in the sequence of a room. */
+/** Types of frames that have a `seq` in a room. */
 const NUMBERED = new Set(["message", "edited", "deleted", "reaction"]);
 
 const ROOM = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u;
@@ -74,13 +74,13 @@ export class ChatError extends Error {
 }
 
 const lost = () => new ChatError("lost", "the connection was lost");
-const uncertain = () => new ChatError("uncertain", "the connection was lost, and nothing tells whether this message arrived");
+const uncertain = () => new ChatError("uncertain", "the connection was lost, so it is unknown whether the message has arrived");
 const left = () => new ChatError("left", "the client has left the room");
 
-/** Reports the fault of a listener as a page does, and goes on. */
+/** Reports an exception of a listener like an uncaught exception, without interrupting the caller. */
 const report = globalThis.reportError ?? ((/** @type {unknown} */ error) => console.error(error));
 
-/** Keys of what only this module uses. */
+/** Keys of members that only this module uses. */
 const emit = Symbol("emit");
 const inner = Symbol("inner");
 /** The event that a program has left a room. */
@@ -108,18 +108,18 @@ class Emitter {
       try {
         listener(...values);
       } catch (error) {
-        // A fault of one listener must disturb neither the connection nor the program.
+        // An exception in one listener must disturb neither the connection nor the program.
         report(error);
       }
     }
   }
 }
 
-/** Half of a character, as `JSON.stringify` writes it. */
+/** A lone surrogate, as `JSON.stringify` writes it. */
 const HALF = /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/u;
 
 /**
- * What is wrong with a frame that the server would refuse without naming it, or for which it would close the connection.
+ * Returns the problem of a frame that would make the server close the connection, or refuse without an `id`.
  * @param {Frame} frame
  * @param {{messageBytes: number} | undefined} limits
  * @returns {ChatError | undefined}
@@ -137,7 +137,7 @@ const problemOf = (frame, limits) => {
   return isTooLarge ? new ChatError("message_too_large", `a message has at most ${most} bytes`) : undefined;
 };
 
-/** Another program shows its token in the handshake. The WebSocket of a page has no headers: it shows it in `hello`. */
+/** A page sends its token in `hello`, because its WebSocket cannot set headers. Other programs send it in the handshake. */
 const isPage = () => globalThis.location?.origin !== undefined;
 
 class Connection {
@@ -152,7 +152,7 @@ class Connection {
   #socket = null;
   #attempts = 0;
   #urlIndex;
-  /** Rooms that were refused in the handshake since the last connection: each time another one is asked for. */
+  /** Rooms that the handshake refused since the last connection. Each attempt asks for another room. */
   #refusals = 0;
   #openedAt = 0;
   #tokensRefused = 0;
@@ -169,7 +169,7 @@ class Connection {
   #pingedAt = null;
   /** The server's `closing`. @type {Frame | null} */
   #closing = null;
-  /** The server's message that a token has ended. */
+  /** The server's message that the token has expired. */
   #tokenEnded = "";
   /** Whether the server has asked for the current pause. */
   #isPauseAsked = false;
@@ -193,7 +193,7 @@ class Connection {
       return parsed;
     });
     if (this.urls.length === 0) throw new TypeError("connect needs a url");
-    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError("this Node.js has no WebSocket: pass one, as of the package ws");
+    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError("this version of Node.js has no WebSocket: pass the class of the package ws");
     this.#urlIndex = Math.floor(Math.random() * this.urls.length);
     this.name = options.name ?? "";
     this.key = options.key ?? "";
@@ -214,7 +214,7 @@ class Connection {
     const Socket = given ?? globalThis.WebSocket;
     const url = this.#url();
     const headers = this.token && !isPage() ? { headers: { authorization: `Bearer ${this.token}` } } : undefined;
-    // The package ws takes headers as a third argument, the WebSocket of a platform as a second one.
+    // The class of the package ws takes headers as its third argument, the WebSocket of Node.js as its second.
     const more = headers === undefined ? [] : given ? [[], headers] : [headers];
     const socket = /** @type {WebSocket} */ (new /** @type {any} */ (Socket)(url.href, ...more));
     this.#socket = socket;
@@ -228,7 +228,7 @@ class Connection {
       if (opened) this.#lost(code, String(reason ?? ""));
       else this.#notOpened(url);
     };
-    this.#timers.connect = setTimeout(() => this.#lost(4002, "no answer"), CONNECT_MS);
+    this.#timers.connect = setTimeout(() => this.#lost(4002, "the server does not answer"), CONNECT_MS);
   }
 
   stop() {
@@ -240,7 +240,7 @@ class Connection {
     this.#set({ state: "idle" });
   }
 
-  /** Checks the connection at once, because the network or the machine may have been away. */
+  /** Checks the connection at once, because the machine may have been asleep or without a network. */
   wake() {
     if (this.status.state === "waiting" && globalThis.navigator?.onLine !== false && !this.#isPauseAsked) this.start();
     else if (this.status.state === "open") this.#ping();
@@ -271,7 +271,7 @@ class Connection {
   }
 
   /**
-   * Sends a frame. If the rate limit refuses it, it is sent again. `done` is called with the answer, with the server's
+   * Sends a frame, and sends it again after a refusal of the rate limit. Calls `done` with the answer, with another
    * refusal, or with `lost`.
    * @param {Frame} frame
    * @param {Done} done
@@ -294,7 +294,7 @@ class Connection {
   }
 
   /**
-   * Takes a name, or shows a token.
+   * Takes a name, or sends a token.
    * @param {{name: string, key: string, token?: string}} who
    * @param {(error: ChatError | null) => void} done
    */
@@ -306,7 +306,7 @@ class Connection {
     });
   }
 
-  /** @param {Frame} welcome @param {boolean} isOwn whether the client has chosen this name, or its token has */
+  /** @param {Frame} welcome @param {boolean} isOwn whether the client or its token has chosen this name */
   #named(welcome, isOwn) {
     this.welcome = { ...this.welcome, ...welcome };
     const isGuest = !isOwn && welcome.clientId.startsWith("guest-");
@@ -375,7 +375,7 @@ class Connection {
     } else if (type === "welcome" && id === undefined && this.status.state === "connecting") {
       this.welcome = frame;
       this.#tokens = { left: frame.limits.burst, filledAt: Date.now() };
-      // A name that is not a guest's is the one in the token.
+      // A name other than a guest's comes from the token.
       if (this.name === "" || !frame.clientId.startsWith("guest-")) this.#named(frame, false);
       else this.#introduce();
     } else if (this.status.state === "open") {
@@ -399,7 +399,7 @@ class Connection {
   }
 
   /**
-   * Gets a token, and shows it.
+   * Gets a token and sends it.
    * @param {string} message the server's reason
    */
   async #authorize(message) {
@@ -433,7 +433,7 @@ class Connection {
       this.#drop();
       this.#wait(pauseMs(this.#tokensRefused - 2), message);
     } else if (isPage() && this.#socket?.readyState === 1) {
-      this.#timers.connect = setTimeout(() => this.#lost(4002, "no answer"), CONNECT_MS);
+      this.#timers.connect = setTimeout(() => this.#lost(4002, "the server does not answer"), CONNECT_MS);
       this.#introduce(this.token);
     } else {
       this.start();
@@ -448,7 +448,7 @@ class Connection {
     this.#lookedAt = now;
     const { heartbeatMs } = this.welcome;
     const patience = Math.min(PONG_MS.most, Math.max(PONG_MS.least, heartbeatMs));
-    if (this.#pingedAt !== null && now - this.#pingedAt > patience && !slept) this.#lost(4002, "no sign of life");
+    if (this.#pingedAt !== null && now - this.#pingedAt > patience && !slept) this.#lost(4002, "the server is silent");
     else if (this.#pingedAt === null && (slept || now - this.#heardAt > heartbeatMs)) this.#ping();
     else if (slept) this.#pingedAt = now;
   }
@@ -465,7 +465,7 @@ class Connection {
     if (socket) {
       this.#socket = null;
       socket.onopen = socket.onmessage = socket.onclose = null;
-      // The package ws reports an error where a socket is closed before it is open.
+      // The package ws reports an error if a socket is closed before it is open.
       socket.onerror = () => undefined;
       if (socket.readyState < 2) socket.close();
     }
@@ -485,7 +485,7 @@ class Connection {
     if (this.status.state === "open" && Date.now() - this.#openedAt >= STABLE_MS) this.#attempts = 0;
     this.#urlIndex = (this.#urlIndex + 1) % this.urls.length;
     this.#drop();
-    // Without a socket, the token is shown by the next connection.
+    // There is no socket now, so the next connection sends the token.
     if (this.#isAuthorizing) return;
     this.#isPauseAsked = closing !== null;
     const stop = FINAL.get(code);
@@ -503,7 +503,7 @@ class Connection {
   }
 
   /**
-   * A WebSocket does not reveal why it was refused. A plain request to the same URL does.
+   * Finds out why the handshake failed. A WebSocket does not reveal it; a plain request to the same URL does.
    * @param {URL} url
    */
   async #notOpened(url) {
@@ -534,7 +534,7 @@ class Connection {
         clearTimeout(this.#timers.attempt);
         this.#wait(Math.max(pause, 1_000 * Number(answer.headers.get("retry-after") ?? 0)), reason);
       } else if (answer.status === 403 && (this.#refusals += 1) >= this.on.rooms().length) {
-        // No other room may be the first one of a connection.
+        // The server has refused every room as the first room of a connection.
         this.#stopped("forbidden", reason);
       }
     } catch {
@@ -557,19 +557,19 @@ class Connection {
 }
 
 class Feed {
-  /** The newest frame that has passed. @type {Position | null} */
+  /** The newest frame that this feed has delivered. @type {Position | null} */
   position = null;
-  /** Whether frames pass. What comes before `joined` comes again after it. */
+  /** Whether frames pass. Frames that arrive before `joined` are ignored: they follow again after it. */
   isLive = false;
-  /** Whether a resume has recovered everything since the feed was last live. */
+  /** Whether a resume has recovered all frames since the feed was last live. */
   isRecovered = false;
   /** Whether the first frame decides where the sequence begins. */
   isLoose = false;
   /** Why the client is not in the room and does not try to be. @type {ChatError | null} */
   refusal = null;
-  /** Changes when frames stop and when they go on: an answer from another turn may be of another connection. */
+  /** Changes whenever frames stop or continue. An answer from another turn may belong to another connection. */
   turn = 0;
-  /** The state from which the server could not follow. @type {Position | null} */
+  /** The state that was too old for the server to continue from. @type {Position | null} */
   #tooOld = null;
   #caughtUpAt = 0;
   /** @type {number | null} */
@@ -592,7 +592,7 @@ class Feed {
     return this.isLive && (this.position?.seq ?? 0) >= this.#caughtUpAt;
   }
 
-  /** Stops frames, and forgets answers on their way. */
+  /** Stops frames, and ignores pending answers. */
   pause() {
     this.turn += 1;
     this.isLive = false;
@@ -617,7 +617,7 @@ class Feed {
       this.position = state ? { ...state } : null;
       const tooOld = this.#tooOld;
       if (tooOld && state?.seq === tooOld.seq && state.epoch === tooOld.epoch) {
-        this.client[emit]("error", new ChatError("old_state", "getState returns a position again from which the server cannot follow"));
+        this.client[emit]("error", new ChatError("old_state", "getState returned a position that is too old for the server again"));
       }
       this.#ask(turn);
     }, (error) => {
@@ -636,7 +636,7 @@ class Feed {
   /** @param {number} turn */
   #ask(turn) {
     const { seq, epoch, at } = this.position ?? {};
-    // JSON has no undefined fields.
+    // JSON omits undefined fields.
     const frame = { type: "join", ...this.where, ...this.on.fields?.(), after: seq, epoch, afterAt: seq ? at : undefined };
     this.client[inner].connection.ask(frame, (error, joined) => {
       if (turn !== this.turn || error?.code === "lost") return;
@@ -657,7 +657,7 @@ class Feed {
     const hadPosition = this.position !== null;
     this.isRecovered = hadPosition && joined.recovered === true;
     if (hadPosition && !this.isRecovered && this.on.getState) {
-      // The program's state is too old to follow from it.
+      // The program's state is too old to continue from.
       this.#tooOld = this.position;
       this.position = null;
       this.#later();
@@ -684,7 +684,7 @@ class Feed {
         this.join();
         return;
       }
-      // The server says that nothing is missing, and leaves it out again.
+      // The server reports that nothing is missing, but omits the same frames again. They are lost.
       this.joined({ type: "joined", ...this.where, seq: frame.seq - 1, epoch: position.epoch, recovered: false });
       if (!this.isLive) return;
     }
@@ -694,8 +694,8 @@ class Feed {
 }
 
 /**
- * Whether the server would recognize the message if it is sent again: it remembers an id for a time and for one name. A
- * guest has another name with each connection.
+ * Whether the server would recognize a repetition of the message. It remembers an id for a limited time and for one name.
+ * A guest has another name with each connection.
  * @param {Attempt} attempt
  * @param {string} name
  */
@@ -718,7 +718,7 @@ class Outgoing {
    * @param {Client} client
    * @param {{room: string} | {to: string}} where
    * @param {{isReady: () => boolean, refusal: () => ChatError | null, feed: Feed, outcast?: () => void}} on
-   *   `refusal`: why nothing will be sent; `outcast`: the client is not in the room
+   *   `refusal`: why no message will be sent; `outcast`: the client is not in the room
    */
   constructor(client, where, on) {
     this.client = client;
@@ -753,7 +753,7 @@ class Outgoing {
     this.#isInFlight = false;
   }
 
-  /** One frame of the destination: an own message in it has arrived, even if its acknowledgement was lost. @param {Frame} frame */
+  /** A frame of the destination has arrived. An own message in it has reached the server, even if its acknowledgement was lost. @param {Frame} frame */
   seen({ id, seq, at }) {
     const first = this.#queue[0];
     if (first?.sentAt !== null && first?.frame.id === id) this.#settle({ seq, at });
@@ -817,9 +817,9 @@ class Outgoing {
  * @param {Client} client
  * @param {object} where
  * @param {{before?: number, after?: number, limit?: number}} options
- * @param {Feed} feed of the sequence that the messages are numbered in
+ * @param {Feed} feed of the sequence that contains the messages
  * @param {() => Promise<unknown>} ready waits until the feed knows its epoch
- * @param {string} [begun] the epoch of `before` or `after`; without it, that of the feed
+ * @param {string} [begun] the epoch of `before` or `after`; without it, the epoch of the feed
  */
 async function* pages(client, where, { before, after, limit = 100 }, feed, ready, begun) {
   if (begun === undefined) {
@@ -828,10 +828,10 @@ async function* pages(client, where, { before, after, limit = 100 }, feed, ready
   }
   for (;;) {
     await ready();
-    if (feed.position?.epoch !== begun) throw new ChatError("other_epoch", "the server's numbers began again, so the rest of this history is gone");
+    if (feed.position?.epoch !== begun) throw new ChatError("other_epoch", "the server has started a new numbering, so the rest of this history is gone");
     const { turn } = feed;
     const { messages, hasMore } = await client.request({ type: "history", ...where, before, after, limit });
-    // Another connection may have answered, which numbers anew.
+    // The answer may come from another connection with a new numbering.
     if (feed.turn !== turn) continue;
     if (after === undefined) messages.reverse();
     yield* messages;
@@ -911,7 +911,7 @@ export class Room extends Emitter {
     if (options.before !== undefined || options.after !== undefined) return pages(this.#client, { room: this.name }, options, feed, ready);
     // Everything after the position of this moment, or after that of `joined`, is an event.
     const position = this.#joined();
-    // A program that never reads is told nothing.
+    // A program that never reads gets no error.
     position.catch(() => undefined);
     return this.#before(position, options);
   }
@@ -923,7 +923,7 @@ export class Room extends Emitter {
   }
 
   /**
-   * Waits until the room is joined, or never will be. Returns the position of that moment.
+   * Waits until the room is joined, and returns its position at that moment. Rejects if the room will not be joined.
    * @returns {Promise<Position | null>}
    */
   #joined() {
@@ -969,7 +969,7 @@ export class PrivateConversation extends Emitter {
   /** @param {{before?: number, after?: number, limit?: number}} [options] */
   history(options = {}) {
     const client = this.#client;
-    // The welcome tells the inbox and its epoch.
+    // `welcome` contains the inbox's epoch.
     return pages(client, { to: this.name }, options, client[inner].feed, () => client[inner].opened());
   }
 }
@@ -1080,7 +1080,7 @@ export class Client extends Emitter {
       room = new Room(this, name, options);
       this.#rooms.set(name, room);
       const made = room;
-      // Listeners that are added in the same task hear everything. A connection joins all its rooms when it is open.
+      // Joining after this task lets its new listeners hear every event. A client that is not open yet joins all rooms later.
       if (this.state === "open") queueMicrotask(() => this.#rooms.get(name) === made && made.join());
     }
     return room;
@@ -1102,7 +1102,7 @@ export class Client extends Emitter {
   request(frame) {
     return new Promise((resolve, reject) => {
       const isMessage = frame.type === "message";
-      // However often a message is sent, it has one id.
+      // All repetitions of a message have the same id.
       const asked = isMessage ? { id: newId(), ...frame } : frame;
       /** @type {Attempt} */
       const attempt = { sentAt: null, sentAs: "" };
@@ -1128,7 +1128,7 @@ export class Client extends Emitter {
     });
   }
 
-  /** Why there will be no connection until `start`. */
+  /** The reason that there will be no connection until `start`. */
   #over() {
     const { status } = this;
     if (status.state === "stopped") return new ChatError("closed", `the client has stopped: ${status.reason}`);
@@ -1181,7 +1181,7 @@ export class Client extends Emitter {
       feed.join();
     } else {
       const hadPosition = feed.position !== null;
-      // Messages that have waited for this client follow, and begin at an unknown seq.
+      // Stored messages for this client follow, and begin at an unknown seq.
       feed.isLoose = feed.position?.epoch !== inbox.epoch;
       if (feed.isLoose) feed.position = { ...inbox };
       feed.isLive = true;
@@ -1190,7 +1190,7 @@ export class Client extends Emitter {
     }
     for (const room of this.#rooms.values()) room.join();
     for (const { [inner]: { outgoing } } of this.#privates.values()) outgoing.flush();
-    // What asks about rooms comes after their joins.
+    // Requests about rooms must follow the joins.
     this.#askAgain();
   }
 
@@ -1204,10 +1204,10 @@ export class Client extends Emitter {
       if (frame.seq === undefined) this.#private(frame);
       else this[inner].feed.take(frame);
     } else if (type === "left" && room) {
-      // Not asked for: an operator has dropped the room, or a new token does not allow it.
+      // This `left` answers no request: an operator has dropped the room, or a new token does not allow it.
       room[inner].feed.refused(new ChatError("left", "the server has ended the membership"));
     } else if (type === "joined" && frame.inbox) {
-      // Not asked for: an operator has emptied the inbox.
+      // This `joined` answers no request: an operator has emptied the inbox.
       this[inner].feed.joined({ ...frame, recovered: false });
     } else if (type === "error") {
       this[emit]("error", new ChatError(frame.code, frame.message, frame.retryAfterMs));
@@ -1219,7 +1219,7 @@ export class Client extends Emitter {
   /** @param {Frame} frame */
   #private(frame) {
     const other = frame.clientId === this.name ? frame.to : frame.clientId;
-    // Its listener may begin the conversation, which then hears the message.
+    // First the general event: its listener may open the conversation, which then gets the message too.
     this[emit]("private", frame, other);
     const conversation = this.#privates.get(other);
     conversation?.[emit](frame.type, frame);
@@ -1229,7 +1229,7 @@ export class Client extends Emitter {
   /** @param {Room} room */
   #join(room) {
     const { name } = room;
-    if ((this.#rooms.get(name) ?? room) !== room) throw new TypeError(`another object of client.room("${name}") is in the room`);
+    if ((this.#rooms.get(name) ?? room) !== room) throw new TypeError(`another object of client.room("${name}") has joined this room`);
     this.#rooms.set(name, room);
     room[inner].feed.refusal = null;
     if (this.state === "open") room[inner].feed.join();
@@ -1250,7 +1250,7 @@ export class Client extends Emitter {
 /** @type {typeof import("./starling.d.ts").connect} */
 export const connect = (options) => {
   const client = new Client(options);
-  // Rooms that are named in the same task are joined by the handshake.
+  // Connecting after this task lets the handshake join a room that the task names.
   client[inner].isToStart = options.start !== false;
   queueMicrotask(() => {
     if (client[inner].isToStart) client.start();

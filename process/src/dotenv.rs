@@ -49,7 +49,7 @@ pub enum Fault {
     #[error("{0} has a $, which would expand to another variable; put the value in single quotes, or write \\$")]
     Substitution(String),
     /// An earlier line sets the same variable.
-    #[error("{variable} is set already in line {first}; remove one of the two")]
+    #[error("{variable} is already set in line {first}; remove one of the two")]
     Twice {
         /// The variable that both lines set.
         variable: String,

@@ -17,7 +17,7 @@ pub enum StartError {
     #[error("the clock of this machine is before 1970 or after 9999; set it first")]
     Clock,
     /// The system refuses the handler of a signal.
-    #[error("the signal of the limit on the size of files cannot be caught: {0}")]
+    #[error("cannot catch SIGXFSZ, the signal for files above the size limit: {0}")]
     Signal(#[from] io::Error),
 }
 

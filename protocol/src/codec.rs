@@ -216,7 +216,7 @@ impl<'a> WireCommand<'a> {
             (Some(room), None) => Target::Room(parse_room(&room.0)?),
             (None, Some(to)) => Target::Client(parse_client(&to.0)?),
             (Some(_), Some(_)) => {
-                return Err(Refusal::new(ErrorCode::BadRequest, "a message has either `room` or `to`, not both"));
+                return Err(Refusal::new(ErrorCode::BadRequest, "a message must not have both `room` and `to`"));
             }
         };
         let text = self.text.ok_or_else(|| missing("Message"))?.0;
@@ -238,7 +238,10 @@ impl<'a> WireCommand<'a> {
     fn means_inbox(&self) -> Result<bool, Refusal> {
         let is_inbox = self.inbox == Some(true) || self.to.is_some();
         if is_inbox && self.room.is_some() {
-            return Err(Refusal::new(ErrorCode::BadRequest, "either `room` or private messages, not both"));
+            return Err(Refusal::new(
+                ErrorCode::BadRequest,
+                "a frame must not ask for both `room` and private messages",
+            ));
         }
         Ok(is_inbox)
     }
@@ -269,7 +272,7 @@ impl<'a> WireCommand<'a> {
             (Some(before), None) => HistoryPage::Before(Seq(before)),
             (None, Some(after)) => HistoryPage::After(Seq(after)),
             (Some(_), Some(_)) => {
-                return Err(Refusal::new(ErrorCode::BadRequest, "a page has either `before` or `after`, not both"));
+                return Err(Refusal::new(ErrorCode::BadRequest, "a page must not have both `before` and `after`"));
             }
         };
         let limit = self.limit.map_or(Ok(limits::HISTORY_LIMIT_DEFAULT), check_limit)?;

@@ -12,14 +12,14 @@ use crate::names::{ClientId, RoomName};
 /// The answer to `/help`.
 pub const HELP: &str = "\
 hello everybody            to the current room
-/nick alice                take a name
-/join dev                  join, and make it the current room
+/nick alice                change your name
+/join dev                  join a room and make it the current room
 /msg bob psst              private message
 /leave [room]              leave a room
-/rooms                     which rooms there are
-/who [room]                who is there
+/rooms                     list the rooms
+/who [room]                list the members
 /history [n]               the last n messages (10)
-/help                      this list
+/help                      list the commands
 /quit                      leave the chat
 //text                     a message that begins with /";
 
@@ -95,7 +95,10 @@ pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<Conso
         }
         other => {
             let shown: String = other.chars().take(32).collect();
-            return Err(Refusal::new(ErrorCode::UnknownType, format!("there is no command /{shown}, try /help")));
+            return Err(Refusal::new(
+                ErrorCode::UnknownType,
+                format!("there is no command /{shown}; /help lists the commands"),
+            ));
         }
     };
     Ok(ConsoleCommand::Command(command))
@@ -159,7 +162,7 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
             match &joined.room {
                 Some(room) => format!("* you are in {room}, {} here{gap}", joined.count),
-                None => format!("* your private messages come here{gap}"),
+                None => format!("* your private messages arrive here{gap}"),
             }
         }
         ServerEvent::Left { room, .. } => format!("* you left {room}; /join ROOM to enter another one"),
@@ -191,12 +194,12 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             lines.join("\n")
         }
         ServerEvent::History(history) if history.messages.is_empty() => {
-            format!("* nothing was said in {}", history.room.as_ref().map_or("private", RoomName::as_str))
+            format!("* no messages in {}", history.room.as_ref().map_or("private", RoomName::as_str))
         }
         ServerEvent::History(history) => history.messages.iter().map(render_message).collect::<Vec<_>>().join("\n"),
         ServerEvent::Pong { .. } => "* pong".into(),
         ServerEvent::Closing { reason, reconnect_after_ms } => {
-            format!("* the server closes this connection: {reason}; come back in {reconnect_after_ms} ms")
+            format!("* the server closes this connection: {reason}; reconnect in {reconnect_after_ms} ms")
         }
         ServerEvent::Error(refusal) => format!("! {}", harmless(&refusal.to_string())),
     };

@@ -38,9 +38,9 @@ pub enum ServerEvent<'a> {
         /// The `id` of the `rooms` frame.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         id: Option<MessageId>,
-        /// At most [`ROOMS_LISTED_MAX`](crate::limits::ROOMS_LISTED_MAX), the fullest first.
+        /// At most [`ROOMS_LISTED_MAX`](crate::limits::ROOMS_LISTED_MAX), those with the most members first.
         rooms: Vec<RoomSummary>,
-        /// Whether there are more than are listed.
+        /// Whether there are more rooms than the list has.
         truncated: bool,
     },
     /// A page of history.
@@ -126,7 +126,7 @@ pub struct RoomPosition {
     pub room: RoomName,
     /// The `seq` of the room's newest message.
     pub seq: Seq,
-    /// The life of the room's sequence numbers.
+    /// The epoch of the room's sequence numbers.
     pub epoch: Epoch,
 }
 
@@ -136,7 +136,7 @@ pub struct RoomPosition {
 pub struct InboxPosition {
     /// The `seq` of the newest one.
     pub seq: Seq,
-    /// The life of their sequence numbers.
+    /// The epoch of their sequence numbers.
     pub epoch: Epoch,
 }
 
@@ -378,13 +378,13 @@ error_codes! {
     BadRequest = "bad_request",
     /// The server does not know this `type`.
     UnknownType = "unknown_type",
-    /// The text is no valid `clientId`.
+    /// The text is not a valid `clientId`.
     BadName = "bad_name",
-    /// The text is no valid room name.
+    /// The text is not a valid room name.
     BadRoom = "bad_room",
     /// Another connection holds the name.
     NameTaken = "name_taken",
-    /// The message names another sender than the connection is.
+    /// The message names a sender other than this connection's client.
     ClientIdMismatch = "client_id_mismatch",
     /// The connection is not in that room.
     NotAMember = "not_a_member",
@@ -400,7 +400,7 @@ error_codes! {
     TooManyRooms = "too_many_rooms",
     /// The sender, or the server, has reached its limit of inboxes.
     TooManyInboxes = "too_many_inboxes",
-    /// Frames came faster than the rate limit; `retryAfterMs` says when the next one is accepted.
+    /// Frames arrived faster than the rate limit; `retryAfterMs` says when the next one is accepted.
     RateLimited = "rate_limited",
     /// A token is missing or not valid.
     Unauthorized = "unauthorized",
@@ -458,7 +458,7 @@ close_codes! {
     Fault = 1011,
     /// The server is overloaded or cannot serve at the moment; a later attempt may succeed.
     TryAgainLater = 1013,
-    /// The client reads more slowly than is written for it.
+    /// The client reads more slowly than the server writes.
     SlowConsumer = 4001,
     /// The client sent nothing for two heartbeats.
     NoSignOfLife = 4002,

@@ -218,7 +218,7 @@ impl fmt::Debug for ClientKey {
 
 /// The text is not an [`Epoch`] or a [`ClientKey`] that a server may have issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a value that a server has issued")]
+#[error("no server has issued this value")]
 pub struct ForeignValue;
 
 macro_rules! hex_type {

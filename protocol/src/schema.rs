@@ -88,7 +88,7 @@ text_schema! {
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 #[expect(dead_code, reason = "the type exists for its schema only")]
 enum Command {
-    /// Says a text to everybody in a room or, in private, to one client. `type` may be absent.
+    /// Sends a text to all members of a room or, in private, to one client. `type` may be absent.
     #[schemars(transform = message)]
     Message {
         /// The text. At most `limits.messageBytes` of `welcome`, in bytes of UTF-8.
@@ -141,12 +141,12 @@ enum Command {
         /// The answers carry it.
         id: Option<MessageId>,
     },
-    /// Asks which rooms there are.
+    /// Requests the list of rooms.
     Rooms {
         /// The answers carry it.
         id: Option<MessageId>,
     },
-    /// Asks who is in a room.
+    /// Requests the members of a room.
     Members {
         /// The room to list.
         room: RoomName,
@@ -172,7 +172,7 @@ enum Command {
         /// The answers carry it.
         id: Option<MessageId>,
     },
-    /// Asks the server to answer.
+    /// Checks that the server answers.
     Ping {
         /// The answer carries it.
         id: Option<MessageId>,

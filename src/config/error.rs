@@ -41,7 +41,7 @@ pub enum ConfigError {
     Alone {
         /// The variable that is set.
         variable: &'static str,
-        /// The one that is not.
+        /// The variable that is not set.
         missing: &'static str,
         /// A sentence without its full stop.
         reason: &'static str,

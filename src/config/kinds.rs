@@ -72,7 +72,7 @@ pub enum HistoryMode {
 /// How names are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// They are not: a name belongs to the session that holds it.
+    /// Not at all: a name belongs to the session that holds it.
     Open,
     /// By signed tokens.
     Jwt,
@@ -176,7 +176,7 @@ pub(super) const AUTH_MODES: Word<AuthMode> = Word(&[("open", AuthMode::Open), (
 pub(super) const HISTORY_SYNCS: Word<Durability> =
     Word(&[("normal", Durability::Process), ("full", Durability::Machine)]);
 
-/// A path that does not end as a directory does.
+/// A path that does not end with a directory.
 pub(super) struct FilePath;
 
 impl Kind for FilePath {
@@ -269,7 +269,7 @@ impl Kind for Folder {
     }
 
     fn range(&self) -> String {
-        "a folder that is there, or empty".into()
+        "an existing folder, or empty".into()
     }
 }
 
@@ -351,7 +351,7 @@ impl Kind for Name {
     }
 }
 
-/// The name of the host up to its first dot, with `-` for what may not be in a name.
+/// The name of the host up to its first dot, with `-` for each invalid character.
 pub(super) fn name_of_host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let first = host.trim().split('.').next().unwrap_or_default();

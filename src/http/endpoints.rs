@@ -1,4 +1,4 @@
-//! The table of all HTTP routes. The router and the OpenAPI document are made from it, so neither can lack a route.
+//! The table of all HTTP routes. It produces both the router and the OpenAPI document, so neither can lack a route.
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
@@ -11,7 +11,7 @@ use super::handlers::{
 };
 use crate::refusal::{HttpCode, HttpRefusal};
 
-/// A path and its methods. `HEAD` is wherever `GET` is, and `OPTIONS` is everywhere.
+/// A path and its methods. Each path with `GET` also has `HEAD`, and every path has `OPTIONS`.
 pub(super) struct Endpoint {
     pub(super) path: &'static str,
     pub(super) parameters: &'static [Parameter],
@@ -30,7 +30,7 @@ pub(super) struct Operation {
     pub(super) reads_message: bool,
     pub(super) status: StatusCode,
     pub(super) answer: Answer,
-    /// The refusals that this operation itself makes; any request may meet those of [`ANY_REQUEST`].
+    /// The refusals of this operation itself. Any request may also get those of [`ANY_REQUEST`].
     pub(super) refusals: &'static [HttpCode],
     route: fn() -> Route,
 }
@@ -39,7 +39,7 @@ pub(super) struct Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Anyone,
-    /// Anyone, or a client with a token where names are authenticated.
+    /// Anyone; if names are authenticated, a client with a token.
     Reader,
     Operator,
 }
@@ -127,7 +127,7 @@ const HANDSHAKE_REFUSALS: &[HttpCode] = &[
     HttpCode::RateLimited,
 ];
 
-/// The parts of an operation that most do not have.
+/// The default parts of an operation.
 const GET: Operation = Operation {
     method: Method::GET,
     id: "",
@@ -240,7 +240,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         parameters: &[],
         operations: &[Operation {
             id: "connect",
-            about: "A WebSocket in the lobby. The frames are described by /api/asyncapi.yaml.",
+            about: "A WebSocket in the lobby. /api/asyncapi.yaml describes the frames.",
             ..HANDSHAKE_GET
         }],
     },
@@ -249,7 +249,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         parameters: &[ROOM],
         operations: &[Operation {
             id: "connectToRoom",
-            about: "A WebSocket in a room. The frames are described by /api/asyncapi.yaml.",
+            about: "A WebSocket in a room. /api/asyncapi.yaml describes the frames.",
             ..HANDSHAKE_GET
         }],
     },
@@ -280,7 +280,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         parameters: &[],
         operations: &[Operation {
             id: "stats",
-            about: "The figures of the chat in short.",
+            about: "A summary of the chat's figures.",
             access: Access::Reader,
             answer: Answer::Stats,
             refusals: &[HttpCode::Unauthorized],
@@ -293,7 +293,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         parameters: &[],
         operations: &[Operation {
             id: "diagnosis",
-            about: "What limits the server now, with the evidence and what helps.",
+            about: "What limits the server now, with the evidence and the remedy.",
             access: Access::Reader,
             answer: Answer::Diagnosed,
             refusals: &[HttpCode::Unauthorized],
@@ -307,7 +307,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         operations: &[Operation {
             id: "lab",
             about: "The figures of the page /lab. With `Accept: text/event-stream` they come once a second, as \
-                server-sent events, the first with the last five minutes; 503 where too many viewers watch.",
+                server-sent events, the first with the last five minutes; 503 if there are too many viewers.",
             access: Access::Reader,
             answer: Answer::Lab,
             refusals: &[HttpCode::Unauthorized],
@@ -320,7 +320,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         parameters: &[],
         operations: &[Operation {
             id: "rooms",
-            about: "The rooms, the fullest first. Where names are authenticated, those that the token allows.",
+            about: "The rooms, those with the most members first. If names are authenticated, only the rooms that the \
+                    token allows.",
             access: Access::Reader,
             answer: Answer::Event("rooms"),
             refusals: &[HttpCode::Unauthorized],
@@ -357,7 +358,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             Operation {
                 method: Method::POST,
                 id: "postMessage",
-                about: "Says a message in a room. Answers when it is stored.",
+                about: "Sends a message to a room. Answers when it is stored.",
                 access: Access::Operator,
                 reads_message: true,
                 answer: Answer::Posted,

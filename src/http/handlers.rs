@@ -1,4 +1,4 @@
-//! What each HTTP route does. The table of the routes is `endpoints`.
+//! The handler of each HTTP route. The table of the routes is `endpoints`.
 
 use actix_web::body;
 use actix_web::http::StatusCode;
@@ -51,7 +51,7 @@ pub(super) async fn readyz(state: Data<ServerState>) -> Answer {
 /// The AsyncAPI document of the WebSocket; a test compares it with the types.
 const ASYNCAPI: &str = include_str!("../../docs/asyncapi.yaml");
 
-/// Makes the OpenAPI document of a server. The document describes these handlers, so it is given to them.
+/// Makes the OpenAPI document of a server. The document describes these handlers, so they get it as a function.
 pub(super) struct MakeOpenApi(pub(super) fn(&ServerState) -> Bytes);
 
 /// The OpenAPI document of this server.
@@ -63,7 +63,7 @@ pub(super) async fn asyncapi() -> HttpResponse {
     HttpResponse::Ok().content_type("application/yaml").body(ASYNCAPI)
 }
 
-/// The figures of the chat in short.
+/// A summary of the chat's figures.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stats {
@@ -71,7 +71,7 @@ pub(super) struct Stats {
     uptime_seconds: u64,
     connections: i64,
     rooms: i64,
-    /// Since the start, like those below.
+    /// Since the start, like the following fields.
     messages: u64,
     deliveries: u64,
     /// Messages that wait in all mailboxes and outboxes.
@@ -95,7 +95,7 @@ pub(super) async fn lab(request: HttpRequest, state: Data<ServerState>, watcher:
         return Ok(response.content_type("application/json").body(state.lab().whole(watcher).await));
     }
     let events = state.lab().watch(watcher)?;
-    // nginx does not hold the events back.
+    // Prevents nginx from buffering the events.
     response.insert_header((header::HeaderName::from_static("x-accel-buffering"), "no"));
     Ok(response.content_type("text/event-stream").force_close().streaming(events))
 }
@@ -142,7 +142,7 @@ pub(super) async fn messages(
         (Some(before), None) => HistoryPage::Before(Seq(before)),
         (None, Some(after)) => HistoryPage::After(Seq(after)),
         (Some(_), Some(_)) => {
-            return Err(HttpRefusal::new(HttpCode::BadRequest, "a page has either `before` or `after`, not both"));
+            return Err(HttpRefusal::new(HttpCode::BadRequest, "a page must not have both `before` and `after`"));
         }
     };
     let search = match query.q.as_deref().map(SearchText::parse) {
@@ -245,7 +245,7 @@ pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: P
     let name = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
     let removed = state.chat().remove_client(name.clone()).await.map_err(not_known)?;
     match removed.map_err(|error| HttpRefusal::new(HttpCode::Unavailable, error.to_string()))? {
-        0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("nobody here is called {name}"))),
+        0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("no client is called {name}"))),
         _ => Ok(HttpResponse::NoContent().finish()),
     }
 }
@@ -291,9 +291,11 @@ fn unanswered(error: AskError) -> HttpRefusal {
     HttpRefusal::new(code, error.to_string())
 }
 
-/// The refusal of a request that was to change something, and may have done so.
+/// The refusal of a request for a change that may have happened.
 fn not_known(error: AskError) -> HttpRefusal {
-    let text = format!("{error}: this may have happened, or may still happen; look, and ask again if it has not");
+    let text = format!(
+        "{error}: the change may have happened, or may still happen; check, and repeat the request if it has not"
+    );
     HttpRefusal::new(HttpCode::OutcomeUnknown, text)
 }
 

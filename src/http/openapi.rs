@@ -21,7 +21,7 @@ use crate::state::ServerState;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The settings of a server that its document shows.
+/// The settings of a server that appear in its document.
 #[derive(Debug, Clone)]
 struct Described {
     /// The path below which it is served, or nothing.
@@ -63,7 +63,7 @@ fn document(server: &Described) -> Value {
     schemas.extend(read.take_definitions(true));
     if let Some(text) = schemas.get_mut("OperatorMessage").and_then(|schema| schema.pointer_mut("/properties/Message"))
     {
-        // In bytes, so this is more than a text of other characters may have.
+        // The limit is in bytes, so a text with non-ASCII characters may have fewer characters than this.
         text["maxLength"] = server.message_bytes.into();
     }
 
@@ -84,7 +84,7 @@ fn document(server: &Described) -> Value {
                 "bearer": { "type": "http", "scheme": "bearer" },
                 "query": {
                     "type": "apiKey", "in": "query", "name": "token",
-                    "description": "The header keeps a token out of logs.",
+                    "description": "The token is in a header, because logs contain URLs.",
                 },
             },
         },
@@ -93,8 +93,8 @@ fn document(server: &Described) -> Value {
 
 fn about(server: &Described) -> String {
     format!(
-        "The HTTP side of a Starling chat server; the WebSocket is described by /api/asyncapi.yaml. Any other method of a \
-         path is refused with 405 `method_not_allowed`, any other path with 404 `no_such_path`. A request has at most \
+        "The HTTP interface of a Starling chat server; /api/asyncapi.yaml describes the WebSocket. Any other method of \
+         a path is refused with 405 `method_not_allowed`, any other path with 404 `no_such_path`. A request has at most \
          {HEAD_BYTES_MAX} bytes and {FIELDS_MAX} fields in its head, {TARGET_BYTES_MAX} bytes in its target and {} bytes \
          in its body.",
         server.frame_bytes
@@ -118,7 +118,7 @@ fn path(endpoint: &Endpoint, server: &Described) -> Value {
     Value::Object(path)
 }
 
-/// `OPTIONS`: answered whatever the parameters are.
+/// `OPTIONS`: answered for any parameters.
 fn options(endpoint: &Endpoint) -> Value {
     let parameters = endpoint.parameters.iter();
     let parameters = parameters.map(|parameter| described(&Parameter { kind: Kind::Text, ..*parameter }, true));
@@ -146,7 +146,7 @@ fn operation(operation: &Operation, server: &Described) -> Value {
     described
 }
 
-/// `HEAD`: as `GET`, and no answer has a body.
+/// `HEAD`: like `GET`, but no answer has a body.
 fn head(mut operation: Value) -> Value {
     operation["operationId"] = format!("{}Head", operation["operationId"].as_str().unwrap_or_default()).into();
     for response in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -157,7 +157,7 @@ fn head(mut operation: Value) -> Value {
     operation
 }
 
-/// Either of these is enough; none: no token is needed.
+/// Any one of these is enough. An empty list: no token is needed.
 fn security(access: Access, server: &Described) -> Value {
     let needs_token = match access {
         Access::Anyone => false,

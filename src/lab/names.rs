@@ -11,19 +11,19 @@ use starling_actors::metrics::Metrics;
 use starling_actors::metrics::busiest::{Busiest, BusyRoom, MOST, SlowSession};
 use starling_protocol::{ClientId, RoomName};
 
-/// The longest time that a picture waits for the names. A `ChatServer` that is full answers later.
+/// The longest time that a snapshot waits for the names. An overloaded `ChatServer` answers later.
 const NAMES_TIME: Duration = Duration::from_millis(300);
 
 /// Slow clients and busy rooms.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Names {
-    /// At most five clients for whom unsent bytes wait, the one that has waited longest first.
+    /// At most five clients with unsent bytes, the longest waiting first.
     clients: Vec<SlowClient>,
     /// At most five rooms with the most deliveries of the last five seconds, the busiest first.
     rooms: Vec<HotRoom>,
 }
 
-/// A client for whom unsent bytes wait.
+/// A client with unsent bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct SlowClient {
@@ -48,7 +48,7 @@ struct HotRoom {
 }
 
 impl Names {
-    /// Those of a server at this moment.
+    /// The slow clients and busy rooms of a server at this moment.
     pub(super) async fn of(metrics: &Metrics, chat: &ChatServerHandle) -> Self {
         let (sessions, rooms) = merge(metrics.workers().iter().map(|worker| worker.busiest.get()));
         if sessions.is_empty() && rooms.is_empty() {
@@ -78,7 +78,7 @@ impl Names {
     }
 }
 
-/// The slowest and the busiest of all hubs; the deliveries of a room are those of all hubs.
+/// Merges the lists of all hubs. The deliveries of a room are summed over all hubs.
 fn merge(of_hubs: impl Iterator<Item = Busiest>) -> (Vec<SlowSession>, Vec<BusyRoom>) {
     let (mut sessions, mut rooms) = (Vec::new(), std::collections::BTreeMap::<RoomId, f64>::new());
     for Busiest { sessions: slow, rooms: busy } in of_hubs {

@@ -1,6 +1,6 @@
 //! Shared tools for the tests of every package. This is only a development dependency; no program contains it.
 //!
-//! | module | what it offers |
+//! | module | content |
 //! |---|---|
 //! | [`process`] | a program of this project: variables, listening address, log lines, signals, exit |
 //! | [`client`] | a WebSocket client over awc that waits for events |
@@ -49,8 +49,8 @@ pub use self::exposition::{Exposition, figures_when};
 pub use self::process::{Process, Program};
 pub use self::raw::Raw;
 
-/// The deadline of every wait in a test. It is far longer than anything takes on a busy machine, and shorter than the time
-/// after which the test runner terminates a test, so that a failed wait says what it waited for.
+/// The deadline of every wait in a test. It is far longer than anything takes on a busy machine, and shorter than the
+/// time after which the test runner terminates a test, so that a failed wait reports its condition.
 pub const DEADLINE: Duration = Duration::from_secs(50);
 
 /// The interval between two checks of a condition that must be polled.

@@ -88,7 +88,7 @@ impl Nats {
         child.wait().unwrap();
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
@@ -108,7 +108,7 @@ impl Drop for Nats {
     }
 }
 
-/// The address that a server says in this folder.
+/// The address that a server has written to this folder.
 fn address(ports: &Path) -> Option<SocketAddr> {
     let file = std::fs::read_dir(ports).unwrap().next()?.unwrap().path();
     let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).ok()?;

@@ -1,6 +1,6 @@
-//! The bots' share of memory traffic: what a delivery allocates once everything is under way.
+//! The bots' share of memory traffic: the allocations of a delivery in steady operation.
 //!
-//! A test program of its own: it counts what the whole process allocates, so no other test may run in it.
+//! A test program of its own: it counts the allocations of the whole process, so no other test may run in it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with what is wrong")]
 
@@ -12,8 +12,8 @@ static COUNTED: dhat::Alloc = dhat::Alloc;
 
 const BOTS: u32 = 500;
 
-/// Runs two that talk and many that listen, and gives how many messages came back, and what came of them: deliveries
-/// and allocations.
+/// Runs two bots that talk and many that listen. Returns the number of messages that came back, and the deliveries and
+/// allocations that they caused.
 async fn swarm(server: &Process, messages_per_second: f64) -> (u64, u64) {
     let config = Config {
         server_url: format!("ws://{}/ws", server.address()),
@@ -42,7 +42,7 @@ async fn a_delivery_allocates_nothing_once_the_bots_are_under_way() {
     ];
     let server = Program::new(env!("CARGO_BIN_EXE_starling")).start(folder.path(), &variables);
     let _counting = dhat::Profiler::builder().testing().build();
-    // What connecting and the run itself take is the same in both, and what a message takes is shared by 500
+    // The cost of connecting and of the run itself is the same in both, and the cost of a message is shared by 500
     // deliveries.
     let (few, at_first) = swarm(&server, 2.0).await;
     let (many, in_all) = swarm(&server, 40.0).await;

@@ -21,11 +21,11 @@ use crate::lan::{Machine, Way};
 /// After this time without a sign of life a node is declared out, in seconds. Some faults last longer, some do not.
 const NODE_TIMEOUT: &str = "5";
 
-/// Where clients connect.
+/// The address for clients.
 pub(crate) const URL: &str = "ws://127.0.0.1:8080/ws";
 
-/// The longest time from the end of a fault until all nodes are ready: an election of the stream's leader, a node that
-/// starts, and a busy machine.
+/// The longest time from the end of a fault until all nodes are ready. It allows for an election of the stream's
+/// leader, a starting node, and a busy machine.
 const RECOVERY: Duration = Duration::from_mins(1);
 
 /// A program on a machine of its own.
@@ -160,7 +160,7 @@ fn node(number: usize, brokers: &[Service], folder: &Path, names: Names) -> Serv
         ("CHAT_CONNECTIONS_PER_ADDRESS", "1000".into()),
         ("CHAT_JOINS_PER_MINUTE", "0".into()),
         ("CHAT_DRAIN_SECONDS", "2".into()),
-        // Rooms stay, so that they can be compared.
+        // Rooms never end, so that they can be compared.
         ("CHAT_EMPTY_ROOM_SECONDS", "3600".into()),
         ("CHAT_WORKERS", "1".into()),
     ];
@@ -199,7 +199,7 @@ fn haproxy(nodes: &[Service], folder: &Path) -> Child {
 }
 
 impl Cluster {
-    /// Starts all; the nodes are ready when this returns.
+    /// Starts everything; the nodes are ready when this returns.
     pub(crate) fn start(folder: &Path, names: Names) -> Self {
         assert!(namespace::is_this());
         let mut brokers: Vec<Service> = (1..=3).map(|number| broker(number, folder)).collect();
@@ -209,7 +209,7 @@ impl Cluster {
         let haproxy = haproxy(&nodes, folder);
         let mut cluster = Self { brokers, nodes, haproxy, folder: folder.to_owned(), names };
         cluster.recover();
-        // HAProxy looks at each once a second.
+        // HAProxy checks each node once a second.
         thread::sleep(Duration::from_secs(2));
         cluster
     }
@@ -239,7 +239,7 @@ impl Cluster {
         Some(number - 1)
     }
 
-    /// Lets something fail for this time, and ends it.
+    /// Causes a fault for this time, and ends it.
     pub(crate) fn suffer(&mut self, fault: Fault, hold: Duration) {
         match fault {
             Fault::NodeKilled(number) => self.node_away(number, Signal::KILL, hold, false),
@@ -288,7 +288,7 @@ impl Cluster {
         }
     }
 
-    /// Compares what the nodes have stored, and returns the number of messages.
+    /// Compares the nodes' stored messages, and returns their number.
     pub(crate) fn compare_histories(&mut self) -> usize {
         self.recover();
         let token = match self.names {
@@ -342,7 +342,7 @@ fn difference(histories: &[Vec<Value>]) -> String {
     format!("the histories have {lengths:?} messages, and message {first} differs: {there:#?}")
 }
 
-/// What a broker knows of the streams. By HTTP/1.0, so that the answer is in one piece.
+/// A broker's state of the streams. Over HTTP/1.0, so that the answer is not chunked.
 fn streams(machine: &Machine) -> io::Result<Value> {
     let address: SocketAddr = format!("{}:8222", machine.ip()).parse().unwrap();
     let mut socket = blocking::open(address, None, Duration::from_secs(1))?;

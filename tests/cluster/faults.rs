@@ -1,4 +1,4 @@
-//! What fails, drawn from a seed.
+//! The faults, generated from a seed.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use fastrand::Rng;
 
 use crate::lan::Way;
 
-/// What fails. A number is that of a node or a broker, from 0.
+/// A fault. A number identifies a node or a broker, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// SIGKILL; it comes back with its folder.
+    /// SIGKILL; it restarts with its folder.
     NodeKilled(usize),
-    /// SIGKILL; it comes back with an empty folder.
+    /// SIGKILL; it restarts with an empty folder.
     NodeLost(usize),
-    /// SIGTERM; it comes back with its folder.
+    /// SIGTERM; it restarts with its folder.
     NodeDrained(usize),
     /// SIGSTOP, then SIGCONT.
     NodePaused(usize),
     /// Packets between the node and the brokers are lost.
     NodeCut(usize, Way),
-    /// SIGKILL; it comes back with its folder.
+    /// SIGKILL; it restarts with its folder.
     BrokerKilled(usize),
     /// SIGSTOP, then SIGCONT.
     BrokerPaused(usize),
@@ -33,11 +33,11 @@ pub(crate) enum Fault {
     BrokersKilled,
 }
 
-/// Draws faults: each kind once in a random order, then again.
+/// Generates faults: each kind once in a random order, then again.
 #[derive(Debug)]
 pub(crate) struct Faults {
     random: Rng,
-    /// The kinds that are left of this round.
+    /// The remaining kinds of this round.
     left: Vec<usize>,
 }
 
@@ -49,7 +49,7 @@ impl Faults {
         Self { random: Rng::with_seed(seed), left: Vec::new() }
     }
 
-    /// The next fault, and how long it lasts.
+    /// The next fault, and its duration.
     pub(crate) fn draw(&mut self) -> (Fault, Duration) {
         if self.left.is_empty() {
             self.left = (0..Self::KINDS).collect();
@@ -70,7 +70,7 @@ impl Faults {
             9 => Fault::LeaderPaused,
             _ => Fault::BrokersKilled,
         };
-        // Some shorter than the time after which a node is declared out, and some longer.
+        // Some are shorter than the time after which a node is declared out, and some longer.
         (fault, Duration::from_millis(self.random.u64(300..8_000)))
     }
 }

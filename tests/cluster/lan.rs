@@ -8,13 +8,13 @@ use std::thread;
 use test_kit::namespace::run;
 use test_kit::{DEADLINE, LOOK};
 
-/// Which packets are lost, as seen from one machine.
+/// The lost packets, as seen from one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Both,
-    /// Those that it sends.
+    /// The packets that it sends.
     From,
-    /// Those that are sent to it.
+    /// The packets that are sent to it.
     To,
 }
 
@@ -58,7 +58,7 @@ impl Machine {
         format!("10.9.{}.2", self.number)
     }
 
-    /// A command that runs on this machine, without standard input, and says all into this file.
+    /// A command that runs on this machine, without standard input, with all output in this file.
     pub(crate) fn command(&self, program: &Path, log: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.keeper.id().to_string(), "--net"]).arg(program);

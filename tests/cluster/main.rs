@@ -1,9 +1,9 @@
-//! Several nodes as a user starts them: by a script; and three of them, with three NATS servers, each on a machine of its
-//! own, behind HAProxy, with everything failing in turn.
+//! Several nodes as a user starts them: by a script; and three of them, with three NATS servers, each on a machine of
+//! its own, behind HAProxy, with a fault in each part in turn.
 //!
 //! The machines are network namespaces inside the namespace of the test. `JEPSEN_MINUTES` and `JEPSEN_SEED` make
-//! another schedule of faults, `JEPSEN_NAMES` is `proven` or `open`, and `JEPSEN_FOLDER` keeps what the programs say; see
-//! `scripts/jepsen`.
+//! another schedule of faults, `JEPSEN_NAMES` is `proven` or `open`, and `JEPSEN_FOLDER` keeps the programs' output;
+//! see `scripts/jepsen`.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ use crate::cluster::Cluster;
 use crate::faults::{Fault, Faults};
 use crate::swarm::Swarm;
 
-/// What happens, for people: on standard output and in a file.
+/// The log of the test for people: on standard output and in a file.
 struct Diary {
     file: PathBuf,
     begun: Instant,
@@ -62,7 +62,7 @@ fn number<T: FromStr<Err: Debug>>(variable: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|error| panic!("{variable}: {error:?}")))
 }
 
-/// Faults until this time is over. Every fault ends before the next one begins.
+/// Causes faults until this time is over. Every fault ends before the next one begins.
 fn fail_for(cluster: &mut Cluster, swarm: &mut Swarm, time: Duration, seed: u64, diary: &Diary) -> usize {
     let mut faults = Faults::new(seed);
     let begun = Instant::now();

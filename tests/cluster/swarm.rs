@@ -9,7 +9,7 @@ use test_kit::token;
 
 use crate::Names;
 
-/// A server may be away for a while, so not every message can be sent; but what was sent has its place.
+/// A server may be down for a while, so some messages cannot be sent. But every sent message has its position.
 const EXPECTED: &str = "lost=0, twice=0, out_of_order=0, wrong_room=0, misdelivered=0, contradictions=0, altered=0, \
                         never_connected=0, away=0, unanswered=0, connected=100%, deliveries>=1000";
 
@@ -54,7 +54,7 @@ impl Swarm {
         assert!(ended.is_none(), "the swarm: {ended:?}: {}", self.said());
     }
 
-    /// Ends it, and returns what it says of the run.
+    /// Ends it, and returns its report of the run.
     pub(crate) fn stop(&mut self) -> String {
         self.lives();
         signal(&self.child, Signal::TERM);

@@ -1,4 +1,4 @@
-//! `scripts/nodes` starts nodes of one chat, says where they are, and ends them.
+//! `scripts/nodes` starts nodes of one chat, prints their addresses, and ends them.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The binary, and the tools of others.
+//! The binary, and the external tools.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,7 +32,7 @@ pub(crate) async fn download(server: &Process, from: &str, to: &Path) {
     std::fs::write(to, answer.body).unwrap();
 }
 
-/// Runs a tool to its end. Panics with what it says if it does not succeed.
+/// Runs a tool to its end. Panics with its output if it fails.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}: run scripts/install-test-tools"));

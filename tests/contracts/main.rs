@@ -1,5 +1,5 @@
-//! The contracts for machines, `/api/openapi.json` and `/api/asyncapi.yaml`: held against the running server, and read
-//! by the tools that others use.
+//! The contracts for machines, `/api/openapi.json` and `/api/asyncapi.yaml`: compared with the running server, and read
+//! by common tools.
 //!
 //! Needs the tools of `scripts/install-test-tools`.
 

@@ -13,7 +13,7 @@ async fn document(server: &Process) -> Value {
     raw::get(server.address(), "/api/openapi.json").await.json()
 }
 
-/// The path with a value for each parameter: one that there is not.
+/// The path with a value for each parameter; nothing with this value exists.
 fn filled(path: &str) -> String {
     let segment = |segment: &str| match segment {
         "{version}" | "{folder}" | "{inner}" | "{file}" => "none.js".to_owned(),
@@ -23,7 +23,7 @@ fn filled(path: &str) -> String {
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
-/// Where a path is served: the status and the code of a refusal are described.
+/// Checks a path that is served: the document describes the status and the code of its refusals.
 fn check_described(what: &str, operation: &Value, status: u16, body: &str) {
     let response = &operation["responses"][status.to_string()];
     assert!(response.is_object(), "{what}: {status} is not described: {body}");
@@ -50,7 +50,7 @@ async fn every_route_and_method_of_the_server_is_described_and_no_other() {
                     "{method_name} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Length: 0\r\n\r\n"
                 );
                 raw.send(request.as_bytes()).await;
-                // The answer to `HEAD` has the length of a body that does not come.
+                // The answer to `HEAD` has the length of a body that is not sent.
                 let answer = if method == "head" { raw.head().await } else { raw.answer().await };
                 if described.contains(method) {
                     assert_ne!(answer.status, 405, "{what}");

@@ -1,4 +1,4 @@
-//! The documents read by the tools of others: `@asyncapi/parser`, an OpenAPI validator, schemathesis.
+//! The documents, read by external tools: `@asyncapi/parser`, an OpenAPI validator, schemathesis.
 
 use std::process::Command;
 
@@ -26,7 +26,7 @@ async fn the_asyncapi_document_that_is_served_is_valid_by_its_parser() {
     let out = String::from_utf8_lossy(&output.stdout);
     assert_eq!(out.trim(), "ok 20 messages", "{}", String::from_utf8_lossy(&output.stderr));
 
-    // The script does tell what the parser finds.
+    // The script reports the parser's findings.
     std::fs::write(&document, served.replace("action: receive", "action: recieve")).unwrap();
     assert!(!check(&document).status.success(), "a wrong action is found");
 }

@@ -1,5 +1,5 @@
-//! A server is killed under load again and again. Acknowledged or seen messages are still there, once, with the same
-//! seq.
+//! A server is killed under load again and again. Acknowledged or received messages are still stored, once, with the
+//! same seq.
 //!
 //! `CRASH_KILLS`, `CRASH_CLIENTS` and `CRASH_STARTS` make the test longer, see `scripts/crash-test`.
 

@@ -1,4 +1,4 @@
-//! What may stand beside the log of a killed server: its log never goes into another database.
+//! Files beside the log of a killed server: its log is never applied to another database.
 
 use std::fs;
 use std::path::Path;
@@ -8,15 +8,15 @@ use tempfile::tempdir;
 use super::copies::{back_from_a_copy, resume, said, say};
 use super::harness::{page, seqs, starling};
 
-/// What somebody leaves at the path of a history whose server was killed, and how it is mended.
+/// A file at the path of a history whose server was killed, and the repair.
 struct LeftWithLog {
     what: &'static str,
     puts: fn(&Path),
-    /// What a start says of it, and this command.
+    /// The error of a start, and the repairing command.
     reason: &'static str,
     command: &'static [&'static str],
     mends: fn(&Path),
-    /// What is there then.
+    /// The files afterwards.
     seqs: &'static [u64],
     recovers: bool,
 }

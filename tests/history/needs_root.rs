@@ -203,7 +203,7 @@ async fn what_a_stopped_server_has_left_is_read_on_a_full_disk_and_on_one_that_c
 
 #[actix_web::test]
 async fn what_root_does_for_a_server_of_another_user_leaves_all_files_to_that_user() {
-    /// Whoever this is: not root, and not who runs the test.
+    /// Any user other than root and the test's user.
     const OTHER: &str = "54321";
     let root: &[&str] = if rustix::process::geteuid().is_root() { &["env"] } else { &["sudo", "--non-interactive"] };
     let as_root = |folder: &Path, arguments: &[&str]| starling().under(root).run(folder, arguments, &[]);
@@ -289,7 +289,7 @@ async fn at_the_limit_of_its_container_a_server_says_what_takes_the_memory_and_t
         assert_eq!(alice.next_of("ack").await["seq"], number);
     }
     let line = server.line_with("MiB are in use");
-    assert!(line.contains("of 96 MiB") && line.contains("(CHAT_HISTORY_BYTES) and get no more now"), "{line}");
+    assert!(line.contains("of 96 MiB") && line.contains("(CHAT_HISTORY_BYTES), which may not grow now"), "{line}");
     // New clients are accepted again after the server has freed memory.
     server.status_becomes("/readyz", 200).await;
     Client::enter(&server, "/ws?clientId=bob").await;

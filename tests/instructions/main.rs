@@ -1,11 +1,11 @@
-//! How many instructions a message costs the server in user space, counted by callgrind: a figure that does not depend
-//! on how busy the machine is. Each test compares one script of messages with what was recorded.
+//! The number of instructions that a message costs the server in user space, counted by callgrind. It does not depend
+//! on the load of the machine. Each test compares one script of messages with a recorded figure.
 //!
 //! The server is the real program, built with the profile `quick`, as the README's first command builds it. A script
-//! sends one message at a time and waits until everybody has it, so the server does the same work every time. It runs
-//! twice, once longer; the difference leaves out start, connecting and end.
+//! sends one message at a time and waits until all clients have it, so the server does the same work every time. It
+//! runs twice, once longer; the difference leaves out start, connecting and end.
 //!
-//! A message that has become cheaper: lower its figure here to what the test prints.
+//! If a message has become cheaper, lower its figure here to the printed one.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,16 +25,16 @@ use test_kit::blocking::Blocking;
 use test_kit::raw::TEXT;
 use test_kit::{Process, Program};
 
-/// How much more than recorded is still the same: another libc, another compiler.
+/// The tolerance above the recorded figure, for another libc or compiler.
 const TOLERANCE: f64 = 0.10;
 
 const WARM_UP: usize = 100;
 const MESSAGES: usize = 500;
 
-/// The profile whose build is counted, where it is not `quick`: for comparing profiles.
+/// The build profile to count instead of `quick`, to compare profiles.
 const PROFILE: &str = "STARLING_PROFILE";
 
-/// Builds the server, if no test before this one has, and returns the program.
+/// Builds the server unless an earlier test has, and returns the program.
 fn server() -> PathBuf {
     let profile = std::env::var(PROFILE).unwrap_or_else(|_| "quick".to_owned());
     let built = Command::new(env!("CARGO"))
@@ -46,8 +46,8 @@ fn server() -> PathBuf {
     target.join(profile).join("starling")
 }
 
-/// Leaves this thread, and the processes that it starts, one core: with as many as there are, the server would have a
-/// thread more, and wake it at other moments every time.
+/// Restricts this thread, and the processes that it starts, to one core. With more cores, the server would have one
+/// more thread, which it would wake at other moments in each run.
 fn keep_to_one_core() {
     let allowed = sched_getaffinity(None).unwrap();
     let first = (0..CpuSet::MAX_CPU).find(|core| allowed.is_set(*core)).expect("it runs on a core");
@@ -68,11 +68,11 @@ fn start(server: &Path, counts: &Path) -> Process {
     Program::new(server).under(&["valgrind", "--tool=callgrind", &out]).start(counts.parent().unwrap(), &variables)
 }
 
-/// The function with which the server looks at itself once a second. On a busy machine it does that more often in the
-/// time of a message, so it is not counted.
+/// The function with which the server reads its own metrics once a second. On a busy machine it runs more often per
+/// message, so it is not counted.
 const BY_TIME: &str = "starling::diagnosis::Diagnosis::watch::{{closure}}";
 
-/// Ends the server and gives its count.
+/// Ends the server and returns its count.
 fn stop(server: Process, counts: &Path) -> u64 {
     server.stop();
     let counts = std::fs::read_to_string(counts).expect("callgrind has written its counts");
@@ -81,8 +81,9 @@ fn stop(server: Process, counts: &Path) -> u64 {
     total - with_all_that_it_calls(BY_TIME, &counts)
 }
 
-/// The count of a function with everything that it calls. In callgrind's file a line names the called function, in
-/// brackets its number and once its name; the next one says how often, and the one behind it ends with the count.
+/// The count of a function with everything that it calls. In callgrind's file, one line identifies the called function
+/// by its number in brackets, and once by its name. The next line has the number of calls, and the line after it ends
+/// with the count.
 fn with_all_that_it_calls(function: &str, counts: &str) -> u64 {
     let named = counts.lines().find(|line| line.ends_with(&format!(") {function}"))).expect("callgrind names it");
     let number = named.split_once("=(").and_then(|(_, rest)| rest.split_once(')')).expect("it has a number").0;
@@ -109,14 +110,14 @@ fn send(client: &mut Blocking, text: &str) {
     client.send(TEXT, text.as_bytes()).unwrap();
 }
 
-/// Who gets a message of the script.
+/// The receivers of a message of the script.
 #[derive(Clone, Copy)]
 enum To {
     Room,
     Next,
 }
 
-/// Runs the script with so many messages and gives the server's instructions.
+/// Runs the script with this many messages and returns the server's instructions.
 fn run(server: &Path, members: usize, to: To, messages: usize) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let counts = folder.path().join("counts");

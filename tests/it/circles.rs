@@ -1,7 +1,7 @@
 //! No file imports, directly or through others, a file that imports it.
 //!
-//! A file depends on the files that define what it names: in a `use`, in a path that begins with `crate` or `super`, or
-//! in a path through one of its own modules. What a file only passes on (`pub use`) is no dependency of it.
+//! A file depends on the files that define the items that it names: in a `use`, in a path that begins with `crate` or
+//! `super`, or in a path through one of its own modules. A re-export (`pub use`) is not a dependency.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +30,7 @@ impl Crate {
         let module = |(names, text): (Names, String)| {
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
-            // A visibility names a module and depends on nothing.
+            // A visibility names a module but is not a dependency.
             let lines = lines.map(|line| {
                 line.split_once("pub(in ").and_then(|(_, rest)| rest.split_once(')')).map_or(line, |rest| rest.1)
             });
@@ -39,7 +39,7 @@ impl Crate {
         Self(files.into_iter().map(module).collect())
     }
 
-    /// Every module with those that it depends on.
+    /// Every module with its dependencies.
     fn dependencies(&self) -> BTreeMap<&Names, BTreeSet<Names>> {
         let imports = self.0.iter().map(|(module, text)| (module, self.imports(module, text)));
         let imports: BTreeMap<&Names, Vec<Import>> = imports.collect();
@@ -88,7 +88,7 @@ impl Crate {
         }
     }
 
-    /// The module that defines what a path names, looked for through what others pass on.
+    /// The module that defines the item of a path, found through re-exports.
     fn home(&self, imports: &BTreeMap<&Names, Vec<Import>>, path: &[String], steps: usize) -> Option<Names> {
         let module = (0..=path.len()).rev().map(|count| &path[..count]).find(|names| self.0.contains_key(*names))?;
         let Some(name) = path.get(module.len()) else { return Some(module.to_vec()) };
@@ -123,7 +123,7 @@ struct Import {
     is_passed_on: bool,
 }
 
-/// The import at the end of a statement, whether it is passed on, and the code before it.
+/// The import at the end of a statement, whether it is a re-export, and the code before it.
 fn import_in(statement: &str) -> Option<(&str, (bool, &str))> {
     let start = statement[..statement.rfind("use ")?].rfind('\n').map_or(0, |at| at + 1);
     let (visibility, tree) = statement[start..].split_once("use ")?;
@@ -174,7 +174,7 @@ fn a_circle_is_found_whichever_way_it_is_closed() {
         (vec![lib, ("a", "use crate::b::B;\n"), ("b", "struct B;\n")], vec![]),
         (vec![lib, ("a", "use crate::b::B;\n"), ("b", "use super::a::{self, A};\n")], vec!["a", "b"]),
         (vec![lib, ("a", "use crate::b::B;\n"), ("b", "fn f() { crate::a::g() }\n")], vec!["a", "b"]),
-        // Through what another file passes on, which itself is no part of the circle.
+        // Through a re-export of another file, which is not a part of the circle.
         (
             vec![
                 ("lib", "mod a;\nmod b;\npub use self::a::A;\n"),

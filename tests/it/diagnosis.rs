@@ -1,4 +1,4 @@
-//! The server says what limits it: over HTTP, as a metric, and as its page describes.
+//! The server reports its limit: over HTTP, as a metric, and as docs/diagnosis.md describes.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use test_kit::{Exposition, raw};
 
 use crate::harness::TestServer;
 
-/// The answer once the server has looked at its metrics often enough.
+/// The answer once the server has read its metrics often enough.
 async fn diagnosed(server: &TestServer, wanted: &str) -> serde_json::Value {
     loop {
         let answer = raw::get(server, "/api/diagnosis").await;

@@ -186,7 +186,7 @@ async fn who_asked_for_nothing_holds_no_credit() {
     while !alice.text().await.contains("/help") {}
     let mut bob = Client::connect(&server, "/ws/dev?clientId=bob").await;
     bob.expect_chat_works().await;
-    // The client is closed but goes on sending: the server reads and discards its frames, long before it gives up the
+    // The client is closed but continues to send: the server reads and discards its frames, long before it gives up the
     // socket.
     let mut mallory = Raw::connect(&server, "/ws/dev?clientId=mallory").await;
     mallory.send(&[raw::frame(raw::BINARY, b"x"), raw::frame(raw::TEXT, b"{}").repeat(3)].concat()).await;

@@ -23,7 +23,7 @@ async fn frames_read(server: &TestServer) -> f64 {
     Exposition::scrape(server).await.value("chat_stage_arrivals_total", &[("stage", "session")])
 }
 
-/// Waits until everything is given back and only this many sessions remain.
+/// Waits until all resources are released and only this many sessions remain.
 async fn only_left(server: &TestServer, sessions: f64) -> Exposition {
     figures_when(server, "everything is given back", |figures| {
         figures.value("chat_sessions", &[]) < sessions + 0.5
@@ -33,7 +33,7 @@ async fn only_left(server: &TestServer, sessions: f64) -> Exposition {
     .await
 }
 
-/// A server on which somebody chats, with the latency of the calm chat.
+/// A server with a chatting bystander, and the latency of the calm chat.
 struct Calm {
     server: TestServer,
     bystander: Bystander,
@@ -297,7 +297,7 @@ async fn whoever_ends_in_the_middle_of_anything_is_forgotten() {
                 match ending {
                     Ending::Half => {
                         client.shut_down().await;
-                        // Whatever the answers, the connection ends.
+                        // The connection ends, whatever its answers.
                         timeout(Duration::from_secs(12), client.end()).await.expect("its connection ends");
                     }
                     Ending::Close => drop(client),

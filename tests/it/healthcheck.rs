@@ -110,9 +110,9 @@ async fn over_tls_the_configured_certificate_is_believed_and_no_other() {
     let (code, said) = ask();
     assert_eq!(code, Some(1));
     assert!(said.starts_with(&format!("starling: no answer from {bind}: ")), "{said}");
-    assert!(said.contains("another certificate than CHAT_TLS_CERT has now"), "{said}");
+    assert!(said.contains("another certificate than CHAT_TLS_CERT contains now"), "{said}");
     server.signal(Signal::HUP);
-    server.line_with("read again");
+    server.line_with("reloaded");
     assert_eq!(ask(), (Some(0), "ready".to_owned()));
 
     // A health check with other settings than the server.

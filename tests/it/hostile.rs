@@ -1,4 +1,4 @@
-//! Whatever bytes a client sends, it gets an error or is closed with a code, and other clients do not notice.
+//! For any bytes, a client gets an error or is closed with a code, and other clients do not notice.
 
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ async fn a_client_that_vanishes_in_the_middle_of_a_frame_is_forgotten() {
 
 #[actix::test]
 async fn who_says_nothing_more_still_gets_its_answers() {
-    // They were once dropped with the connection.
+    // Regression: they were dropped with the connection.
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_CLIENT_CREDITS", "4")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
     let asked = |number| raw::frame(raw::TEXT, format!(r#"{{"Message":"{number}","id":"m-{number}"}}"#).as_bytes());

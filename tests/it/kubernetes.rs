@@ -71,13 +71,13 @@ fn every_manifest_is_valid_in_the_oldest_and_the_newest_kubernetes() {
             assert!(output.status.success(), "{of}, Kubernetes {version}: {said}");
             assert_eq!(said.matches(" passed for resource ").count(), text.split("\n---\n").count(), "{said}");
         }
-        // The tool does find a field that is not there.
+        // The tool detects a field that does not exist.
         fs::write(&file, text.replace("failureThreshold", "failureTreshold")).unwrap();
         assert!(!validate(&file, VERSIONS[0]).status.success(), "{of}: a misspelt field is found");
     }
 }
 
-/// The variables of the server's container that the manifests set, with placeholders for what Kubernetes puts in.
+/// The variables of the server's container that the manifests set, with placeholders for the values from Kubernetes.
 fn variables(folder: &str) -> Vec<(String, String)> {
     let settings = manifest(folder, "ConfigMap")["data"].as_object().unwrap().clone();
     let settings = settings.into_iter().map(|(name, value)| (name, value.as_str().unwrap().to_owned()));

@@ -1,4 +1,4 @@
-//! The lab: the page, its figures, and who watches them.
+//! The lab: the page, its figures, and their viewers.
 
 use std::pin::Pin;
 
@@ -202,7 +202,7 @@ async fn names_are_for_those_who_may_know_them_and_figures_for_readers() {
 async fn the_slowest_client_and_the_busiest_room_are_named() {
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "16777216")]);
     let mut viewer = Viewer::open(&server, None).await;
-    // It reads nothing, so that what is said waits for it.
+    // It reads nothing, so that messages wait for it.
     let mut silent = Raw::open_narrow(server.address()).await;
     silent.send(raw::handshake_request("/ws/loud?clientId=silent").as_bytes()).await;
     let mut speaker = Client::connect(&server, "/ws/loud?clientId=speaker").await;
@@ -240,7 +240,7 @@ async fn past_the_places_of_viewers_only_operators_get_in_until_somebody_leaves(
         assert!(answer.headers.contains_key(header::RETRY_AFTER));
         let body = within("the refusal", answer.body.next()).await.unwrap().unwrap();
         let refusal: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(refusal, json!({"code": "unavailable", "message": "32 viewers watch the figures already"}));
+        assert_eq!(refusal, json!({"code": "unavailable", "message": "the limit of 32 viewers is reached"}));
     };
     refused(None).await;
     let operators = join_all((0..OPERATORS).map(|_| Viewer::open(&server, Some(ADMIN_TOKEN)))).await;

@@ -66,7 +66,7 @@ async fn every_exported_metric_is_documented_and_every_documented_one_exported()
     let _first = Exposition::scrape(&server).await;
     let figures = Exposition::scrape(&server).await;
     let mut documented = documented();
-    // Held against the log itself, in tests/nodes.
+    // Compared with the log itself, in tests/nodes.
     documented.retain(|name, _| !name.starts_with("chat_nodes_"));
     let names = |set: BTreeSet<&String>| set.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(names(figures.families.keys().collect()), names(documented.keys().collect()));

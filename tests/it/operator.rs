@@ -1,4 +1,4 @@
-//! An operator can rely on this: signals work whatever happens to the log, mistakes are reported, secrets are not.
+//! Guarantees for operators: signals work even if the log fails, mistakes are reported, secrets are not shown.
 
 mod configuration;
 mod logs;
@@ -23,7 +23,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[actix::test]
 async fn a_hangup_ends_no_server_however_early_it_comes() {
-    // A hangup once ended a server without TLS at any time, and one with TLS during its start.
+    // Regression: SIGHUP ended a server without TLS at any time, and one with TLS during its start.
     for has_tls in [false, true] {
         let (folder, port) = (tempfile::tempdir().unwrap(), ReservedPort::new());
         let path = |name: &str| folder.path().join(name);
@@ -46,7 +46,7 @@ async fn a_hangup_ends_no_server_however_early_it_comes() {
         drop(dotenv);
         let mut server = Process::of(child).reached(port.address()).await;
         server.signal(Signal::HUP);
-        server.line_with(if has_tls { "certificate and key are read again" } else { "SIGHUP changes nothing" });
+        server.line_with(if has_tls { "certificate and key reloaded" } else { "SIGHUP changes nothing" });
         server.signal(Signal::TERM);
         assert_eq!(server.exit_code().await, Some(0), "TLS: {has_tls}");
     }

@@ -1,4 +1,4 @@
-//! The archive that `scripts/build-release` makes, as its user gets it.
+//! The archive of `scripts/build-release`, as a user gets it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

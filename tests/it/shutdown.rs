@@ -176,7 +176,7 @@ async fn a_client_that_lags_behind_still_gets_everything_when_the_server_stops()
 async fn a_stopping_server_takes_nobody_new() {
     let mut server = TestServer::start(&[("CHAT_DRAIN_SECONDS", "10")]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
-    // A client that is told and does not leave keeps the server running for a while.
+    // A client that is notified but does not leave keeps the server running for a while.
     server.stop();
     assert!(alice.frame().await.unwrap().text().contains("\"closing\""));
     assert_eq!(alice.frame().await.unwrap().close_code(), Some(1001));
@@ -318,7 +318,7 @@ fn a_dotenv_file_is_read_and_the_environment_goes_before_it() {
 
 #[test]
 fn only_the_dotenv_file_of_the_current_folder_is_read() {
-    // Parent folders were once searched too, where another program's file may be.
+    // Regression: parent folders were searched too, where another program's file may be.
     let folder = folder();
     fs::write(folder.path().join(".env"), "CHAT_BURST=7\n").unwrap();
     let below = folder.path().join("below");

@@ -191,8 +191,8 @@ fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
             let name = bench.split('"').next().unwrap();
             let file = format!(" {folder}benches/{name}.rs ");
             assert!(dockerfile.contains(&file), "{file}");
-            // `cargo clean -p` removes whatever has the name of a target of the package. If that is a dependency too, it
-            // and all that needs it are built a second time, outside their layer.
+            // `cargo clean -p` removes whatever has the name of a target of the package. If that is a dependency too,
+            // it and its dependents are built a second time, outside their layer.
             assert!(!locked.contains(&format!("\nname = \"{name}\"\n")), "the bench {name} has the name of a crate");
         }
     }

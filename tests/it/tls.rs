@@ -305,7 +305,7 @@ async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_
     let old = identity.authority.clone();
     identity.renew();
     server.signal(Signal::HUP);
-    server.line_with("certificate and key are read again");
+    server.line_with("certificate and key reloaded");
     identity.connect(server.address(), "/ws?clientId=after").await;
     let renewed = std::mem::replace(&mut identity.authority, old);
     assert!(identity.open(server.address()).await.is_err(), "the old certificate is not shown any more");
@@ -317,7 +317,7 @@ async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_
     for bad in [&*fs::read_to_string(other.path("key.pem")).unwrap(), "no key", ""] {
         fs::write(&key, bad).unwrap();
         server.signal(Signal::HUP);
-        server.line_with("certificate and key stay as they are: CHAT_TLS_");
+        server.line_with("keeping the previous certificate and key: CHAT_TLS_");
         identity.connect(server.address(), "/ws").await;
     }
     fs::write(&key, good).unwrap();

@@ -53,7 +53,7 @@ async fn who_is_cut_off_is_closed_with_4002_and_leaves_nothing_behind() {
 
     let gone = |figures: &Exposition| disconnects(figures, "no_sign_of_life") > 1.5 && sessions(figures) < 1.5;
     figures_when(&server, "both are closed", gone).await;
-    // Their names are free, and their outboxes are dropped with the close frame that nobody accepts.
+    // Their names are free, and their outboxes are dropped with the close frame that no client accepts.
     drop(Client::connect(&server, "/ws?clientId=far").await);
     // The half handshake was answered with 408; the kernel keeps its connection while it tries to send that.
     forgotten_by_the_kernel(&network, 1).await;
@@ -106,7 +106,7 @@ async fn who_comes_back_from_a_dead_network_takes_its_name_at_once() {
     back.expect_chat_works().await;
     let figures = figures_when(&server, "the dead one is gone", |figures| sessions(figures) < 1.5).await;
     assert!((disconnects(&figures, "replaced") - 1.0).abs() < 0.5);
-    // If the network recovers in time, the old connection is told.
+    // If the network recovers in time, the old connection gets its close frame.
     network.mend();
     assert_eq!(far.drain().await, (vec![], Some(4003)));
 }

@@ -70,7 +70,7 @@ async fn a_chat_server_that_panics_ends_the_server_with_a_failure_that_names_it(
     let outcome = server.outcome().await;
     assert_eq!(outcome, Err(RunError::Died(Death::Of(VitalPart::ChatServer))));
     // The process ends with this line and a failure code.
-    assert_eq!(outcome.unwrap_err().to_string(), "the ChatServer has died: the server is not whole any more");
+    assert_eq!(outcome.unwrap_err().to_string(), "the ChatServer has died: the server cannot continue without it");
 }
 
 #[actix::test]

@@ -1,5 +1,5 @@
-//! A NATS that asks for TLS, a password, a key or credentials: nodes get in with the right ones, and say what is wrong with
-//! others.
+//! A NATS server that requires TLS, a password, a key or credentials: nodes connect with the right ones, and report the
+//! problem with others.
 
 use nkeys::KeyPair;
 use serde_json::json;
@@ -12,13 +12,13 @@ use crate::credentials::{Operator, file};
 use crate::harness::{refusal, settings};
 use crate::server::{Server, starling};
 
-/// The settings of a server of NATS that has this certificate. Its files are in the folder.
+/// The settings of a NATS server with this certificate, whose files are in the folder.
 fn with_tls(folder: &TempDir, certificate: &Certificate) -> String {
     let (cert, key) = (file(folder, "cert.pem", &certificate.cert), file(folder, "key.pem", &certificate.key));
     format!("jetstream {{}}\ntls {{ cert_file: {cert:?}\n key_file: {key:?}\n }}")
 }
 
-/// Two nodes with these settings are one chat.
+/// Checks that two nodes with these settings are one chat.
 async fn are_one_chat(nats: &Nats, variables: &[(&str, &str)]) {
     let (a, b) = (Server::start(nats, "a", variables).await, Server::start(nats, "b", variables).await);
     let ((mut alice, _), (mut bob, _)) = (a.enter("alice").await, b.enter("bob").await);
@@ -27,7 +27,8 @@ async fn are_one_chat(nats: &Nats, variables: &[(&str, &str)]) {
     assert_eq!(alice.next_of("ack").await["seq"], 1);
 }
 
-/// Starts the server's program with these settings, and returns the one line with which it ends. It waits for nothing.
+/// Starts the server's program with these settings, and returns its only line of output. The program does not wait for
+/// NATS.
 fn refused(variables: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let all = [&[("CHAT_BIND", "127.0.0.1:0")], variables].concat();
@@ -50,7 +51,7 @@ async fn nodes_reach_nats_over_tls_with_each_kind_of_credentials() {
     let nkey = format!("authorization {{ users: [{{ nkey: {} }}] }}", user.public_key());
     let cases = [
         ("no credentials", "", "tls://", None),
-        // A server that asks for TLS gets it, whatever the address says.
+        // A server that requires TLS gets it, even if the address does not state it.
         ("an address without TLS", "", "nats://", None),
         // `%40` is `@`.
         ("a password", "authorization { user: chat, password: \"p@ss\" }", "tls://chat:p%40ss@", None),

@@ -1,4 +1,4 @@
-//! Checkpoints are stored and read, and the log is trimmed behind the oldest that is kept.
+//! Checkpoints are stored and read, and the log is trimmed up to the oldest kept one.
 
 use bytes::Bytes;
 use starling::nats::NatsLog;
@@ -9,7 +9,7 @@ use test_kit::within;
 
 use crate::harness::{Ear, Node, operator, settings};
 
-/// A state of a size that is no multiple of anything.
+/// A state with an odd size.
 fn state(at: u64) -> Bytes {
     (0..300_007_u32).map(|index| (u64::from(index).wrapping_mul(at) >> 3).to_le_bytes()[0]).collect()
 }
@@ -41,7 +41,7 @@ async fn the_newest_three_are_kept_and_the_log_from_the_oldest_of_them() {
         }
         assert!(log.loader()(LogPosition(at + 1)).is_err());
     }
-    // A node that has not read what is dropped cannot go on, one at the oldest checkpoint can.
+    // A node that has not read the dropped records cannot continue; a node at the oldest checkpoint can.
     let line = Ear::behind(&settings, stored[1] - 1).await.death().await;
     assert!(line.contains("start it again: it begins at a checkpoint"), "{line}");
     let mut ear = Ear::behind(&settings, stored[1]).await;

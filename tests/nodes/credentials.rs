@@ -1,4 +1,4 @@
-//! Credentials for NATS, as an operator of NATS makes them: keys, and JWTs that the keys sign.
+//! Credentials for NATS in the form that its operators use: keys, and JWTs that the keys sign.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +17,7 @@ fn signed(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: &Value) -> Stri
     format!("{text}.{signature}")
 }
 
-/// An account, with any amount of everything.
+/// An account without limits.
 fn account(operator: &KeyPair, account: &KeyPair, name: &str) -> String {
     let mut limits = json!({"wildcards": true});
     for limit in ["subs", "data", "payload", "imports", "exports", "conn", "leaf"] {

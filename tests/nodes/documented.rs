@@ -1,4 +1,4 @@
-//! The metrics of the log are those of the documents, and count what happens.
+//! The metrics of the log agree with the documents, and count correctly.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A node that must not go on sends its clients to another one, says why, and ends with a failure.
+//! A node that must not continue sends its clients to another node, logs the reason, and ends with a failure.
 
 use rusqlite::Connection;
 use starling_actors::nodes::log::Log as _;
@@ -9,21 +9,21 @@ use test_kit::{Client, within};
 use crate::harness::{Ear, Scribe, operator, settings};
 use crate::server::{Server, nats, say};
 
-/// Why a node must not go on.
+/// The reasons that a node must not continue.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// Another node, which was upgraded, writes records that this one does not know.
+    /// Another node was upgraded, and writes records that this one does not know.
     NewerRecord,
     ForeignRecord,
-    /// Another node has made something else of the log.
+    /// Another node has another state after the same records.
     Diverged,
     LogDeleted,
-    /// The disk refuses a message that the log has.
+    /// The disk refuses a message that is in the log.
     DiskRefuses,
 }
 
 impl Fault {
-    /// Lets it happen. Returns the reason that the node is to give.
+    /// Causes it. Returns the expected reason in the log.
     async fn happen(self, nats: &Nats, node: &Server, alice: &mut Client) -> String {
         let url = nats.url();
         match self {
@@ -37,15 +37,15 @@ impl Fault {
             }
             Self::ForeignRecord => {
                 let position = Scribe::begin(&url, 1).await.write_bytes(b"\0hello".to_vec()).await.0;
-                format!("cannot read record {position} of the log: no node wrote it")
+                format!("cannot read record {position} of the log: it was not written by a node")
             }
             Self::Diverged => {
                 let mut scribe = Scribe::begin(&url, 1).await;
                 let at = scribe.write(vec![LogEntry::Checkpoint]).await;
                 scribe.write(vec![LogEntry::Digest { at, digest: 1 }]).await;
                 format!(
-                    "this node differs from another one in what it has made of the log up to record {}; keep its \
-                     folder for a look, and start it with an empty one",
+                    "this node and another node have different states after record {} of the log; keep its folder for \
+                     an investigation, and start the node with an empty folder",
                     at.0
                 )
             }
@@ -58,7 +58,7 @@ impl Fault {
                     "CREATE TRIGGER fault BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'on purpose'); END";
                 Connection::open(node.file()).unwrap().execute_batch(fault).unwrap();
                 say(alice, &["the disk refuses it"]).await;
-                "the history lacks a message that the log has: this node stops".into()
+                "the history lacks a message that is in the log: this node stops".into()
             }
         }
     }
@@ -70,7 +70,7 @@ async fn a_node_that_must_not_go_on_closes_its_clients_with_1001_says_why_and_en
     for fault in faults {
         println!("{fault:?}");
         let nats = nats().await;
-        // Longer than it takes to see that the log is gone.
+        // Longer than a node needs to notice that the log is gone.
         let timeout = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
         let mut node = Server::start(&nats, "a", &timeout).await;
         let (mut alice, _) = node.enter("alice").await;
@@ -95,7 +95,7 @@ async fn an_older_node_stops_before_a_record_of_a_newer_format_and_at_each_start
     let mut older = [Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await];
     let (mut alice, _) = older[0].enter("alice").await;
     say(&mut alice, &["one"]).await;
-    // The nodes go on together as long as the newer one writes what all know.
+    // The nodes continue together as long as the newer one writes records that both know.
     let mut newer = Scribe::begin(&nats.url(), 1).await;
     newer.write(Vec::new()).await;
     say(&mut alice, &["two"]).await;

@@ -1,4 +1,4 @@
-//! What was written is read by all nodes in one order and once, whatever happens to NATS and the network.
+//! All nodes read all written records once and in one order, despite faults of NATS and the network.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::harness::{Ear, Node, settings};
 
 const NUMBERS: u64 = 3_000;
 
-/// How what lies between a node and NATS behaves.
+/// The state of the network between a node and NATS.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 pub(crate) enum Way {
     Open,
     /// A few bytes at a time.
     Slow,
-    /// Connections end, and no new one comes about.
+    /// Connections end, and new ones fail.
     Cut,
 }
 
-/// What lies between a node and NATS.
+/// The network between a node and NATS.
 pub(crate) struct Proxy {
     address: SocketAddr,
     way: Arc<AtomicU8>,
@@ -90,7 +90,7 @@ impl Proxy {
     }
 }
 
-/// What happens to a log while two nodes write.
+/// Faults of a log while two nodes write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,

@@ -1,4 +1,4 @@
-//! Nodes without a chat: they write numbers into the log, and keep what they read.
+//! Nodes without a chat: they write numbers into the log, and keep the numbers that they read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) fn settings(url: &str) -> NatsSettings {
     }
 }
 
-/// The log of a chat, and what is heard of it.
+/// The log of a chat, and its events.
 pub(crate) struct Ear {
     pub(crate) log: NatsLog,
     pub(crate) heard: UnboundedReceiver<Heard>,
@@ -37,7 +37,7 @@ pub(crate) struct Ear {
 }
 
 impl Ear {
-    /// Reads the log behind this record.
+    /// Reads the log after this record.
     pub(crate) async fn behind(settings: &NatsSettings, position: u64) -> Self {
         Self::of(NatsLog::connect(settings).await.unwrap(), position)
     }
@@ -49,7 +49,7 @@ impl Ear {
         Self { log, heard, vitals }
     }
 
-    /// The next thing that is heard.
+    /// The next event.
     pub(crate) async fn next(&mut self) -> Heard {
         let heard = within("something is heard", self.heard.recv()).await.expect("the log lives");
         if let Heard::Record { position, .. } = &heard {
@@ -58,7 +58,7 @@ impl Ear {
         heard
     }
 
-    /// Waits for something that is heard; all that comes before is returned with it.
+    /// Waits for an event. Returns it with all earlier events.
     pub(crate) async fn until(&mut self, is_it: impl Fn(&Heard) -> bool) -> Vec<Heard> {
         let mut all = Vec::new();
         loop {
@@ -71,12 +71,12 @@ impl Ear {
         }
     }
 
-    /// Waits until the log can be reached, or cannot.
+    /// Waits until the log is reachable, or is not.
     pub(crate) async fn reachable(&mut self, wanted: bool) {
         self.until(|heard| matches!(heard, Heard::Reachable(is) if *is == wanted)).await;
     }
 
-    /// Waits until the log cannot be followed any more. Returns the line that says why.
+    /// Waits until the log cannot be followed any more. Returns the line with the reason.
     pub(crate) async fn death(self) -> String {
         let death = within("the log's thread ends", self.vitals.death()).await;
         assert!(matches!(death, Death::Unfit(_)), "{death:?}");
@@ -133,12 +133,12 @@ impl Node {
         self.packer.unread().count()
     }
 
-    /// The number that this node has read back last.
+    /// The last number that this node has read back.
     pub(crate) fn read_back(&self) -> u64 {
         self.read.get(&self.packer.incarnation().0).and_then(|read| read.last()).copied().unwrap_or(0)
     }
 
-    /// Does what a node does with the next thing that it hears.
+    /// Handles the next event like a node.
     pub(crate) async fn step(&mut self) {
         match self.ear.next().await {
             Heard::Record { position, at, record } => {
@@ -207,7 +207,7 @@ impl Scribe {
         scribe
     }
 
-    /// Writes a record. Returns its place in the log.
+    /// Writes a record. Returns its position in the log.
     pub(crate) async fn write(&mut self, entries: Vec<LogEntry>) -> LogPosition {
         self.counter += 1;
         let mut bytes = Vec::new();
@@ -215,13 +215,13 @@ impl Scribe {
         self.write_bytes(bytes).await
     }
 
-    /// Writes bytes, whatever they are.
+    /// Writes any bytes.
     pub(crate) async fn write_bytes(&self, bytes: Vec<u8>) -> LogPosition {
         let written = self.stream.publish("starling.log", bytes.into()).await.unwrap();
         LogPosition(within("the log takes it", written.into_future()).await.unwrap().sequence)
     }
 
-    /// Writes so many records that count for nobody.
+    /// Writes this many records that do not count.
     pub(crate) async fn write_void(&self, count: usize) {
         let mut bytes = Vec::new();
         Record { incarnation: Incarnation(u64::MAX), counter: 2, entries: Vec::new() }.write(&mut bytes);

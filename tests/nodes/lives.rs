@@ -1,4 +1,4 @@
-//! Nodes that die, leave, come back, and lose the log.
+//! Nodes that die, leave, return, and lose the log.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_a
     let (mut bob, _) = b.enter("bob").await;
     say(&mut alice, &["one", "two"]).await;
     let _folder = a.kill();
-    // With its key it is let in at once; a name without one is free once the node is out.
+    // With its key, a client is accepted at once; without a key, its name is free once the node is out.
     let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
     let (mut alice, _) = Client::enter(&b, &path).await;
     alice.send_json(&json!({"type": "join", "room": "lobby", "after": 1, "epoch": welcome["epoch"]})).await;
@@ -37,7 +37,7 @@ async fn a_node_that_dies_while_nobody_says_anything_is_out_after_the_timeout() 
     let (mut anna, _) = a.enter("anna").await;
     let (_bert, _) = b.enter("bert").await;
     let _folder = b.kill();
-    // Looking writes nothing into the log.
+    // A request for the rooms writes nothing into the log.
     wait_until("the dead node's client is no member any more", || {
         let (_, body) = a.process.get("/api/rooms");
         body.contains(r#""count":1"#)
@@ -90,7 +90,7 @@ async fn a_node_comes_back_with_its_folder_or_with_an_empty_one_and_has_everythi
         said += 3;
         assert_eq!(a.history("dev").len(), said, "killed: {is_killed}, empty: {is_empty}");
         assert_eq!(a.history("dev"), b.history("dev"), "killed: {is_killed}, empty: {is_empty}");
-        // It goes on as it should: nothing is numbered twice.
+        // It continues correctly: no number is assigned twice.
         say(&mut bob, &[&format!("back {said}")]).await;
         said += 1;
         wait_until("both have it", || a.history("dev").len() == said && b.history("dev").len() == said).await;
@@ -224,7 +224,7 @@ async fn a_server_that_cannot_be_a_node_says_why_and_ends() {
     let url = nats.url();
     let line = run(&[("CHAT_NATS_URL", &url)]);
     assert!(line.contains("the history has messages of a server without others"), "{line}");
-    // It is left as it was.
+    // The history is unchanged.
     let server = starling().start(folder.path(), &alone);
     assert!(server.get("/api/rooms/lobby/messages").1.contains("mine"));
     server.stop();
@@ -243,7 +243,7 @@ async fn a_node_that_goes_on_alone_keeps_its_history_in_new_epochs_and_is_no_nod
     a.process.line_with("from here on it is this server's alone, and its 1 rooms begin new epochs");
     let (mut alice, own) = a.enter("alice").await;
     assert_ne!(own["epoch"], of_log["epoch"]);
-    // What comes next has the number of another message at the other nodes.
+    // The next message has the number of another message at the other nodes.
     say(&mut alice, &["alone"]).await;
     alice.send_json(&json!({"type": "join", "room": "lobby", "after": 1, "epoch": of_log["epoch"]})).await;
     assert_eq!(alice.next_of("joined").await["recovered"], false);
@@ -278,7 +278,7 @@ async fn a_node_whose_disk_refuses_what_the_log_has_ends_and_finds_it_when_the_d
     wait_until("the first message is committed", || stored(&file) == 1).await;
     Connection::open(&file).unwrap().execute_batch(trigger).unwrap();
     say(&mut bob, &["two", "three"]).await;
-    a.process.line_with("the history lacks a message that the log has: this node stops");
+    a.process.line_with("the history lacks a message that is in the log: this node stops");
     assert_eq!(a.process.exit_code().await, Some(1));
     Connection::open(&file).unwrap().execute_batch("DROP TRIGGER fault").unwrap();
     let variables = a.variables();

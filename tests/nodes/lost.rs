@@ -1,4 +1,4 @@
-//! A node that cannot follow the log any more ends, and does not guess.
+//! A node that cannot follow the log any more ends instead of guessing.
 
 use std::path::Path;
 
@@ -17,7 +17,10 @@ async fn a_record_that_no_node_of_this_version_wrote_ends_the_process() {
         let operator = operator(&nats.url()).await;
         operator.publish("starling.log", bytes.to_vec().into()).await.unwrap().await.unwrap();
         let line = node.ear.death().await;
-        assert!(line.starts_with("cannot read record ") && line.ends_with(" of the log: no node wrote it"), "{line}");
+        assert!(
+            line.starts_with("cannot read record ") && line.ends_with(" of the log: it was not written by a node"),
+            "{line}"
+        );
     }
 }
 

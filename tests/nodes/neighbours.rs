@@ -1,4 +1,4 @@
-//! What nodes tell each other beside the log.
+//! The signals between nodes outside the log.
 
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::log::Log as _;

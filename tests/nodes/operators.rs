@@ -1,4 +1,4 @@
-//! What an operator is told while a node loses the log is true.
+//! The answers to operators are correct while a node loses the log.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const CHANGES: [(&str, &str, &str); 3] = [
     ("POST", "/api/rooms/lobby/messages", r#"{"Message":"from the operator","id":"o-1"}"#),
 ];
 
-/// A node with bob in the room `dev`, in which something was said. The log may be away for long.
+/// A node with bob in the room `dev`, which has a message. The log may be unreachable for a long time.
 async fn node() -> (Nats, Server, Client) {
     let nats = nats().await;
     let node = Server::start(&nats, "a", &[("CHAT_NODE_TIMEOUT_SECONDS", "300")]).await;

@@ -1,4 +1,4 @@
-//! A NATS that cannot hold the log is refused at the start, with a line that says why.
+//! A NATS server that cannot hold the log is refused at the start, with a line that states the reason.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use test_kit::nats::Nats;
 
 use crate::harness::{Node, operator, refusal, settings};
 
-/// Makes settings others.
+/// Changes settings.
 type Change = fn(NatsSettings) -> NatsSettings;
 
 #[tokio::test]

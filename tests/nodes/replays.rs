@@ -1,4 +1,4 @@
-//! A node that starts reads what it has missed: from the log, or from a checkpoint where the log was trimmed.
+//! A starting node reads the records that it has missed: from the log, or from a checkpoint if the log was trimmed.
 
 use serde_json::{Value, json};
 use starling::nats::NatsLog;
@@ -15,10 +15,10 @@ use crate::server::{Server, say};
 /// Records between two checkpoints.
 const CHECKPOINT_RECORDS: usize = 20_000;
 
-/// Nobody is declared out meanwhile.
+/// No node is declared out meanwhile.
 const PATIENT: [(&str, &str); 1] = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
 
-/// Joins a room at the place behind the message `after` of an epoch. Returns whether all later messages come.
+/// Joins a room after the message `after` of an epoch. Returns whether all later messages arrive.
 async fn recovers(client: &mut Client, room: &str, after: u64, epoch: &Value) -> bool {
     client.send_json(&json!({"type": "join", "room": room, "after": after, "epoch": epoch})).await;
     client.next_of("joined").await["recovered"].as_bool().unwrap()
@@ -36,7 +36,7 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
     let variables = a.variables();
     let folder = a.stop();
 
-    // The node `a` misses a message, and the log is trimmed behind it.
+    // The node `a` misses a message, and the log is trimmed past it.
     say(&mut bob, &["b4"]).await;
     let log = settings(&nats.url());
     for kept in 1..=3 {
@@ -62,7 +62,7 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
     way.set(Way::Open);
     empty.is_ready().await;
 
-    // What nobody has added to is whole where it was kept; what somebody has added to begins behind the checkpoint.
+    // A room without new messages is complete if it was kept; a room with new messages begins after the checkpoint.
     assert_eq!(a.history("quiet"), b.history("quiet"));
     assert_eq!(a.history("busy"), []);
     assert_eq!((empty.history("quiet"), empty.history("busy")), (vec![], vec![]));
@@ -85,14 +85,14 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
     wait_until("the rooms are the same", || epoch_at(&a) == epoch_at(&b) && epoch_at(&empty) == epoch_at(&b)).await;
     assert!(body.contains("b5"), "{body}");
 
-    // A node that ends then goes on in its folder.
+    // A node that ends then continues in its folder.
     let mut variables = empty.variables();
     variables.push(("CHAT_NATS_URL".into(), nats.url()));
     let again = Server::start_again(empty.kill(), &variables).await;
     assert_eq!(again.history("busy"), [(5, "b5".to_owned())]);
 }
 
-/// Waits until the log begins behind its first record.
+/// Waits until the log begins after its first record.
 async fn wait_trimmed(nats: &Nats) {
     within("the log is trimmed", async {
         while NatsLog::connect(&settings(&nats.url())).await.unwrap().state().first.0 <= 1 {
@@ -168,7 +168,7 @@ async fn a_record_of_more_messages_than_a_commit_takes_is_kept_whole_around_the_
         assert!(node.whole_history("dev") == expected(1_400) && node.whole_history("lobby") == expected(1_200));
     };
     has_all(&a);
-    // What is in the file, and what the log has.
+    // The messages in the file, and those in the log.
     let variables = a.variables();
     has_all(&Server::start_again(a.kill(), &variables).await);
     has_all(&Server::start(&nats, "b", &PATIENT).await);

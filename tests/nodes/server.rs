@@ -34,7 +34,7 @@ impl Listens for Server {
 }
 
 impl Server {
-    /// Starts a node, and waits until it lets clients in.
+    /// Starts a node, and waits until it accepts clients.
     pub(crate) async fn start(nats: &Nats, name: &str, more: &[(&str, &str)]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), nats, name, more).await
     }
@@ -45,7 +45,7 @@ impl Server {
         server
     }
 
-    /// Starts a node with NATS at this address. It does not let clients in yet.
+    /// Starts a node with NATS at this address. It does not accept clients yet.
     pub(crate) fn begin(folder: TempDir, url: &str, name: &str, more: &[(&str, &str)]) -> Self {
         let variables = [
             ("CHAT_BIND", "127.0.0.1:0"),
@@ -62,12 +62,12 @@ impl Server {
         Self { process, folder, variables }
     }
 
-    /// Waits until it lets clients in.
+    /// Waits until it accepts clients.
     pub(crate) async fn is_ready(&self) {
         self.process.status_becomes("/readyz", 200).await;
     }
 
-    /// Waits until it lets nobody in, for this reason.
+    /// Waits until it accepts no clients, for this reason.
     pub(crate) async fn is_not_ready(&self, reason: &str) {
         let body = self.process.status_becomes("/readyz", 503).await;
         assert!(body.contains(reason), "{body}");
@@ -85,7 +85,7 @@ impl Server {
         self.folder
     }
 
-    /// Starts it in its folder, where it ends by itself. Returns its exit code and what it has said.
+    /// Starts it in its folder, where it ends by itself. Returns its exit code and its output.
     pub(crate) fn run_again(&self) -> (Option<i32>, String) {
         let variables: Vec<_> = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let output = starling().run(self.folder.path(), &[], &variables);
@@ -166,7 +166,7 @@ fn launch(folder: &TempDir, variables: &[(String, String)]) -> Process {
     starling().start(folder.path(), &variables)
 }
 
-/// Connects again and again with a name and its key, until it is let in.
+/// Tries to connect with a name and its key until it is accepted.
 pub(crate) async fn enters(server: &Server, path: &str) -> (Client, Value) {
     within(format!("{path} is let in"), async {
         loop {
@@ -179,7 +179,7 @@ pub(crate) async fn enters(server: &Server, path: &str) -> (Client, Value) {
     .await
 }
 
-/// Says some things, and waits until each is acknowledged.
+/// Sends some messages, and waits until each is acknowledged.
 pub(crate) async fn say(client: &mut Client, texts: &[&str]) {
     for text in texts {
         client.send_json(&json!({"type": "message", "Message": text, "id": text})).await;

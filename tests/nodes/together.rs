@@ -1,4 +1,4 @@
-//! Clients of two nodes are in one chat: what the protocol promises holds between them.
+//! Clients of two nodes are in one chat: the protocol's guarantees hold between them.
 
 use serde_json::{Value, json};
 use test_kit::nats::Nats;
@@ -105,7 +105,7 @@ async fn a_client_that_lost_its_node_resumes_at_another_one_and_its_message_is_t
         let missed = alice.next_of("message").await;
         assert_eq!((&missed["seq"], &missed["Message"]), (&seq.into(), &text.into()));
     }
-    // It does not know whether its message was taken, and sends it again.
+    // It does not know whether its message was accepted, and sends it again.
     alice.send_json(&json!({"type": "message", "Message": "one", "id": "m-1"})).await;
     let again = alice.next_of("ack").await;
     assert_eq!((&again["seq"], &again["duplicate"]), (&acked["seq"], &true.into()), "{again}");
@@ -147,7 +147,7 @@ async fn a_search_and_old_pages_are_the_same_on_every_node() {
     for number in 1..=20 {
         let text = if number % 5 == 0 { format!("needle {number}") } else { format!("hay {number}") };
         alice.send_json(&json!({"type": "message", "Message": text, "id": format!("m-{number}")})).await;
-        // Read at once: what is acknowledged is found, wherever it is by now.
+        // Read at once: an acknowledged message is found, whether it is in memory or in the file.
         assert_eq!(alice.next_of("ack").await["seq"], number);
         alice.send_json(&json!({"type": "history", "room": "lobby", "limit": 100})).await;
         let page = alice.next_of("history").await;

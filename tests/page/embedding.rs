@@ -95,7 +95,7 @@ async fn forty_lines_are_a_chat_that_survives_a_kill() {
         say(&alice, text).await;
     }
     until_shown(&alice, &["alice: 1", "alice: 2"]).await;
-    // Bob reads what was said before he came.
+    // Bob reads the messages from before his first visit.
     let bob = enter("bob").await;
     say(&bob, "/open dev").await;
     until_shown(&bob, &["alice: 1", "alice: 2"]).await;

@@ -1,4 +1,4 @@
-//! Whatever people write is shown as text.
+//! Everything that people write is shown as text.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The lab in a real browser: what it shows, to whom, and how it looks.
+//! The lab in a real browser: its content, its access rights, and its appearance.
 
 use std::path::Path;
 
@@ -113,7 +113,7 @@ async fn without_a_token_there_is_nothing_to_see_and_names_are_for_operators() {
     .await;
     show(&issue(&["alice"])).await;
     page.until_true("is live", IS_LIVE).await;
-    page.until_true("sees no names", "document.querySelector('#names').textContent === 'Names are for operators.'")
+    page.until_true("sees no names", "document.querySelector('#names').textContent === 'Only operators see names.'")
         .await;
     page.click("#show-names").await;
     show(&issue(&["root", "--admin"])).await;

@@ -1,4 +1,4 @@
-//! Conversations and messages have addresses; what is unread, and what was found, is one step away.
+//! Conversations and messages have addresses; unread messages and search results are one step away.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ async fn until_titled(browser: &Browser, title: &str) {
     browser.until_true(title, &format!("document.querySelector('#title').textContent === '{title}'")).await;
 }
 
-/// Says many messages in a room, `1` to this number, over a connection of its own.
+/// Sends many messages to a room, `1` to this number, over a connection of its own.
 async fn talk(browser: &Browser, room: &str, count: u32) {
     let script = "const [room, count] = arguments; const socket = new WebSocket(`ws://${location.host}/ws/${room}?clientId=writer`); \
         socket.onopen = () => { for (let n = 1; n <= count; n += 1) socket.send(JSON.stringify({ Message: `message ${n}` })); };";
@@ -96,7 +96,7 @@ async fn a_line_marks_what_is_new_and_a_button_leads_to_it() {
     let line = "document.querySelector('.message.found .new-line') !== null && document.querySelectorAll('.new-line').length === 1";
     alice.until_true("the line is above the first", line).await;
     alice.until_true("the button is gone", "document.querySelector('#to-new').hidden").await;
-    // Who has been there finds no line any more.
+    // A person who has read the room sees no line any more.
     alice.click("[data-key='#lobby']").await;
     alice.click("[data-key='#dev']").await;
     alice.until_last(&["message 300"]).await;

@@ -29,7 +29,7 @@ async fn a_guest_comes_in_without_a_name() {
     let server = TestServer::start(&[]);
     let driver = Driver::start().await;
     let guest = Browser::open(&driver, &server.page()).await;
-    guest.click_text("Come in as a guest").await;
+    guest.click_text("Enter as a guest").await;
     guest.until_true("is in", "document.querySelector('#me').textContent.includes('guest-')").await;
     guest.say("who am I?").await;
     guest.until_last(&["who am I?"]).await;
@@ -58,7 +58,7 @@ async fn a_refusal_for_speed_is_waited_out_and_the_message_sent_again() {
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "2"), ("CHAT_BURST", "2")]);
     let driver = Driver::start().await;
     let alice = Browser::blank(&driver).await;
-    // The page is told a higher limit than the real one, so that the server must refuse, and the page must handle it.
+    // The page gets a higher limit than the real one, so that the server must refuse, and the page must handle it.
     let lie = "const parse = JSON.parse; JSON.parse = (text) => { const frame = parse(text); \
         if (frame?.type === 'welcome') frame.limits = { ...frame.limits, messagesPerSecond: 0 }; \
         if (frame?.code === 'rate_limited') window.refusals = (window.refusals ?? 0) + 1; return frame; };";

@@ -1,4 +1,4 @@
-//! Networks and servers fail and recover; nobody misses a message or sees one twice.
+//! Networks and servers fail and recover; no person misses a message or sees one twice.
 
 use crate::harness::{Browser, Driver, Proxy, TestServer};
 
@@ -97,7 +97,8 @@ async fn a_server_that_stops_on_purpose_is_awaited_as_long_as_it_says() {
     alice
         .until_true(
             "says why",
-            // Either it was told, or it did not find the server again; a machine without a network says so.
+            // Either the server announced its stop, or the server was unreachable; a machine without a network reports
+            // that.
             "['the server is stopping', 'cannot be reached', 'there is no network'].some( \
              (reason) => document.querySelector('#status-text').textContent.includes(reason))",
         )

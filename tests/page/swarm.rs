@@ -38,8 +38,8 @@ impl Swarm {
                 ("BOT_LATENESS_MAX_SECONDS", "60"),
             ],
         ));
-        let line = process.line_with("a page of the run at ");
-        let page = line.split_once("a page of the run at ").unwrap().1.split(',').next().unwrap().to_owned();
+        let line = process.line_with("page of this run: ");
+        let page = line.split_once("page of this run: ").unwrap().1.split(',').next().unwrap().to_owned();
         Self { process, folder, page }
     }
 }

@@ -102,11 +102,11 @@ async fn names_commands_and_emoji_are_completed() {
     offered("@alice").await;
     alice.keys(&ESCAPE.to_string()).await;
     offered("").await;
-    // A word that is whole is sent as it is.
+    // A complete word is sent unchanged.
     alice.keys(&format!("ice{ENTER}")).await;
     alice.until_last(&["hello @bobby 🚀 @alice"]).await;
     alice.keys("/jo").await;
-    offered("/join room · join, and go there").await;
+    offered("/join room · join a room and show it").await;
     alice.keys(&format!("{ENTER}dev{ENTER}")).await;
     alice.until_true("is in dev", "document.querySelector('#title').textContent === '#dev'").await;
 }

@@ -108,7 +108,7 @@ pub(crate) async fn expect_rules(rules: &[Rule]) {
 async fn every_panel_is_answered() {
     warm().await;
     let mut dashboards = dashboards();
-    // That of several nodes is tested with several nodes.
+    // The dashboard of several nodes is tested with several nodes.
     dashboards.retain(|dashboard| dashboard.file != "nodes.json");
     expect_answers(&dashboards).await;
 }
@@ -123,7 +123,7 @@ async fn every_variable_of_a_dashboard_has_values() {
 async fn every_rule_records_something_or_gives_no_alarm() {
     warm().await;
     let mut rules = rules();
-    // Those of several nodes are tested with several nodes.
+    // Rules about several nodes are tested with several nodes.
     rules.retain(|rule| !is_of_nodes(rule));
     expect_rules(&rules).await;
     let health: Value = serde_json::from_str(&compose::docker(&[

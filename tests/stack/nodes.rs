@@ -17,7 +17,7 @@ const CONTAINERS: u32 = 6;
 /// The number of bots, with as many in each container as `scripts/test-stack` sets.
 const BOTS: u32 = 10 * CONTAINERS;
 
-/// Whether all nodes are there.
+/// Whether all nodes are running.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 fn is(wanted: u32) -> impl Fn(f64) -> bool {
@@ -105,7 +105,7 @@ async fn a_node_that_was_killed_is_told_and_costs_no_message() {
     wait_for_alert("NodeOut", r#"severity="critical""#).await;
 
     docker(&["start", victim]);
-    // It reads what it missed, and gets the next connections: those of bots that are new.
+    // It reads the records that it missed, and gets the next connections: those of new bots.
     wait_until("sum(chat_nodes_reachable)", is(NODES)).await;
     wait_until(r#"count(ALERTS{alertstate="firing", alertname="NodeOut"}) or vector(0)"#, is(0)).await;
     let bots = CONTAINERS + 1;

@@ -6,7 +6,7 @@
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  */
 
-/** The time for which messages are gathered, and the most messages that are read in full. */
+/** How long messages are collected, and how many are read in full. */
 const GATHER_MS = 1_500;
 const READ_MAX = 3;
 

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Draws attention to private messages and mentions, if the person has asked for it: a desktop notification while the
- * page is not in view, and their number in the page's title. Nothing leaves the browser.
+ * Notifies the person about private messages and mentions, if the setting is on: with a desktop notification while the
+ * page is not in view, and with their number in the page's title. No data leaves the browser.
  *
  * @typedef {import("./chat.js").Chat} Chat
  * @typedef {import("./conversation.js").Conversation} Conversation
@@ -32,9 +32,9 @@ export class Calls {
     browser.set("calls", isOn);
     this.count();
     if (!isOn) return "";
-    if (!("Notification" in globalThis)) return "This browser shows no notifications here; the title counts all the same.";
+    if (!("Notification" in globalThis)) return "This browser does not support notifications here. The title still shows the number of messages.";
     const permission = Notification.permission === "default" ? await Notification.requestPermission() : Notification.permission;
-    return permission === "granted" ? "" : "The browser does not allow notifications; the title counts all the same.";
+    return permission === "granted" ? "" : "The browser does not allow notifications. The title still shows the number of messages.";
   }
 
   /** Shows the number in the title. */

@@ -22,11 +22,11 @@ import { HISTORY_LIMIT_MAX, LOBBY, isGuest } from "./protocol.js";
 import { connect } from "./starling.js";
 import { mentionsName } from "./text-parts.js";
 
-/** Messages that are asked for when a room is entered, and when a person scrolls up. */
+/** Number of messages to request when a room is entered, and when the person scrolls up. */
 const FIRST_PAGE = 60;
 const NEXT_PAGE = 100;
 
-/** Most pages that are read to reach one message. */
+/** Most pages to read to reach one message. */
 const REACH_PAGES_MAX = 100;
 
 /** Shortest time between two requests for the same list of members. */
@@ -67,7 +67,7 @@ export class Chat {
     this.conversations = new Map();
     /** @type {Conversation | null} */
     this.active = null;
-    /** Whether a person sees the newest messages of the active conversation. */
+    /** Whether the person sees the newest messages of the active conversation. */
     this.isWatching = false;
     this.own = new OwnMessages({ conversations: this.conversations, tell: (change) => this.#tell(change) });
     this.outbox = this.own.outbox;
@@ -86,7 +86,7 @@ export class Chat {
     return this.client.limits;
   }
 
-  /** Whether this connection has its name and joins its rooms. Missed messages may still be on their way. */
+  /** Whether this connection has its name and joins its rooms. Missed messages may still arrive. */
   get isReady() {
     return this.client.state === "open";
   }
@@ -142,7 +142,7 @@ export class Chat {
   // ---- Conversations -------------------------------------------------------------------------------------------
 
   /**
-   * The conversation with this key; a room is joined if one is not in it.
+   * Returns the conversation with this key. Joins the room if this client is not a member.
    * @param {string} key
    */
   open(key) {
@@ -196,7 +196,7 @@ export class Chat {
     if (this.active === conversation) this.activate(roomKey(LOBBY));
   }
 
-  /** The newest messages of the active conversation have been seen. */
+  /** Marks the active conversation as read. */
   markRead() {
     const { active } = this;
     if (!active || (active.unread === 0 && active.calls === 0)) return;
@@ -327,7 +327,7 @@ export class Chat {
   // ---- Messages ------------------------------------------------------------------------------------------------
 
   /**
-   * The server stores private messages: brings back the conversations.
+   * Restores the conversations from the private messages that the server stores.
    * @param {boolean | undefined} recovered
    */
   async #inboxOpened(recovered) {
@@ -355,7 +355,7 @@ export class Chat {
   }
 
   /**
-   * Shows private messages that the server does not store, and that this tab has kept.
+   * Shows private messages that this tab has stored because the server does not.
    * @param {string} name
    * @param {MessageFrame[]} frames
    */

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Lines that begin with `/`, as in the console (docs/protocol.md, "By hand"). They are carried out or refused, and never
- * published. Pure logic.
+ * Lines that begin with `/`, as in the console (docs/protocol.md, "By hand"). The page executes or refuses them, and never
+ * publishes them. Pure logic.
  *
  * @typedef {{is: "say", text: string} | {is: "refused", problem: string} | {is: "nick", name: string}
  *   | {is: "join", room: string} | {is: "msg", name: string, text: string} | {is: "leave", room: string | null}
@@ -10,16 +10,16 @@
 
 import { nameProblem, roomProblem } from "./protocol.js";
 
-/** The commands as they are offered and listed: with what follows the word, and what they do. */
+/** The commands, each with its argument and a description. */
 export const COMMANDS = new Map([
-  ["join", { argument: "room", about: "join, and go there" }],
-  ["msg", { argument: "name text", about: "a private message" }],
+  ["join", { argument: "room", about: "join a room and show it" }],
+  ["msg", { argument: "name text", about: "send a private message" }],
   ["leave", { argument: "[room]", about: "leave this room, or another one" }],
-  ["nick", { argument: "name", about: "take another name" }],
-  ["rooms", { argument: "", about: "which rooms there are" }],
-  ["who", { argument: "[room]", about: "who is there" }],
-  ["history", { argument: "", about: "earlier messages" }],
-  ["help", { argument: "", about: "this list" }],
+  ["nick", { argument: "name", about: "change your name" }],
+  ["rooms", { argument: "", about: "list the rooms" }],
+  ["who", { argument: "[room]", about: "list the members" }],
+  ["history", { argument: "", about: "load earlier messages" }],
+  ["help", { argument: "", about: "list the commands" }],
   ["quit", { argument: "", about: "leave the chat" }],
 ]);
 
@@ -31,7 +31,7 @@ const refused = (problem) => ({ is: "refused", problem });
  * @returns {Command}
  */
 export function parseCommand(written) {
-  // A blank before a command is a slip, which must not publish a private message.
+  // A blank before a command is a typing error. It must not publish a private message.
   const line = written.trimStart();
   if (!line.startsWith("/")) return { is: "say", text: written };
   if (line.startsWith("//")) return { is: "say", text: line.slice(1) };
@@ -42,7 +42,7 @@ export function parseCommand(written) {
     case "nick":
     case "msg": {
       const name = first.replace(/^@/u, "");
-      // A private message may go to a guest, but nobody becomes one by choice.
+      // A private message may go to a guest, but nobody can choose a guest's name.
       const problem = word === "msg" ? roomProblem(name) : nameProblem(name);
       if (problem) return refused(`/${word} needs a name. ${problem}`);
       if (word === "nick") return { is: "nick", name };
@@ -61,6 +61,6 @@ export function parseCommand(written) {
     case "quit":
       return { is: word };
     default:
-      return refused(`There is no command /${word}. /help lists them; to send this as text, begin with //`);
+      return refused(`There is no command /${word}. /help lists the commands. To send this line as text, begin it with //`);
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What may complete the word before the cursor: `@name`, `/command`, `:emoji`. Pure logic.
+ * Completions of the word before the cursor: `@name`, `/command`, `:emoji`. Pure logic.
  *
  * @typedef {{text: string, label: string}} Option `text` replaces the word
  * @typedef {{from: number, options: Option[]}} Completion
@@ -9,7 +9,7 @@
 import { COMMANDS } from "./commands.js";
 import { EMOJI } from "./emoji.js";
 
-/** Most options that are offered: all commands. */
+/** Most options in the list: enough for all commands. */
 const OPTIONS_MAX = 9;
 
 /**
@@ -34,7 +34,7 @@ export function completionAt(text, cursor, names) {
     options = EMOJI.filter(({ words }) => words.split(" ").some((word) => word.startsWith(wanted)))
       .map(({ emoji, words }) => ({ text: `${emoji} `, label: `${emoji} :${words.split(" ")[0]}:` }));
   }
-  // A word that is complete already needs nothing, so that Enter sends it.
+  // A complete word needs no completion, so that Enter sends the message.
   if (options.some(({ text: whole }) => whole.trimEnd() === sign + rest)) return null;
   return options.length === 0 ? null : { from, options: options.slice(0, OPTIONS_MAX) };
 }

@@ -21,9 +21,9 @@ export class Conversation {
     this.to = null;
     /** The number of messages that arrived while the conversation was not in view. */
     this.unread = 0;
-    /** The number of these that concern this client: mentions, and all private messages. */
+    /** The number of unread messages that concern this client: mentions, and all private messages. */
     this.calls = 0;
-    /** The first message that was unread when the person came. @type {import("./protocol.js").MessageFrame | null} */
+    /** The first message that was unread when the person opened the conversation. @type {import("./protocol.js").MessageFrame | null} */
     this.newFrom = null;
     /** @type {"joining" | "joined" | "refused"} */
     this.membership = "joining";

@@ -1,5 +1,5 @@
 // @ts-check
-/** A small choice of emoji; every other one can be typed. The first word of each is its name. */
+/** A small choice of emoji; a person can type any other. The first word of each is its name. */
 
 export const EMOJI = `😀 grin happy|😂 laugh tears joy|🙂 smile|😉 wink|😍 love eyes|😘 kiss|😎 cool sunglasses|🤔 think hmm|😐 neutral|🙄 eyeroll
 😴 sleep tired|😢 sad cry|😭 sob cry|😡 angry|😱 scream shock|🤯 mind blown|🥳 party celebrate|🤗 hug|🤷 shrug|🤦 facepalm

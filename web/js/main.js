@@ -22,7 +22,7 @@ import { Sidebar, TitleBar } from "./view/sidebar.js";
 import { StatusBanner } from "./view/status-banner.js";
 
 const chat = new Chat({ base, getToken: async (reason) => {
-  // The tab keeps its token, so that a reload needs no new one.
+  // The tab keeps its token for a reload.
   const kept = tab.get("token");
   if (typeof kept === "string" && kept !== reason.refused) return kept;
   tab.set("token", null);
@@ -111,7 +111,7 @@ function carryOut(command) {
 /** @param {import("./conversation.js").Conversation | null} conversation */
 function leave(conversation) {
   if (!conversation) return announceProblem("You are not in this room");
-  if (conversation.key === roomKey(LOBBY)) return announceProblem("Nobody leaves the lobby; /quit leaves the chat");
+  if (conversation.key === roomKey(LOBBY)) return announceProblem("You cannot leave the lobby. /quit leaves the chat");
   sidebar.forget(conversation.key);
   chat.leave(conversation);
   composer.focus();
@@ -182,7 +182,7 @@ chat.listen((change) => {
 
 // ---- Storage ---------------------------------------------------------------------------------------------------
 
-/** Most names whose key this browser stores, so that another tab can take the name over. */
+/** Most names whose key this browser stores. With the key, another tab can take the name over. */
 const KEYS_MAX = 20;
 
 function remember() {
@@ -203,13 +203,13 @@ function rememberRooms() {
   browser.set("rooms", rooms);
 }
 
-/** Most private conversations, and messages of each, that a tab keeps where the server stores none. */
+/** Most private conversations that a tab stores if the server stores none, and most messages of each. */
 const PRIVATES_MAX = 30;
 const PRIVATE_MESSAGES_MAX = 100;
 
 let privatesTimer = 0;
 
-/** Keeps private messages for a reload of the tab, where the server does not store them. */
+/** Stores private messages for a reload of the tab, if the server does not store them. */
 function rememberPrivates() {
   clearTimeout(privatesTimer);
   privatesTimer = setTimeout(() => {
@@ -226,7 +226,7 @@ function rememberPrivates() {
 
 let isRestored = false;
 
-/** Brings private messages back, once after the page was loaded. */
+/** Restores private messages once, after the page was loaded. */
 function restorePrivates() {
   if (isRestored) return;
   isRestored = true;
@@ -247,7 +247,7 @@ if (Array.isArray(rooms)) {
 /** Whether the page has shown a conversation: the first one has the address of the page itself. */
 let isPlaced = false;
 
-/** Gives the active conversation its address, so that it can be shared and the back button returns to it. */
+/** Puts the active conversation into the page's address, so that people can share it and the back button returns to it. */
 function addressActive() {
   const here = parseRoute(location.hash);
   if (chat.active && isPlaced && here?.key !== chat.active.key && (here !== null || chat.active.key !== roomKey(LOBBY))) {
@@ -256,10 +256,10 @@ function addressActive() {
   isPlaced = true;
 }
 
-/** Shows the conversation, and the message, of the address. */
+/** Shows the conversation and the message that the address names. */
 async function followAddress() {
   const route = parseRoute(location.hash);
-  if (location.hash.startsWith("#/") && route === null) announceProblem("This address leads to no room and no person");
+  if (location.hash.startsWith("#/") && route === null) announceProblem("This address names no room and no person");
   const conversation = chat.open(route?.key ?? roomKey(LOBBY));
   isPlaced = false;
   if (conversation !== chat.active) chat.activate(conversation.key);
@@ -268,7 +268,7 @@ async function followAddress() {
   const outcome = await chat.reach(conversation, route.seq);
   if (conversation !== chat.active) return;
   if (outcome === "there") messages.showMessage(route.seq);
-  else if (outcome === "too far") announceProblem("This message is too far back to be shown here");
+  else if (outcome === "too far") announceProblem("This message is too old to be shown here");
   else if (outcome === "gone") announceProblem("The server no longer has this message");
 }
 
@@ -303,7 +303,7 @@ byId("settings-calls", HTMLInputElement).addEventListener("change", async ({ tar
   byId("settings-note", HTMLElement).textContent = await calls.set(isOn);
 });
 for (const dialog of document.querySelectorAll("dialog")) {
-  // A search field would keep the first Escape for itself.
+  // A search field uses the first Escape itself.
   dialog.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.isComposing || (dialog.id === "enter" && !enter.mayClose)) return;
     event.preventDefault();

@@ -7,7 +7,7 @@ export class Members {
   constructor() {
     /** @type {Set<string>} */
     this.names = new Set();
-    /** The true number, by the server; it names at most 1,000 and leaves names out of large changes. */
+    /** The server's number of members. The list has at most 1,000 names, and large changes have none. */
     this.count = 0;
     /** Whether the list has arrived. */
     this.listed = false;

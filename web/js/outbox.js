@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * One's own messages until they are seen in their conversation. The client sends them, and sends them again; this is what
- * the page shows of it. Pure logic: clock and ids are passed in.
+ * The person's own messages until they appear in their conversation. The client sends and resends them; this is the state
+ * that the page shows. Pure logic: clock and ids are passed in.
  *
  * @typedef {{code: string, message: string}} Problem
  * @typedef {{id: string, destination: string, text: string, at: number, state: "sending" | "taken" | "refused",
@@ -60,10 +60,10 @@ export class Outbox {
     if (entry) Object.assign(entry, { state: "refused", problem });
   }
 
-  /** The connection is lost, and with it the private messages that the server does not store. */
+  /** The connection is lost. Private messages that the server does not store are lost with it. */
   connectionLost() {
     for (const [id, entry] of this.entries) {
-      // Acknowledged but never shown: this happens only if the server has forgotten the message.
+      // An acknowledged message that never appears was forgotten by the server.
       if (entry.state === "taken" && entry.destination.startsWith("@")) this.entries.delete(id);
     }
   }
@@ -79,7 +79,7 @@ export class Outbox {
   }
 
   /**
-   * Sends a refused message again, because its author wants it.
+   * Sends a refused message again at the author's request.
    * @param {string} id
    */
   retry(id) {

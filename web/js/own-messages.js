@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The messages that this page sends: kept in the outbox until the server has them, shown as pending meanwhile.
+ * The messages that this page sends. The outbox keeps them, and shows them as pending, until the server has them.
  *
  * @typedef {import("./chat.js").Change} Change
  * @typedef {import("./conversation.js").Conversation} Conversation
@@ -53,7 +53,7 @@ export class OwnMessages {
     try {
       const { seq } = await conversation.to.send(text, { id });
       this.outbox.acked(id);
-      // A duplicate has been shown already, or will be when the page catches up.
+      // The page shows a duplicate already, or will show it when it has caught up.
       if (conversation.isRoom && seq !== undefined && seq <= conversation.roomLog.newest && seq >= conversation.roomLog.oldest) this.outbox.seen(id);
     } catch (error) {
       this.outbox.refused(id, /** @type {Refusal} */ (error));

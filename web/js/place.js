@@ -4,5 +4,5 @@
 /** The page's address without a query, ending with a slash. */
 export const base = new URL(".", location.href);
 
-/** The host and the path, as a person reads them. */
+/** The host and the path, for people. */
 export const shownPlace = base.host + base.pathname.replace(/\/$/u, "");

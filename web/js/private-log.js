@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The messages of one private conversation, in order. A server that authenticates names stores them, numbers them, and has
- * earlier ones. Other servers do not: then these are all there are. Pure logic.
+ * The messages of one private conversation, in order. A server that authenticates names stores and numbers them, and
+ * has earlier ones. With other servers, this log has all messages that exist. Pure logic.
  *
  * It has the properties that the views use of a `RoomLog`: `items`, `origin`, `generation`, `hasMore`.
  *

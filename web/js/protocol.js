@@ -20,9 +20,9 @@ const GUEST_PREFIX = "guest-";
  * @param {string} text
  */
 export function roomProblem(text) {
-  if (text === "") return "A name is needed.";
+  if (text === "") return "The name is missing.";
   if (text.length > 64) return "A name has at most 64 characters.";
-  if (!NAME.test(text)) return "Letters a–z, digits, “.”, “_” and “-”; it starts with a letter or a digit.";
+  if (!NAME.test(text)) return "A name contains only letters a–z, digits, “.”, “_” and “-”, and starts with a letter or a digit.";
   return null;
 }
 

@@ -6,8 +6,8 @@
  * - The *run* contains every message of the current epoch from `oldest` to `newest`, each once, in order.
  * - The messages of an earlier run stay above the run as its *past*, separated by a notice, but only while no message
  *   is missing between the two. Otherwise they are dropped.
- * - `origin` changes with items that are added or dropped at the front, so that `origin + index` always refers to the
- *   same item. Where that is not possible, `generation` rises, and the views start over.
+ * - `origin` changes when items are added or dropped at the front, so that `origin + index` always refers to the same
+ *   item. Where that is not possible, `generation` increases, and the views start over.
  *
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  * @typedef {{kind: "message", frame: MessageFrame} | {kind: "notice", reason: "restart" | "gap"}} Item
@@ -76,7 +76,7 @@ export class RoomLog {
   /**
    * Ends the run, because the server cannot deliver the messages between it and the newest one.
    * @param {string} epoch
-   * @param {number} seq the newest message there is
+   * @param {number} seq the seq of the room's newest message
    */
   breakOff(epoch, seq) {
     const reason = epoch === this.epoch ? "gap" : "restart";
@@ -139,7 +139,7 @@ export class RoomLog {
     }
     const adopted = this.oldest - oldest;
     this.oldest = oldest;
-    // A page without new messages would otherwise be requested again for ever.
+    // Otherwise a page without new messages would be requested again and again.
     this.hasMore = adopted > 0 && hasMore && oldest > 1;
     older.reverse();
     if (this.pastLength === 0) {

@@ -19,7 +19,7 @@ export function routeTo(key, seq) {
 
 /**
  * @param {string} hash the fragment of an address
- * @returns {Route | null} `null`: it leads to no conversation
+ * @returns {Route | null} `null`: it names no conversation
  */
 export function parseRoute(hash) {
   const [, kind, name = "", seq] = /^#\/(room|with)\/([^/]+)(?:\/([1-9]\d{0,15}))?$/u.exec(hash) ?? [];

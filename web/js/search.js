@@ -44,7 +44,7 @@ export async function offersSearch(base, room, token) {
   }
 }
 
-/** Most rooms that one search asks, the fullest first, and how many at a time. */
+/** Most rooms that one search covers, those with the most members first, and how many it requests at a time. */
 export const ROOMS_MAX = 100;
 const AT_A_TIME = 4;
 

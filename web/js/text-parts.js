@@ -13,7 +13,7 @@ const MENTION = /(?<![\w.@/-])@([A-Za-z0-9][A-Za-z0-9._-]{0,63})/gu;
 const CODE = /```(?:\w*\n)?([\s\S]+?)```|`([^`\n]+)`/gu;
 
 /**
- * Removes from the end of a link what belongs to the sentence around it.
+ * Removes punctuation of the surrounding sentence from the end of a link.
  * @param {string} text
  */
 function trimLink(text) {

@@ -29,19 +29,19 @@ pub enum Command {
     },
     /// A session has ended, by its client, its hub or the chat. Idempotent.
     CloseSession {
-        /// One that has ended before is ignored.
+        /// A session that has already ended is ignored.
         session: SessionId,
     },
     /// A client has sent a frame.
     Ask {
-        /// Goes to the answer.
+        /// The answer returns it.
         frame: Frame,
-        /// Decoded and checked by the session, as far as that needs no state of the chat.
+        /// Decoded by the session, which has made all checks that need no state of the chat.
         request: Request,
     },
     /// Starts or stops telling a session the presence of all its rooms, because a person reads it (the console).
     WatchPresence {
-        /// One that has ended is ignored.
+        /// A session that has ended is ignored.
         session: SessionId,
         /// True if a person reads it from now on.
         wanted: bool,
@@ -53,30 +53,30 @@ pub enum Command {
         /// The room or inbox in which it catches up.
         room: RoomId,
     },
-    /// With other nodes: the log or another node tells something.
+    /// With other nodes: an event of the log or of another node.
     Heard(Heard),
-    /// With other nodes: this node ends in order, and tells the others.
+    /// With other nodes: this node stops in order and notifies the others.
     LeaveOthers {
-        /// Gets an answer when the log says so, or at once where there is no other node.
+        /// Gets an answer when the log has the entry, or at once on a server without other nodes.
         reply: oneshot::Sender<()>,
     },
     /// An operator posts a message to a room, over HTTP.
     PostAsOperator {
-        /// Checked for its size, not for its room.
+        /// Its size is checked, its room is not.
         post: OperatorPost,
         /// Gets the outcome when the message is stored.
         reply: PostReply,
     },
     /// An operator removes a client: the chat closes all its connections.
     RemoveClient {
-        /// One that has no connection is no error.
+        /// A client without a connection is not an error.
         client_id: ClientId,
         /// Gets the number of connections that were closed.
         reply: RemoveReply,
     },
     /// An operator drops a room or an inbox, with all its messages.
     DropRoom {
-        /// The lobby may be dropped, too: it is there again for whoever asks.
+        /// The lobby may be dropped too: the next client that asks for it gets a new one.
         key: RoomKey,
         /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
@@ -85,10 +85,10 @@ pub enum Command {
     ListRooms {
         /// The rooms that the caller may see.
         allowed: RoomGlobs,
-        /// Receives the rooms, the fullest first, and whether the list was cut.
+        /// Receives the rooms, those with the most members first, and whether the list was cut.
         reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
     },
-    /// Somebody looks for a cause and asks for the names of sessions and rooms.
+    /// An operator's page asks for the names of sessions and rooms.
     Name {
         /// By their numbers.
         numbers: Numbered,
@@ -97,7 +97,7 @@ pub enum Command {
     },
     /// An HTTP client asks for a page of a room's history.
     ReadRoom {
-        /// Every room may be read so; who asks has been let in by the edge.
+        /// Any room may be read; the edge has checked the caller's rights.
         query: HistoryQuery,
         /// Gets the page when the history has read it.
         reply: oneshot::Sender<Result<Page, ReadError>>,
@@ -119,13 +119,13 @@ pub enum Command {
 /// Sessions and rooms by their numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbered {
-    /// Those that have ended have no name.
+    /// Sessions that have ended have no name.
     pub sessions: Vec<SessionId>,
     /// Inboxes and rooms that have ended have no name.
     pub rooms: Vec<RoomId>,
 }
 
-/// The names of what is [`Numbered`], in the same order.
+/// The names of the [`Numbered`] sessions and rooms, in the same order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
     /// `None`: the session has ended or has not shown a token.
@@ -155,13 +155,13 @@ impl Frame {
     }
 }
 
-/// The reason that what an operator asked a node of several servers for has not happened, and will not happen.
+/// The reason that an operator's request to a node of several has not happened, and will not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
-    /// The log cannot be written, so it was not asked.
+    /// The log cannot be written, so the request was not written.
     #[error("this node cannot reach the log of all nodes: nothing was done")]
     OutOfReach,
-    /// The log has not taken it before the node was declared out.
+    /// The node was declared out before the log had accepted the request.
     #[error("this node was cut off from the others: nothing was done")]
     CutOff,
 }
@@ -176,12 +176,14 @@ pub type DropReply = oneshot::Sender<Result<(), DropError>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DropError {
     /// No room or inbox has this name.
-    #[error("there is none")]
+    #[error("it does not exist")]
     NotThere,
     /// Members no longer see it, but the storage fails and still has it. The storage drops it once it works again.
-    #[error("the storage fails: the drop happens when it works again, and is undone if the server stops before that")]
+    #[error(
+        "the storage fails: the drop happens when the storage works again, and is lost if the server stops before that"
+    )]
     NotStored,
-    /// It is there as before.
+    /// It still exists, unchanged.
     #[error(transparent)]
     NotDone(#[from] NotDone),
 }
@@ -201,7 +203,7 @@ pub struct OpenSession {
     pub room: RoomName,
     /// The session's key, unless the client shows an earlier key that it may keep.
     pub fresh_key: ClientKey,
-    /// Whether a person reads it, see [`Command::WatchPresence`].
+    /// Whether a person reads the output, see [`Command::WatchPresence`].
     pub watch_presence: bool,
 }
 
@@ -210,7 +212,7 @@ pub struct OpenSession {
 pub struct OperatorPost {
     /// One that exists, or the lobby.
     pub room: RoomName,
-    /// The name under which it is said; nobody needs to hold it.
+    /// The sender's name. No client needs to hold it.
     pub client_id: ClientId,
     /// At most `CHAT_MESSAGE_BYTES`, which the edge checks.
     pub text: Box<str>,
@@ -273,7 +275,7 @@ pub enum OpenRefusal {
     #[error("the name {0} is in use")]
     NameTaken(ClientId),
     /// The name starts with the guest prefix, and no session with the shown key holds it.
-    #[error("names that begin with \"{}\" are given by the server", starling_protocol::limits::GUEST_PREFIX)]
+    #[error("only the server assigns names that begin with \"{}\"", starling_protocol::limits::GUEST_PREFIX)]
     NameReserved,
     /// The table of rooms is full, and no room in it may be dropped.
     #[error("the server has reached its limit of rooms")]

@@ -85,19 +85,19 @@ pub enum Effect {
     To {
         /// Its id names its hub.
         session: SessionId,
-        /// Carried out where the session has not ended meanwhile.
+        /// Ignored if the session has ended meanwhile.
         command: ToSession,
     },
     /// Send the same event to several sessions.
     TellMany {
-        /// Of any hubs; each hub gets one command.
+        /// Sessions of any hubs. Each hub gets one command.
         sessions: Vec<SessionId>,
-        /// Encoded once a hub and format.
+        /// Encoded once per hub and format.
         event: Box<ServerEvent<'static>>,
     },
     /// Deliver a message to all sessions that are admitted to live messages of the room.
     Deliver {
-        /// A room, or an inbox whose owner is here.
+        /// A room, or an inbox whose owner is connected.
         room: RoomId,
         /// The hubs that have members of it.
         hubs: HubSet,
@@ -106,31 +106,31 @@ pub enum Effect {
         /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
-    /// Deliver a private message that is not kept.
+    /// Deliver a private message that is not stored.
     DeliverPrivate {
         /// All connections of the sender and of the receiver.
         sessions: Vec<SessionId>,
-        /// Has no `seq`: nobody can read it again.
+        /// Has no `seq`, because it cannot be read again.
         message: Box<ChatMessage<'static>>,
         /// Held until every hub has offered the message to its members.
         ticket: Ticket,
     },
-    /// With other nodes: something for the log, for another node, or for the history that follows the log.
+    /// With other nodes: an action on the log, on another node, or on the history that follows the log.
     Node(NodeEffect),
     /// Append a message to the history. The history reports the commit as a `Completion`.
     Append(Entry),
-    /// Note in the history that the owner of an inbox was sent all messages up to `seq`.
+    /// Record in the history that all messages up to `seq` were sent to the owner of an inbox.
     NoteSent {
         /// The number of the inbox; inboxes and rooms are numbered together.
         room: RoomId,
-        /// Never less than the last one of this inbox.
+        /// Never less than the previous `seq` of this inbox.
         seq: Seq,
     },
     /// Read a page. The outcome comes back as a `Completion` with the same token.
     Read(ReadRequest),
     /// Drop the history of a room that has ended.
     Forget {
-        /// Nothing of it is in flight, and its number may be another room's from now on.
+        /// No message of it is in flight, and another room may get its number from now on.
         room: RoomId,
         /// Returned with the outcome if an operator waits for it; otherwise `None`.
         receipt: Option<Receipt>,
@@ -149,14 +149,14 @@ pub enum Effect {
 /// One action of a node of several.
 #[derive(Debug)]
 pub enum NodeEffect {
-    /// Keep a message that the log of all nodes has given its place. The history never refuses it.
+    /// Store a message that the log of all nodes has placed. The history never refuses it.
     Keep {
         /// The message, as the store keeps it.
         entry: Entry,
         /// Its copies with their numbers, in the order of the entry.
         placed: SmallVec<[Arc<StoredMessage>; 2]>,
     },
-    /// Everything up to this record of the log has happened.
+    /// All records up to this one have been applied.
     Applied(LogPosition),
     /// Write a record into the log once more.
     Write(Bytes),
@@ -167,7 +167,7 @@ pub enum NodeEffect {
         /// The bytes of a [`Checkpoint`](crate::nodes::checkpoint::Checkpoint).
         state: Bytes,
     },
-    /// This node has made something else of the log than another one: it must not go on.
+    /// This node has another state than another node after the same records: it must not continue.
     Diverged {
         /// The checkpoint at which they differ.
         at: LogPosition,

@@ -23,7 +23,7 @@ use crate::nodes::heard::Heard;
 use crate::stage::Stage;
 use crate::vitals::Vitals;
 
-/// The longest time that a caller waits for an answer of the `ChatServer`.
+/// The longest time that a caller waits for the `ChatServer`'s answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, AskError> {
@@ -43,10 +43,10 @@ pub enum AskError {
     /// The history cannot serve the query at the moment.
     #[error("{0}")]
     Unavailable(ReadError),
-    /// The chat did not answer within five seconds. What it was asked to do may happen later.
+    /// The chat did not answer within five seconds. The requested change may happen later.
     #[error("the chat does not answer in time")]
     TimedOut,
-    /// The chat or its history has ended meanwhile. What it was asked to do may have happened.
+    /// The chat or its history has ended meanwhile. The requested change may have happened.
     #[error("the chat has ended before it could answer")]
     Ended,
 }
@@ -172,7 +172,7 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::DropRoom { key, reply }).await
     }
 
-    /// Lists the rooms that match `allowed`, the fullest first, and whether the list was cut.
+    /// Lists the rooms that match `allowed`, those with the most members first, and whether the list was cut.
     ///
     /// # Errors
     /// [`AskError::TimedOut`], [`AskError::Ended`].
@@ -201,20 +201,21 @@ impl ChatServerHandle {
         }
     }
 
-    /// The history's threads have finished something: one message per commit, one per read that was asked for.
-    #[expect(clippy::disallowed_methods, reason = "answers to what was asked of the history, and counted")]
+    /// Passes on a report of the history's threads: one message per commit, and one per requested read.
+    #[expect(clippy::disallowed_methods, reason = "the reports answer requests to the history, and are counted")]
     pub(super) fn report(&self, report: StoreReport) {
         let in_mailbox = self.mailbox.enter();
         self.address.do_send(Reported { report, arrival: self.stage.arrive(), in_mailbox });
     }
 
-    /// The log or another node tells something. The log reads no faster than the chat applies, so what waits is bounded.
+    /// Passes on an event of the log or of another node. The log reads no faster than the chat applies records, so the
+    /// number of waiting events is bounded.
     pub(super) fn hear(&self, heard: Heard) {
         self.send(Command::Heard(heard));
     }
 
-    /// With other nodes: tells them that this node ends, and waits until the log has it, at most for this time. Without
-    /// it the others find out by the silence of this node. Afterwards this node answers no message any more.
+    /// With other nodes: notifies them that this node stops, and waits at most this time until the log has the entry.
+    /// Otherwise the other nodes detect the stop by this node's silence. Afterwards this node answers no message.
     pub async fn leave_others(&self, limit: Duration) -> bool {
         let left = self.ask_for(|reply| Command::LeaveOthers { reply });
         tokio::time::timeout(limit, left).await.is_ok_and(|left| left.is_ok())

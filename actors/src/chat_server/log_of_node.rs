@@ -1,14 +1,14 @@
-//! The log of all nodes in the hands of a chat that is one of them.
+//! A node's access to the log of all nodes.
 
 use crate::nodes::log::Log;
 use crate::nodes::record::{Incarnation, LogPosition};
 
-/// The log of all nodes, as this node has it.
+/// The log of all nodes, as this node uses it.
 pub(super) struct LogOfNode {
     pub(super) log: Box<dyn Log>,
     /// See [`LogState::id`].
     pub(super) id: u64,
-    /// The record behind which this node begins to read.
+    /// This node begins to read after this record.
     pub(super) behind: LogPosition,
     pub(super) life: Incarnation,
 }

@@ -1,4 +1,4 @@
-//! A chat that is a node of several: what it is made of, and what it does with their log.
+//! A chat that is a node of several: how it is made, and how it uses the common log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::nodes::log::{Log, LogState};
 use crate::nodes::record::{BadRecord, LogPosition};
 use crate::nodes::start;
 
-/// What makes a server a node of several.
+/// The settings and the log of a node.
 pub struct NodeSettings {
     /// The node's name, for people.
     pub name: String,
-    /// How long another node may be silent before it is declared out.
+    /// The time of silence after which another node is declared out.
     pub timeout: Duration,
     /// The log.
     pub log: Box<dyn Log>,
-    /// What the engine knows of the log.
+    /// The engine's knowledge of the log.
     pub state: LogState,
     /// Loads a checkpoint. The error is for a person.
     pub load: Box<dyn FnOnce(LogPosition) -> Result<Bytes, String> + Send>,
@@ -55,8 +55,8 @@ pub enum CannotBegin {
 }
 
 impl ChatServer {
-    /// Makes a chat that is a node of several, like [`prepare`](Self::prepare). It lets nobody in before it has read the
-    /// log.
+    /// Makes a chat that is a node of several, like [`prepare`](Self::prepare). It accepts no client before it has read
+    /// the log.
     ///
     /// # Errors
     /// [`CannotBegin`].
@@ -71,7 +71,7 @@ impl ChatServer {
         let restored = history.restore();
         let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log)?;
         if restored.mark.is_none() {
-            // In the commit of the first message: a history with messages of the log always tells so.
+            // The mark is in the commit of the first message, so a history with messages of the log always has a mark.
             history.mark(LogMark { log: of_log.id, position: begin.checkpoint.0 });
         }
         let mut state = ChatState::new(config, Self::seed());
@@ -100,8 +100,8 @@ impl ChatServer {
             NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
             NodeEffect::Diverged { at } => {
                 self.become_unfit(&format_args!(
-                    "this node differs from another one in what it has made of the log up to record {}; keep its \
-                     folder for a look, and start it with an empty one",
+                    "this node and another node have different states after record {} of the log; keep its folder for \
+                     an investigation, and start the node with an empty folder",
                     at.0
                 ));
             }

@@ -1,4 +1,4 @@
-//! A chat that is made and does not run yet: its actor starts later, perhaps on another thread.
+//! A chat that does not run yet: its actor starts later, perhaps on another thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl ChatServer {
         seed
     }
 
-    /// Makes a chat over a history that was restored. `log`: of all nodes, where there are others.
+    /// Makes a chat over a history that was restored. `log`: the log of all nodes, if there are other nodes.
     pub(super) fn prepare_with(
         state: ChatState,
         mut history: History,

@@ -72,7 +72,7 @@ pub struct ChatState {
     order: Order,
     in_flight: InFlight,
     ids: IdHasher,
-    /// The `id`s of private messages that are not stored. With other nodes it depends on the log alone, like the order.
+    /// The `id`s of private messages that are not stored. With other nodes they depend only on the log, like the order.
     direct_ids: RememberedIds<Direct>,
     catching_up: CatchingUp,
     reads: Reads,
@@ -119,7 +119,7 @@ impl ChatState {
     }
 
     /// Makes this chat a node of several, with the life of this process. Called once, before the first command.
-    /// `timeout`: how long another node may be silent. `secret`: the same on all nodes.
+    /// `timeout`: the time of silence after which another node is declared out. `secret`: the same on all nodes.
     pub fn become_node(&mut self, node: &str, timeout: Duration, secret: u64) -> Incarnation {
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         self.cluster = Some(Box::new(Cluster::new(node, timeout, life, lobby)));
@@ -175,7 +175,7 @@ impl ChatState {
         }
     }
 
-    /// The digest of what this node has decided, and the position up to which it has read the log. For tests.
+    /// The digest of this node's decisions, and the position up to which it has read the log. For tests.
     #[cfg(test)]
     fn agreed(&self) -> (LogPosition, u64) {
         self.cluster.as_ref().map_or((LogPosition(0), 0), |cluster| (cluster.replica.position(), cluster.digest.0))
@@ -230,7 +230,7 @@ impl ChatState {
         self.dropped_for_space
     }
 
-    /// The number of a room, as long as it has its name. `None`: nobody has made it, or it has ended.
+    /// The number of a room, as long as it has its name. `None`: it was never made, or it has ended.
     pub fn find_room(&self, name: &str) -> Option<RoomId> {
         self.rooms.find(name)
     }
@@ -241,8 +241,8 @@ impl ChatState {
         self.inboxes.find(owner)
     }
 
-    /// Lists the rooms that `allowed` matches and that have members or messages, the fullest first, and whether the
-    /// list was cut.
+    /// Lists the rooms that `allowed` matches and that have members or messages, those with the most members first, and
+    /// whether the list was cut.
     fn list_rooms(&self, allowed: &RoomGlobs) -> (Vec<RoomSummary>, bool) {
         let (rooms, truncated) = self.rooms.list(|name| allowed.allow(name));
         let summary = |(name, id, count): (&RoomName, RoomId, u32)| RoomSummary {

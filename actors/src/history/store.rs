@@ -43,7 +43,7 @@ pub struct EntryCopy {
     pub epoch: Epoch,
     /// The message, without its `seq`.
     pub draft: Draft,
-    /// Its number, where the log of several nodes has given it. `None`: the store numbers it.
+    /// Its number, if the log of several nodes has assigned it. `None`: the store numbers it.
     pub seq: Option<Seq>,
 }
 
@@ -158,9 +158,9 @@ pub struct StoredId {
 /// How far a store follows the log of several nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogMark {
-    /// Tells the log from another one.
+    /// Distinguishes the log from another one.
     pub log: u64,
-    /// The record up to which the store has everything.
+    /// The store has all messages up to this record.
     pub position: u64,
 }
 
@@ -241,7 +241,7 @@ impl fmt::Debug for StoreReport {
 ///   refused entry uses no number.
 /// - **Durability.** A committed message is found by every later read, in a durable store also by the next process, as
 ///   far as its [`Durability`] says. So are the rooms, how far each inbox was sent to its owner, and for five minutes
-///   the `id`s. Where a store cannot be sure of having everything that it reported, its rooms begin new epochs.
+///   the `id`s. If a store may lack messages that it reported, its rooms begin new epochs.
 /// - **Failure.** An entry that cannot be stored is refused, never dropped silently. A later entry may be committed. A
 ///   `forget` that fails stays due until it has succeeded. A store that cannot store anything reports this in
 ///   [`HistoryMetrics::health`](super::HistoryMetrics::health), and retries by itself.
@@ -267,15 +267,14 @@ pub trait HistoryStore: Send {
     /// Appends an entry. A room that was neither restored nor appended to before is new, in the entry's epoch.
     fn append(&mut self, entry: Entry, done: &mut Vec<Completion>);
 
-    /// Notes that the owner of an inbox was sent all messages up to this one. If the note is lost in a crash, the owner
-    /// is sent some messages again.
+    /// Notes that all messages up to this one were sent to the owner of an inbox. If the note is lost in a crash, the
+    /// owner gets some messages again.
     fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
-    /// With several nodes: everything up to this record of their log was appended. It is noted in the commit that contains
-    /// the last of it, or in a later one.
+    /// With several nodes: all messages up to this record of their log were appended. The commit of the last one, or a
+    /// later commit, stores this position.
     ///
-    /// An entry with numbers of the log that cannot be stored is the last that is tried: no later one is stored, and no
-    /// mark is noted.
+    /// If an entry with numbers of the log cannot be stored, no later entry and no later position is stored.
     fn mark(&mut self, _mark: LogMark) {}
 
     /// Whether entries wait for [`end_turn`](Self::end_turn).
@@ -294,7 +293,8 @@ pub trait HistoryStore: Send {
     /// on waiting reads does not apply to it.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
-    /// Drops a room that has ended, with all its messages. Its number may be reused at once. No message of it is in flight,
-    /// but for those that the log of several nodes has placed: they are committed before, or never. With a receipt, [`Completion::Forgotten`] reports the outcome.
+    /// Drops a room that has ended, with all its messages. Its number may be reused at once. No message of it is in
+    /// flight, except messages that the log of several nodes has placed: they are committed before, or never. With a
+    /// receipt, [`Completion::Forgotten`] reports the outcome.
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>);
 }

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - a message is shown when the log has placed it, and committed by the store later: a read reaches the store once it
 //!   has committed everything that was kept before the read;
-//! - no outcome of an entry leaves this module: nobody waits for one.
+//! - no outcome of an entry leaves this module, because nobody waits for it.
 
 use std::collections::VecDeque;
 
@@ -30,7 +30,8 @@ impl View {
         Self { store, given: 0, committed: 0, reads: VecDeque::new(), lacks_a_message: false }
     }
 
-    /// Gives the store a message, unless it lacks an earlier one: the next process reads it from the log again.
+    /// Passes a message to the store, unless the store has refused an earlier one: the next process reads both from the
+    /// log.
     pub(super) fn keep(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         if self.lacks_a_message {
             return;
@@ -39,20 +40,20 @@ impl View {
         self.ask(done, |store, done| store.append(entry, done));
     }
 
-    /// Notes how far the store has followed the log.
+    /// Notes the store's position in the log.
     pub(super) fn mark(&mut self, mark: LogMark) {
         if !self.lacks_a_message {
             self.store.mark(mark);
         }
     }
 
-    /// Reads from the store, once it has what was kept so far.
+    /// Reads from the store, once it has committed all messages so far.
     pub(super) fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         self.reads.push_back((self.given, request));
         self.ask(done, |_, _| ());
     }
 
-    /// Drops a room. A read of it that waits finds nothing: its number may be another room's from now on.
+    /// Drops a room. A waiting read of it finds nothing, because another room may get its number from now on.
     pub(super) fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
         let waiting = self.reads.iter();
         if waiting.into_iter().any(|(_, request)| request.room == room) {
@@ -65,7 +66,7 @@ impl View {
         self.ask(done, |store, done| store.forget(room, receipt, done));
     }
 
-    /// Lets the store do something, and then the reads that have waited for it.
+    /// Calls the store, and then starts the reads that waited for it.
     pub(super) fn ask(
         &mut self,
         done: &mut Vec<Completion>,

@@ -1,5 +1,5 @@
-//! The share of the busiest room in a hub's deliveries, and the rooms with the most. Counted once per room and turn, so
-//! a message costs nothing.
+//! The share of the busiest room in a hub's deliveries, and the rooms with the most deliveries. Counted once per room
+//! and turn, so the cost per message is zero.
 
 use crate::ids::RoomId;
 use crate::metrics::busiest::MOST;
@@ -20,7 +20,7 @@ pub(super) struct BusiestRoom {
     permille_before: Option<u64>,
     /// The rooms with the most deliveries in this span, in no order.
     top: Vec<(RoomId, u32)>,
-    /// The deliveries that a room must exceed to come into a full `top`; 0 while it is not full.
+    /// The deliveries that a room must exceed to enter a full `top`; 0 while it is not full.
     least: u32,
 }
 
@@ -50,7 +50,7 @@ impl BusiestRoom {
         } else {
             0
         };
-        // Only the last one, or the list that has just become full, changes what a room must exceed.
+        // The threshold changes only when the last entry changes, or when the list has just become full.
         if before <= self.least && self.top.len() == MOST {
             self.least = self.top.iter().map(|(_, count)| *count).min().unwrap_or(0);
         }

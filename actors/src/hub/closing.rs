@@ -34,13 +34,13 @@ impl Closing {
         drops_outbox: true,
     };
 
-    /// The client ended its side without a close frame. The answers to its commands are still written, since it may
-    /// read.
+    /// The client ended its side without a close frame. The answers to its commands are still written, because it may
+    /// still read.
     pub(crate) fn lost() -> Self {
         Self { counted_as: DisconnectReason::Lost, ..Self::by_server(CloseCode::Normal, "") }
     }
 
-    /// The client said goodbye.
+    /// The client sent a close frame.
     pub(crate) fn by_client() -> Self {
         Self { counted_as: DisconnectReason::Client, ..Self::by_server(CloseCode::Normal, "") }
     }

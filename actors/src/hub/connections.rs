@@ -110,7 +110,7 @@ impl Connections {
         self.slots.get_mut(session.slot().index()).filter(|entry| entry.session == session)
     }
 
-    /// The connection in a slot, whichever it is.
+    /// The connection that is now in a slot.
     pub(super) fn at_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
         self.slots.get_mut(slot.index())
     }

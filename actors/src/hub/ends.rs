@@ -42,7 +42,7 @@ impl Core {
         }
     }
 
-    /// Closes a connection, once: the close frame is the last that it gets.
+    /// Closes a connection, once. The close frame is its last frame.
     pub(super) fn close(&mut self, session: SessionId, closing: Closing, now: Instant) {
         self.settle_batches(session);
         let Some(entry) = self.entry(session) else { return };

@@ -1,4 +1,4 @@
-//! The hub of a worker thread: its actor, its turns and its ticker, and how the sessions of the thread reach it.
+//! The hub of a worker thread: its actor, its turns, its ticker, and its interface for the sessions of the thread.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! How a hub reaches the sessions of its thread, and what it sends.
+//! The handle through which a hub reaches the sessions of its thread, and its messages.
 
 use std::sync::Arc;
 

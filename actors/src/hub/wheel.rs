@@ -1,8 +1,8 @@
 //! The times at which connections are examined again: a timer wheel.
 //!
 //! A tick examines only the connections that are due, so an idle connection costs nothing between two pings. Times are
-//! counted in ticks and not read from a clock: while the thread is stalled no time passes, so its own silence is not
-//! mistaken for that of its clients.
+//! counted in ticks and not read from a clock: while the thread is stalled no time passes, so the thread does not
+//! mistake its own stall for its clients' silence.
 
 use std::time::Duration;
 

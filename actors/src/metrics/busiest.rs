@@ -1,7 +1,7 @@
-//! The slowest clients and the busiest rooms of each hub, for people who look for a cause.
+//! The slowest clients and the busiest rooms of each hub, for the page of the lab.
 //!
-//! They are no metrics: a label never has the number of a session or a room. Each hub replaces its own lists about once
-//! a second; the [`ChatServer`](crate::ChatServer) knows the names.
+//! They are not metrics: a label never has the number of a session or a room. Each hub replaces its own lists about
+//! once a second; the [`ChatServer`](crate::ChatServer) knows the names.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::ids::{RoomId, SessionId};
 /// Most entries of each list.
 pub const MOST: usize = 5;
 
-/// A connection whose client has not yet taken what it was sent.
+/// A connection with unsent bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlowSession {
     /// The session of the connection.
@@ -34,7 +34,7 @@ pub struct BusyRoom {
 /// The lists of one hub.
 #[derive(Debug, Clone, Default)]
 pub struct Busiest {
-    /// Those whose oldest frame has waited the longest come first.
+    /// Those with the longest waiting frame come first.
     pub sessions: Vec<SlowSession>,
     /// Over about five seconds, the busiest first.
     pub rooms: Vec<BusyRoom>,

@@ -1,6 +1,6 @@
-//! A checkpoint: the state that all nodes share behind a record of the log, as bytes.
+//! A checkpoint: the state that all nodes share after a record of the log, as bytes.
 //!
-//! A node that begins from a checkpoint goes on exactly as one that has read everything before.
+//! A node that begins from a checkpoint behaves exactly like a node that has read all earlier records.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ const FORMAT: u8 = 1;
 /// The state, in plain values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The record behind which it stands.
+    /// The last record that it contains.
     pub position: u64,
     /// The newest time of the log, in milliseconds since the Unix epoch.
     pub at: u64,
@@ -41,7 +41,7 @@ pub struct LifeThen {
     pub node: String,
     /// Its newest record.
     pub counter: u64,
-    /// Since when it is out.
+    /// The time at which it was declared out.
     pub out_since: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ pub struct HolderThen {
 /// A room or an inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomThen {
-    /// As [`RoomKey`](crate::history::RoomKey) is written.
+    /// The text of its [`RoomKey`](crate::history::RoomKey).
     pub key: String,
     /// Its epoch.
     pub epoch: u64,
@@ -87,11 +87,11 @@ pub struct UnclaimedThen {
 /// Remembered `id`s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdsThen<T> {
-    /// In the order in which they are looked at, those that the present sweep has looked at first.
+    /// In the order of the sweep, first those that the current sweep has examined.
     pub ids: Vec<IdThen<T>>,
-    /// How many of `ids` the present sweep has looked at.
+    /// The number of `ids` that the current sweep has examined.
     pub swept: u64,
-    /// The present sweep: how many `id`s it is still to forget, and the number that an owner may keep.
+    /// The current sweep: the number of `id`s that it must still forget, and the number that an owner may keep.
     pub sweep: Option<(u64, u64)>,
 }
 
@@ -108,7 +108,7 @@ pub struct IdThen<T> {
     pub owner: u64,
     /// The hash of the `id`.
     pub hash: u64,
-    /// When it was remembered, by the log's clock.
+    /// The time at which it was remembered, by the log's clock.
     pub taken_at: u64,
     /// Its message. `None`: it was forgotten or replaced since.
     pub message: Option<T>,
@@ -137,17 +137,17 @@ pub struct PlacedThen {
 }
 
 impl Checkpoint {
-    /// Its bytes.
+    /// Encodes it.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
         match postcard::to_io(self, &mut bytes) {
             Ok(_) => {}
-            Err(error) => debug_assert!(false, "a vector takes everything: {error}"),
+            Err(error) => debug_assert!(false, "writing to a vector cannot fail: {error}"),
         }
         bytes
     }
 
-    /// Reads what [`write`](Self::write) has written.
+    /// Decodes the bytes of [`write`](Self::write).
     ///
     /// # Errors
     /// [`BadRecord`].

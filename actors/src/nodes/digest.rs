@@ -1,8 +1,8 @@
-//! A digest of everything that a node has decided while it read the log.
+//! A digest of all decisions of a node while it read the log.
 //!
-//! Nodes that have made the same of the same records have equal digests. It is compared behind each checkpoint.
+//! Nodes that made the same decisions have equal digests. Nodes compare their digests after each checkpoint.
 
-/// The digest so far (FNV-1a, 64 bits). It finds faults, not attacks: whoever writes into the log is trusted.
+/// The digest so far (FNV-1a, 64 bits). It detects faults, not attacks: all writers of the log are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub u64);
 

@@ -1,23 +1,23 @@
-//! What a node hears: records of the log, and what other nodes tell it beside the log.
+//! The events of a node: records of the log, and signals of other nodes outside the log.
 
 use super::record::{Incarnation, LogPosition, Record};
 
-/// Something that the log or another node tells this node.
+/// An event of the log or of another node.
 #[derive(Debug)]
 pub enum Heard {
     /// The next record of the log.
     Record {
-        /// Its place in the log.
+        /// Its position in the log.
         position: LogPosition,
         /// The log's time for it, in milliseconds since the Unix epoch.
         at: u64,
-        /// What was written.
+        /// Its bytes.
         record: Record,
     },
-    /// Whether the log can be reached. While it cannot, nobody is let in.
+    /// Whether the log is reachable. While it is not, this node accepts no clients.
     Reachable(bool),
-    /// Records that were written and not read back may not be in the log: they are to be written again.
+    /// Records that were written but not read back may be missing in the log. The node must write them again.
     Lost,
-    /// A life says that it lives, of another node or of this one. Each says so several times in two seconds.
+    /// A sign of life, of another node or of this one. Each node sends several in two seconds.
     Alive(Incarnation),
 }

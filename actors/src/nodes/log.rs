@@ -12,48 +12,50 @@ use crate::vitals::Vitals;
 /// hold the whole log in memory.
 pub const RECORDS_AHEAD_MAX: u64 = 4_096;
 
-/// Receives what is heard. It must not block.
+/// Receives the events. It must not block.
 pub type HeardSink = Arc<dyn Fn(Heard) + Send + Sync>;
 
-/// What the engine knows of the log when a node starts.
+/// The state of the log when a node starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
-    /// Tells this log from another one, and from one of the same name that was made again.
+    /// Identifies the log. A log that was made again under the same name has another id.
     pub id: u64,
-    /// The first record that is kept; one past `last` where none is.
+    /// The first record in the log; one past `last` if there is none.
     pub first: LogPosition,
-    /// The newest record; 0 where there never was one.
+    /// The newest record; 0 if there never was one.
     pub last: LogPosition,
-    /// The records behind which a checkpoint is stored, the oldest first. The log is only ever trimmed behind one.
+    /// The records after which a checkpoint is stored, the oldest first. The log is trimmed only up to one of them.
     pub checkpoints: Vec<LogPosition>,
 }
 
-/// The log of all nodes, and the way between nodes beside it.
+/// The log of all nodes, and the signals between nodes outside it.
 ///
 /// The contract:
 /// - All calls come from the `ChatServer`'s thread, [`begin`](Self::begin) and
 ///   [`connect`](Self::connect) first. No method may wait for the network.
-/// - **Order.** Records that were [written](Self::write) reach the log in their order, or not at all. Every record of the
-///   log comes back through the sink as [`Heard::Record`], in the order of the log and without a gap, from the one behind
-///   the position at which this node starts.
-/// - **Loss.** Where records may not have reached the log, the sink gets [`Heard::Lost`] once it can be written again.
-///   Writing a record twice is harmless.
-/// - **Reach.** [`Heard::Reachable`] says whether the log can be written. It begins as `false`, and becomes `true` once all
-///   records have been read that were in the log when the node started.
-/// - **Life.** While this node lives, all nodes get [`Heard::Alive`] of it several times in two seconds, this one too.
+/// - **Order.** Records that were [written](Self::write) reach the log in their order, or not at all. Every record of
+///   the log comes back through the sink as [`Heard::Record`], in the order of the log and without a gap, beginning
+///   after the position at which this node starts.
+/// - **Loss.** If records may not have reached the log, the sink gets [`Heard::Lost`] once the log can be written
+///   again. Writing a record twice is harmless.
+/// - **Reach.** [`Heard::Reachable`] says whether the log can be written. It begins as `false`, and becomes `true` once
+///   this node has read all records that were in the log when it started.
+/// - **Life.** While this node lives, all nodes, including this one, get [`Heard::Alive`] of it several times in two
+///   seconds.
 pub trait Log: Send {
-    /// Starts to read the log, behind this record.
+    /// Starts to read the log after this record.
     fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals);
 
-    /// Says which life this node lives from now on.
+    /// Sets the life of this node from now on.
     fn begin(&mut self, life: Incarnation);
 
     /// Appends a record.
     fn write(&mut self, record: Bytes);
 
-    /// Stores a checkpoint: the state behind this record. The newest three are kept, and the log from the oldest of them.
+    /// Stores a checkpoint: the state after this record. The newest three are kept, and the log from the oldest of
+    /// them.
     fn store_checkpoint(&mut self, at: LogPosition, state: Bytes);
 
-    /// Everything up to this record has happened here: further records may be reported, see [`RECORDS_AHEAD_MAX`].
+    /// This node has applied all records up to this one. Further records may be reported, see [`RECORDS_AHEAD_MAX`].
     fn applied(&mut self, position: LogPosition);
 }

@@ -1,4 +1,4 @@
-//! Who holds which name, over all nodes.
+//! The names on all nodes, and their holders.
 //!
 //! A name that is not authenticated has one holder. A client whose name is authenticated may have several sessions.
 
@@ -12,19 +12,19 @@ use super::record::{Incarnation, RemoteSession};
 /// A session that holds a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// The session that speaks under the name.
+    /// The session with the name.
     pub session: RemoteSession,
-    /// The secret of its client: whoever shows it takes the name over.
+    /// The secret of its client. A connection that shows it takes the name over.
     pub key: ClientKey,
 }
 
-/// The outcome of the wish to take a name.
+/// The outcome of taking a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
     /// The session holds the name now.
     Granted {
-        /// The session that lost the name to it, which is to be closed: an earlier one of the same client, or the
-        /// oldest one where the client had too many.
+        /// The session that lost the name and must be closed: an earlier session of the same client, or its oldest
+        /// session if the client had too many.
         replaced: Option<RemoteSession>,
     },
     /// Another client holds it.
@@ -65,7 +65,7 @@ impl Names {
         Taken::Granted { replaced }
     }
 
-    /// Adds a holder that another node knows, behind those that it knows before it.
+    /// Adds a holder from another node's state, after the holders before it.
     pub fn restore(&mut self, name: ClientId, holder: Holder) {
         self.0.entry(name).or_default().push(holder);
     }

@@ -1,7 +1,7 @@
-//! This node's entries on their way into the log.
+//! This node's pending entries.
 //!
-//! Entries of one turn become one record. A record is kept until it is read back: where the log has lost one, it and all
-//! that came after it are written again, with their own counters, and count once.
+//! Entries of one turn become one record. A record is kept until it is read back. If the log has lost a record, this
+//! node writes it and all later ones again, with the same counters, so each counts once.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use starling_protocol::Epoch;
 
 use super::record::{Incarnation, LogEntry, Record};
 
-/// Most bytes of a record, but for one that holds a single entry. Below what the log takes by default (1 MiB).
+/// Most bytes of a record with several entries. Less than the log's default limit (1 MiB).
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 
-/// What an entry takes beside its texts, at most.
+/// Most bytes of an entry without its texts.
 const ENTRY_OVERHEAD: usize = 128;
 
 /// A record that was written and not read back.
@@ -21,7 +21,7 @@ const ENTRY_OVERHEAD: usize = 128;
 struct Written<T> {
     counter: u64,
     bytes: Bytes,
-    /// Who waits for its entries, in their order; `None` for an entry that nobody waits for.
+    /// The waiters of its entries, in their order; `None` for an entry without a waiter.
     tags: Vec<Option<T>>,
 }
 
@@ -37,7 +37,8 @@ pub struct Packer<T> {
 }
 
 impl<T> Packer<T> {
-    /// Begins a life. Its first record tells it to the others. `lobby`: the epoch of the lobby, if there is none yet.
+    /// Begins a life. Its first record announces it to the other nodes. `lobby`: the epoch of the lobby, if there is
+    /// none yet.
     pub fn new(incarnation: Incarnation, node: &str, lobby: Epoch) -> Self {
         let entries = vec![LogEntry::Begin { node: node.into(), lobby }];
         Self { incarnation, next: 1, entries, tags: vec![None], written: VecDeque::new() }
@@ -59,7 +60,7 @@ impl<T> Packer<T> {
         !self.entries.is_empty()
     }
 
-    /// Packs what this turn has into records, which are to be written in this order.
+    /// Packs the entries of this turn into records, to be written in this order.
     pub fn pack(&mut self, mut write: impl FnMut(Bytes)) {
         let mut tags = std::mem::take(&mut self.tags).into_iter();
         let mut entries = std::mem::take(&mut self.entries).into_iter().peekable();
@@ -83,26 +84,26 @@ impl<T> Packer<T> {
         }
     }
 
-    /// A record of this life counts. Returns who waits for its entries, in their order.
+    /// Handles a record of this life that counts. Returns the waiters of its entries, in their order.
     pub fn came_back(&mut self, counter: u64) -> Vec<Option<T>> {
         let is_first = self.written.front().is_some_and(|written| written.counter == counter);
         debug_assert!(is_first, "records of one life count in their order");
         if is_first { self.written.pop_front().map_or_else(Vec::new, |written| written.tags) } else { Vec::new() }
     }
 
-    /// Everybody who waits for an entry that has not come back.
+    /// All waiters of entries that have not come back.
     pub fn into_tags(self) -> impl Iterator<Item = T> {
         self.written.into_iter().flat_map(|written| written.tags).chain(self.tags).flatten()
     }
 
-    /// Everything that was written and has not come back, in order: to be written again after a gap, or when the
-    /// connection to the log was lost.
+    /// All written records that have not come back, in order. They are written again after a gap, or after a lost
+    /// connection to the log.
     pub fn unread(&self) -> impl Iterator<Item = &Bytes> {
         self.written.iter().map(|written| &written.bytes)
     }
 }
 
-/// About the most bytes that an entry has in a record.
+/// The approximate most bytes of an entry in a record.
 pub(crate) fn weight(entry: &LogEntry) -> usize {
     // Names have at most 64 bytes and an `id` 256; a message has up to four of the former, and any other entry two.
     let text = match entry {

@@ -1,7 +1,7 @@
-//! Records: what a node writes into the log.
+//! The records that a node writes into the log.
 //!
-//! The bytes of a record are one byte that says their format, and then the record in postcard's encoding. A node that
-//! meets a newer format stops: it cannot know what the other nodes made of it.
+//! The first byte of a record states its format; the rest is the record in postcard's encoding. A node that reads a
+//! newer format stops, because it cannot make the same decisions as the other nodes.
 
 use serde::{Deserialize, Serialize};
 use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
@@ -16,7 +16,7 @@ pub const FORMAT: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
-/// A record's place in the log; the first is 1. 0 stands before it.
+/// A record's position in the log; the first has 1. 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct LogPosition(pub u64);
 
@@ -36,22 +36,22 @@ pub struct Record {
     pub incarnation: Incarnation,
     /// Its number among the records of that life, from 1.
     pub counter: u64,
-    /// In the order in which the node's sessions asked for them.
+    /// In the order of the sessions' requests.
     pub entries: Vec<LogEntry>,
 }
 
-/// One thing that all nodes agree on.
+/// One change that all nodes apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEntry {
-    /// A life of a node begins. The first entry of its first record. Makes the lobby where there is none.
+    /// A life of a node begins. The first entry of its first record. Makes the lobby if there is none.
     Begin {
         /// The node's name, for people.
         node: Box<str>,
         /// The epoch of the lobby, if this entry makes it.
         lobby: Epoch,
     },
-    /// A life of a node is over: nothing that it writes from here on counts. Void if it has written since `counter`, or
-    /// if the entry reached the log too long after `as_of`: then the writer may have been the one that was cut off.
+    /// A life of a node is over: its later records do not count. Void if it has written since `counter`, or if the
+    /// entry reached the log too long after `as_of`: then the writer itself may have been cut off.
     Out {
         /// The life.
         incarnation: Incarnation,
@@ -60,11 +60,11 @@ pub enum LogEntry {
         /// The newest time of the log that the writer knew, in milliseconds since the Unix epoch.
         as_of: u64,
     },
-    /// A message for a room, or for the inboxes of its sender and its receiver. Void where its session does not hold the
+    /// A message for a room, or for the inboxes of its sender and its receiver. Void if its session does not hold the
     /// sender's name any more.
     Message(LoggedMessage),
-    /// A private message that is not stored. Void where its session does not hold the sender's name any more, or nobody
-    /// holds the receiver's.
+    /// A private message that is not stored. Void if its session does not hold the sender's name any more, or if no
+    /// session holds the receiver's name.
     Direct(DirectMessage),
     /// A session opens. Void where another client holds its name and the name is not authenticated, and where there is no
     /// space for its room.
@@ -79,7 +79,7 @@ pub enum LogEntry {
         /// The session, of the node that writes this.
         session: u64,
     },
-    /// A session gives its name back. Void where it does not hold it.
+    /// A session gives its name up. Void if it does not hold the name.
     Release {
         /// The name.
         name: ClientId,
@@ -113,7 +113,7 @@ pub enum LogEntry {
         /// The client that writes to it.
         maker: ClientId,
     },
-    /// A room or an inbox ends because nobody is in it. Void where somebody is in it, or where it has another position.
+    /// A room or an inbox ends because it is empty. Void if a client is in it, or if it has another position.
     End {
         /// The room or the inbox.
         key: RoomKey,
@@ -122,7 +122,7 @@ pub enum LogEntry {
         /// Its newest message.
         seq: Seq,
     },
-    /// The owner of an inbox was sent all messages up to this one.
+    /// All messages up to this one were sent to the owner of an inbox.
     Sent {
         /// The owner.
         owner: ClientId,
@@ -143,9 +143,9 @@ pub enum LogEntry {
         /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
         epoch: Epoch,
     },
-    /// The state of all nodes behind this record becomes a checkpoint, which the writer stores.
+    /// The state of all nodes after this record becomes a checkpoint, which the writer stores.
     Checkpoint,
-    /// The digest that the writer had behind a checkpoint. A node that had another one has diverged.
+    /// The digest of the writer after a checkpoint. A node with another digest has diverged.
     Digest {
         /// The position of the checkpoint.
         at: LogPosition,
@@ -177,23 +177,23 @@ pub struct Opening {
 /// A message in the log. Its `at` is the record's time, which the log gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedMessage {
-    /// Of a private message to another client, the sender's inbox.
+    /// For a private message to another client: the sender's inbox.
     pub first: Option<(RoomKey, Epoch)>,
-    /// The room, or the receiver's inbox, with the epoch that the message's node knew.
+    /// The room, or the receiver's inbox, with the epoch that the writing node knew.
     pub last: (RoomKey, Epoch),
-    /// To whom, where it is private.
+    /// The receiver of a private message.
     pub to: Option<ClientId>,
     /// The session that wrote it, of the node that writes this; `None`: an operator wrote it.
     pub session: Option<u64>,
-    /// Who wrote it.
+    /// The sender's name.
     pub client_id: ClientId,
-    /// What was written.
+    /// The text.
     pub text: Box<str>,
-    /// The sender's own name for it, and whose it is.
+    /// The message's `id`, and its owner.
     pub id: Option<(IdOwner, MessageId)>,
 }
 
-/// A private message that is not stored, in the log. Its `at` is the record's time, which the log gives.
+/// A private message in the log that is not stored. Its `at` is the record's time in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectMessage {
     /// The session that wrote it, of the node that writes this.
@@ -204,12 +204,12 @@ pub struct DirectMessage {
     pub client_id: ClientId,
     /// The text.
     pub text: Box<str>,
-    /// The sender's own name for it, and whose it is.
+    /// The message's `id`, and its owner.
     pub id: Option<(IdOwner, MessageId)>,
 }
 
 impl LoggedMessage {
-    /// The message as it was taken at `at`.
+    /// The message, accepted at `at`.
     pub fn draft(self, at: u64) -> Draft {
         let Self { first: _, last: _, to, session: _, client_id, text, id } = self;
         let (owner, id) = id.unzip();
@@ -217,19 +217,19 @@ impl LoggedMessage {
     }
 }
 
-/// Why bytes of the log cannot be read.
+/// The reason that bytes of the log cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
     /// A newer server wrote it.
-    #[error("it has format {format}, and this server reads up to {known}: upgrade this server")]
+    #[error("it has format {format}, but this server reads only formats up to {known}: upgrade this server")]
     Newer {
         /// Its format.
         format: u8,
         /// The newest format that this server reads.
         known: u8,
     },
-    /// It is no bytes of a node.
-    #[error("no node wrote it")]
+    /// The bytes are not a record of a node.
+    #[error("it was not written by a node")]
     Foreign,
 }
 
@@ -240,7 +240,7 @@ impl Record {
         let wire = wire::Record::from(self);
         match postcard::to_io(&wire, &mut *out) {
             Ok(_) => {}
-            Err(error) => debug_assert!(false, "a vector takes everything: {error}"),
+            Err(error) => debug_assert!(false, "writing to a vector cannot fail: {error}"),
         }
     }
 
@@ -268,7 +268,8 @@ impl Record {
     }
 }
 
-/// The record as it is encoded. Its fields and variants are the format: a change of their order or kind is another one.
+/// The record as it is encoded. Its fields and variants are the format: a change of their order or type is another
+/// format.
 mod wire {
     use std::borrow::Cow;
 
@@ -298,7 +299,7 @@ mod wire {
         Begin(&'a str, u64),
         Out(u64, u64, u64),
         Message {
-            /// Of a private message the sender's inbox.
+            /// For a private message: the sender's inbox.
             first: Option<(Key<'a>, u64)>,
             last: (Key<'a>, u64),
             to: Option<&'a str>,

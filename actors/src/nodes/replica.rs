@@ -1,31 +1,31 @@
-//! Which records count.
+//! Decides which records count.
 //!
 //! A record counts if it is the next one of a life of a node that has begun and is not out. Every other record is void,
-//! for every node in the same way: so a node may write a record twice, and what a node that is out still writes changes
+//! on all nodes alike. So a node may write a record twice, and the records of a node that was declared out change
 //! nothing.
 
 use std::collections::BTreeMap;
 
 use super::record::{Incarnation, LogEntry, LogPosition, Record};
 
-/// How long a life that is out is remembered, in milliseconds of the log's clock: longer than any record of it can be
-/// under way.
+/// How long a life that is out is remembered, in milliseconds of the log's clock: longer than any of its records can be
+/// in transit.
 const OUT_REMEMBERED_MS: u64 = 3_600_000;
 
-/// How long an [`Out`](LogEntry::Out) may take into the log, in milliseconds of the log's clock. One that took longer was
-/// written by a node that could not reach the log.
+/// The longest time that an [`Out`](LogEntry::Out) may need to reach the log, in milliseconds of the log's clock. A
+/// later one was written by a node that could not reach the log.
 const OUT_VALID_MS: u64 = 2_000;
 
-/// What becomes of a record.
+/// The status of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Its entries count.
     Counts,
     /// It was read before.
     Repeated,
-    /// Records of the same life before it are missing: they were lost, and have to be written again from this one on.
+    /// Earlier records of the same life were lost. They must be written again, beginning with the first missing one.
     Gap {
-        /// The first that is missing.
+        /// The first missing record.
         expected: u64,
     },
     /// Its life is out.
@@ -34,18 +34,18 @@ pub enum Admission {
     Unknown,
 }
 
-/// One life of a node, as its records tell it.
+/// One life of a node, according to its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
     /// The node's name.
     pub node: Box<str>,
     /// The newest record that counted.
     pub counter: u64,
-    /// Since when nothing of it counts, by the log's clock.
+    /// The time from which its records do not count, by the log's clock.
     pub out_since: Option<u64>,
 }
 
-/// What all nodes know of each other from the log.
+/// The nodes' common knowledge of each other, from the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replica {
     lives: BTreeMap<Incarnation, Life>,
@@ -74,7 +74,7 @@ impl Replica {
         self.lives.iter().map(|(incarnation, life)| (*incarnation, life))
     }
 
-    /// Takes over what another node has read up to this record.
+    /// Restores the state of another node after this record.
     pub fn restore(&mut self, position: LogPosition, at: u64, lives: impl Iterator<Item = (Incarnation, Life)>) {
         (self.position, self.at) = (position, at);
         self.lives.extend(lives);
@@ -85,7 +85,7 @@ impl Replica {
         self.at
     }
 
-    /// Reads the record at a position, with the log's time for it. Returns what becomes of the record.
+    /// Reads the record at a position, with the log's time for it. Returns the record's status.
     pub fn read(&mut self, position: LogPosition, at: u64, record: &Record) -> Admission {
         debug_assert!(position > self.position, "the log is read in order");
         self.position = position;

@@ -1,4 +1,4 @@
-//! A client of the tests: it says exactly what is written, and reads when it is told to.
+//! A client of the tests: it sends exactly the given text, and reads on request.
 
 use starling_protocol::{RoomName, ServerEvent, codec};
 use test_kit::raw::{CLOSE, PING, PONG, Raw, RawFrame, TEXT, text_frame};
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 pub(crate) struct Client {
     socket: Raw,
-    /// Every text so far, for those who compare bytes.
+    /// Every text so far, to compare bytes.
     pub(crate) texts: Vec<Vec<u8>>,
 }
 
@@ -24,12 +24,12 @@ impl Client {
         self.write(&text_frame(text)).await;
     }
 
-    /// Says something in the first room.
+    /// Sends a message to the first room.
     pub(crate) async fn say(&mut self, text: &str) {
         self.send(&format!(r#"{{"Message":"{text}"}}"#)).await;
     }
 
-    /// The next frame as a short line: what an event says, a line as it is, `ping`, `pong`, `closed 1000`, `end`.
+    /// The next frame as a short line: a summary of an event, a line unchanged, `ping`, `pong`, `closed 1000`, `end`.
     pub(crate) async fn line(&mut self) -> String {
         let Some(frame) = self.socket.try_frame().await.expect("the connection does not break") else {
             return "end".into();
@@ -56,7 +56,7 @@ impl Client {
         lines
     }
 
-    /// Ends the connection without a word, as a machine does that loses its power and comes back.
+    /// Ends the connection without a close, like a machine that loses power and restarts.
     pub(crate) fn reset(self) {
         self.socket.reset();
     }

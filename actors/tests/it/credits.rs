@@ -1,4 +1,4 @@
-//! Flow control: what is on its way is bounded, and nothing leaks.
+//! Flow control: the work in flight is bounded, and no credit leaks.
 use test_kit::raw::text_frame;
 use test_kit::wait_until;
 
@@ -22,7 +22,7 @@ async fn a_session_whose_messages_wait_to_be_stored_stops_reading_and_goes_on_wh
         say_all(&mut clients[0], 7).await;
         wait_until("so many are on their way", || server.history.held() == credits as usize).await;
 
-        // Whatever else is done meanwhile, no more of them come.
+        // Other work meanwhile does not let more of them in.
         clients[1].send(r#"{"type":"ping"}"#).await;
         assert_eq!(clients[1].line().await, "pong");
         assert_eq!(server.history.held(), credits as usize);
@@ -85,7 +85,7 @@ async fn all_credits_come_back_after_the_sessions_that_held_them_have_ended() {
         say_all(client, 5).await;
     }
     wait_until("all are stuck", || server.history.held() == 6).await;
-    // Sessions that do not read learn of it when they write.
+    // Sessions that do not read notice it when they write.
     clients.into_iter().for_each(Client::reset);
     wait_until("the sessions have ended", || server.sessions() == 0).await;
     server.connections(0).await;

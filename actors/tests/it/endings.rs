@@ -1,4 +1,4 @@
-//! How connections end, and what is left of them.
+//! The ends of connections, and their cleanup.
 
 use std::cell::Cell;
 use std::sync::{Arc, Once};
@@ -78,7 +78,7 @@ async fn what_was_said_before_the_server_goes_away_is_still_delivered() {
 
 #[actix::test]
 async fn a_connection_that_the_server_closes_while_it_opens_is_closed_and_counted_once() {
-    // It was counted as a connection for ever, and its session went on.
+    // Regression: it counted as a connection for ever, and its session continued.
     let server = Server::start(|_| {});
     let opening = server.open(Connect::named("alice")).await.unwrap();
     server.chat.drain("the end", Duration::ZERO);
@@ -145,7 +145,7 @@ async fn after_much_coming_and_going_everything_that_is_counted_is_back_to_nothi
         }
         clients[0].send(r#"{"Message":"psst","to":"bob"}"#).await;
         clients[1].send("{nonsense").await;
-        // One reads all, one some, two nothing.
+        // One client reads everything, one a part, two nothing.
         let line = clients[0].lines(21).await;
         assert_eq!(line.len(), 21);
         clients[1].lines(3).await;
@@ -177,11 +177,11 @@ async fn a_hub_whose_thread_ends_is_known_to_have_died() {
 }
 
 thread_local! {
-    /// Whether the next line that tells of a broken protocol on this thread is to panic.
+    /// Whether the next log line about a broken protocol on this thread must panic.
     static LOG_IS_BROKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A log that fails when it is told to: the way in for a fault in the middle of a session.
+/// A logger that panics on request, to cause a fault in the middle of a session.
 struct FragileLog;
 
 impl Log for FragileLog {

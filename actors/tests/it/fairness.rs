@@ -1,4 +1,4 @@
-//! Nobody in a room always comes last.
+//! No member of a room is always last.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ async fn the_last_member_that_a_message_is_written_to_is_not_always_the_same() {
     let mut speaker = server.clients(&["alice"]).await.remove(0);
     let listeners = server.clients(&["bob", "carol", "dave", "erin", "frank"]).await;
     let count = listeners.len();
-    // Clients and hub share a thread: it takes up what is readable in the order in which it was written.
+    // Clients and hub share a thread: it handles readable sockets in the order of their writes.
     let order: Rc<RefCell<Vec<usize>>> = Rc::default();
     for (place, mut listener) in listeners.into_iter().enumerate() {
         let order = Rc::clone(&order);

@@ -105,7 +105,7 @@ async fn a_frame_that_comes_byte_by_byte_is_one_message() {
     frames.extend_from_slice(&text_frame(&format!(r#"{{"Message":"{long}"}}"#)));
     for byte in frames.chunks(1) {
         clients[0].write(byte).await;
-        // Others are served between the bytes.
+        // Other clients are served between the bytes.
         tokio::task::yield_now().await;
     }
     for client in &mut clients {
@@ -208,7 +208,7 @@ async fn what_breaks_the_rules_of_websocket_is_closed_with_the_code_that_says_wh
         let server = Server::start(|_| {});
         let mut clients = server.clients(&["alice", "bob"]).await;
         let mut frames = bytes;
-        // What comes behind it is not taken any more, even if it comes with it.
+        // Later frames are ignored, even if they arrive together with it.
         frames.extend_from_slice(&text_frame(r#"{"Message":"too late"}"#));
         clients[0].write(&frames).await;
         assert_eq!(clients[0].lines(2).await, [format!("closed {code}"), "end".into()]);

@@ -1,8 +1,9 @@
-//! The chat's state machine against a model that is slow, naive and easy to believe.
+//! The chat's state machine against a model that is slow, simple and easy to verify.
 //!
-//! Random steps go to both; after each, everybody must have been told the same by both, and the state machine's own
-//! invariants must hold. The cases are the same in every run: `PROPTEST_RNG_SEED=7 PROPTEST_CASES=100000 cargo test
-//! model` tries others. What is not in it (catching up page by page, presence) is in `chat_server/state/tests`.
+//! Random steps go to both. After each step, every client must have received the same from both, and the state
+//! machine's own invariants must hold. The cases are the same in every run: `PROPTEST_RNG_SEED=7 PROPTEST_CASES=100000
+//! cargo test model` tries others. `chat_server/state/tests` has the parts that are not in the model (catching up page
+//! by page, presence).
 
 mod naive;
 mod private;
@@ -17,7 +18,7 @@ use proptest::test_runner::{Config, RngSeed};
 use self::naive::Naive;
 use self::real::Real;
 
-/// How many clients there are; each has at most one connection at a time.
+/// The number of clients; each has at most one connection at a time.
 pub(crate) const CLIENTS: usize = 5;
 pub(crate) const ROOMS: [&str; 4] = ["lobby", "dev", "ops", "zoo"];
 pub(crate) const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -25,7 +26,7 @@ pub(crate) const ROOMS_MAX: usize = 3;
 pub(crate) const ROOMS_PER_SESSION: usize = 2;
 pub(crate) const MESSAGES_KEPT: usize = 6;
 
-/// A name that somebody asks for.
+/// A name that a client asks for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Name {
     Plain(&'static str),
@@ -47,7 +48,7 @@ pub(crate) enum Page {
     After(u64),
 }
 
-/// What happens.
+/// A step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
     Does {
@@ -59,20 +60,20 @@ pub(crate) enum Step {
     },
     /// The history stores nothing from now on.
     Hold,
-    /// The history stores so many of what waits.
+    /// The history stores this many waiting messages.
     Store {
         count: usize,
     },
-    /// The history stores all and holds nothing back.
+    /// The history stores all messages and holds nothing back.
     Release,
-    /// The history cannot store what waits in this room.
+    /// The history cannot store the waiting messages of this room.
     Fail {
         room: &'static str,
     },
 }
 
-/// What a client does. `key` is the number of a client whose key is shown; an epoch is the one told last, or a foreign
-/// one.
+/// A step of a client. `key` is the number of the client whose key is shown; an epoch is the last received one, or a
+/// foreign one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deed {
     Open { name: Option<Name>, key: Option<usize>, room: &'static str },
@@ -104,7 +105,7 @@ fn any_key() -> impl Strategy<Value = Option<usize>> {
 }
 
 fn any_room() -> impl Strategy<Value = &'static str> {
-    // The lobby is the one where most happens.
+    // Most steps are in the lobby.
     prop_oneof![1 => Just("lobby"), 1 => select(&ROOMS[..])]
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Connect {
     pub(crate) name: Option<&'static str>,
     pub(crate) key: Option<ClientKey>,
     pub(crate) format: Format,
-    /// Whether the kernel keeps little of what the client does not read.
+    /// Whether the kernel buffers only little unread data.
     pub(crate) small_buffers: bool,
 }
 
@@ -59,7 +59,7 @@ impl Connect {
     }
 }
 
-/// A connection that the chat has taken and whose session has not begun.
+/// A connection that the chat has accepted and whose session has not begun.
 pub(crate) struct Opening {
     pub(crate) client: Client,
     pub(crate) session: SessionId,
@@ -84,7 +84,7 @@ impl Server {
         Self { chat, hub, metrics, history, places: Arc::new(Semaphore::new(10_000)), arbiter }
     }
 
-    /// Connects a client and takes it in, as far as the chat's answer.
+    /// Connects a client, up to the chat's answer.
     pub(crate) async fn open(&self, how: Connect) -> Result<Opening, OpenRefusal> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -141,10 +141,10 @@ impl Server {
         clients
     }
 
-    /// Lets the history do what it has been asked for, and everything else from now on at once.
+    /// Lets the history answer its queued requests, and all later ones at once.
     pub(crate) async fn release_history(&self) {
         self.history.release();
-        // Answered behind the store's report.
+        // Answered after the store's report.
         assert!(self.chat.answers().await);
     }
 
@@ -156,12 +156,12 @@ impl Server {
         family.get_metric().iter().map(|metric| metric.get_gauge().get_value() as i64).sum()
     }
 
-    /// How many sessions have ended and given their place back.
+    /// The number of sessions that have ended and released their place.
     pub(crate) fn sessions(&self) -> usize {
         10_000 - self.places.available_permits()
     }
 
-    /// Waits until nothing is on its way anywhere.
+    /// Waits until nothing is in flight.
     pub(crate) async fn quiet(&self) {
         let gauges = [
             "chat_credits_in_use",
@@ -174,7 +174,7 @@ impl Server {
         wait_for("all gauges are 0", || if busy().is_none() { Ok(()) } else { Err(busy()) }).await;
     }
 
-    /// Waits until so many connections take part.
+    /// Waits until this many connections take part.
     pub(crate) async fn connections(&self, count: i64) {
         let now = || self.metrics.connections();
         wait_for("so many connections", || if now() == count { Ok(()) } else { Err(now()) }).await;
@@ -203,13 +203,13 @@ impl Gate {
         self.0.lock().unwrap().is_closed = true;
     }
 
-    /// Has the history store what it holds.
+    /// Makes the history store its held messages.
     fn release(&self) {
         let sink = self.0.lock().unwrap().sink.clone();
         sink.unwrap()(StoreReport::new(()));
     }
 
-    /// How many messages wait to be stored.
+    /// The number of messages that wait to be stored.
     pub(crate) fn held(&self) -> usize {
         self.0.lock().unwrap().appended.len()
     }

@@ -77,7 +77,7 @@ async fn a_burst_that_comes_in_one_turn_is_cut_between_frames() {
 
 #[actix::test]
 async fn as_much_as_may_wait_for_a_client_waits_and_one_byte_more_closes_it() {
-    // Before its session begins nothing is written: what waits is known to the byte.
+    // Before its session begins nothing is written, so the number of waiting bytes is known exactly.
     let waiting = async |outbox_bytes: u32| {
         let server = Server::start(|config| config.outbox_bytes = outbox_bytes);
         let mut alice = server.connect(Connect::named("alice")).await;

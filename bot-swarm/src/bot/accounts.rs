@@ -48,7 +48,7 @@ impl Bot {
     /// Counts all unfinished work as not done, at the end of the run.
     pub(super) fn give_up(&mut self) {
         let now = self.worker.now();
-        // It was there, whatever the server told those who wrote to it.
+        // It was connected, even if the server refused messages to it.
         let unprovoked = self.worker.presence.take_refusals(self.identity.number);
         self.worker.stats.borrow_mut().counters.refused_unprovoked += unprovoked;
         self.give_up_plan(now);
@@ -113,7 +113,7 @@ impl Bot {
         }
         let receivers = match (self.worker.dialect, self.conduct.behaviour.talk()) {
             (Dialect::Echo, _) => 1,
-            // Both names receive it.
+            // Both the sender and the receiver receive it.
             (_, Talk::Friends) => 2,
             (_, Talk::Room | Talk::Silent) => self.worker.crowds.of(self.identity.room),
         };

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - Frames leave in the order in which they were given to [`Socket::send`].
 //! - Reading never waits for writing.
-//! - What is kept of a frame that is not whole is bounded by [`FRAME_BYTES_MAX`].
+//! - The stored part of an incomplete frame is bounded by [`FRAME_BYTES_MAX`].
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -164,7 +164,7 @@ impl Stream for Inbound {
         loop {
             match this.codec.decode(&mut this.unread) {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                // The codec looks at the size of a frame only when it is whole.
+                // The codec checks the size of a frame only when the frame is complete.
                 Ok(None) if this.unread.len() > FRAME_BYTES_MAX + FRAME_HEAD_BYTES_MAX => {
                     return Poll::Ready(Some(Err(WsProtocolError::Overflow)));
                 }

@@ -1,4 +1,4 @@
-//! The settings of a swarm, as everything but their reading needs them.
+//! The parsed settings of a swarm.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -78,7 +78,7 @@ pub struct LoadReport {
 }
 
 /// The reason in the report of a search that has not ended.
-const GOES_ON: &str = "the search has not ended: it goes on, or was killed";
+const GOES_ON: &str = "the search has not ended: it is still running, or was killed";
 
 impl LimitReport {
     /// The file for programs.
@@ -206,7 +206,7 @@ impl LimitReport {
         line + &self.unsaid()
     }
 
-    /// What the verdict on the highest load that was kept leaves unsaid, as its own first line has it.
+    /// The notes of the verdict on the highest kept load, as in its first line.
     fn unsaid(&self) -> String {
         let kept = self.kept.as_ref().filter(|(load, _)| Some(*load) == self.highest_kept);
         let Some((load, report)) = kept.filter(|(_, report)| !report.verdict.notes.is_empty()) else {

@@ -195,7 +195,7 @@ impl Life {
         }
     }
 
-    /// The index of a position that is remembered, now or already.
+    /// The index of a position, which is remembered from now on.
     fn place(&mut self, seq: u64) -> Option<usize> {
         let offset = usize::try_from(seq.checked_sub(self.first_place)?).ok()?;
         if offset < self.places.len() {

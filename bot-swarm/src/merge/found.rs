@@ -38,9 +38,11 @@ impl fmt::Display for Waiting {
         let Self { there, wanted, going_on, left } = self;
         write!(f, "waiting: {there} of {wanted} reports found; ")?;
         match going_on.split_first() {
-            None => write!(f, "no run goes on; giving up in {} s", left.as_secs()),
-            Some((first, [])) => write!(f, "the run of {} goes on", first.display()),
-            Some((first, others)) => write!(f, "the runs of {} and {} more go on", first.display(), others.len()),
+            None => write!(f, "no run is active; giving up in {} s", left.as_secs()),
+            Some((first, [])) => write!(f, "the run of {} has not ended", first.display()),
+            Some((first, others)) => {
+                write!(f, "the runs of {} and {} more have not ended", first.display(), others.len())
+            }
         }
     }
 }

@@ -388,7 +388,7 @@ impl Second {
 
     /// Adds another process's counts of the same second; with `with_levels`, also its gauges.
     pub(crate) fn add(&mut self, other: &Self, with_levels: bool) {
-        // A report may say anything.
+        // A report may contain any number.
         let add = |ours: &mut u64, theirs: u64| *ours = ours.saturating_add(theirs);
         add(&mut self.sent, other.sent);
         add(&mut self.acknowledged, other.acknowledged);

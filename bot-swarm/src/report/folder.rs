@@ -33,7 +33,7 @@ pub enum FolderError {
         error: io::Error,
     },
     /// Another run writes its report there.
-    #[error("{} is the folder of another run, which goes on", .0.display())]
+    #[error("{} is the folder of another run that has not ended", .0.display())]
     Taken(PathBuf),
     /// The file is not a report.
     #[error("{} is not a report of bot-swarm", path.display())]
@@ -91,7 +91,10 @@ pub fn claim(path: &Path) -> Result<Claim, FolderError> {
             Ok(()) => return Ok(Claim { _folder: Some(folder) }),
             Err(TryLockError::WouldBlock) => std::thread::sleep(CLAIM_PAUSE),
             Err(TryLockError::Error(error)) => {
-                log::warn!("{}: nobody can tell when this run ends: {error}", path.display());
+                log::warn!(
+                    "{}: cannot lock this folder, so other programs cannot detect the end of this run: {error}",
+                    path.display()
+                );
                 return Ok(Claim { _folder: None });
             }
         }

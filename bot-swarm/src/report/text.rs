@@ -41,7 +41,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "deliveries  {} expected, {} received, {} lost ({} told by the server), {} came in all, {} not timed",
+            "deliveries  {} expected, {} received, {} lost ({} reported by the server), {} arrived, {} not timed",
             ledger.expected, ledger.received, ledger.lost, ledger.lost_and_told, ledger.deliveries, ledger.untimed
         )?;
         writeln!(

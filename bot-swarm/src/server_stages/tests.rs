@@ -73,7 +73,7 @@ fn a_server_that_was_restarted_counts_from_zero_again() {
     about(stage(&figures, "chat_server").wait_p50_ms.unwrap(), 0.5);
 }
 
-/// The judgement on a run of such seconds, with the busy time of the three threads in each.
+/// The judgement on a run of such seconds, with the busy time of the three threads in each second.
 fn judgement(seconds: impl IntoIterator<Item = [f64; 3]>) -> String {
     let (mut verdicts, mut busy) = (Verdicts::default(), [0.0; 3]);
     for (second, grown) in (0_u64..).zip(seconds) {

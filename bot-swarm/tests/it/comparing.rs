@@ -1,4 +1,4 @@
-//! What two reports say of each other.
+//! Comparisons of two reports.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a process leaves that is killed.
+//! The files that a killed process leaves.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -51,7 +51,7 @@ async fn what_a_killed_process_leaves_says_that_it_has_not_ended_and_nothing_of_
     wait_until("bots of the search", || server.welcomed() >= first + 5).await;
     killed(child).await;
     let json = valid_json(&search.join(LimitReport::FILE), "swarm-limit.schema.json");
-    assert_eq!(json["endedEarly"], "the search has not ended: it goes on, or was killed");
+    assert_eq!(json["endedEarly"], "the search has not ended: it is still running, or was killed");
     assert!(!earlier.exists() && json["loads"].as_array().unwrap().is_empty());
 
     let mut command = program();
@@ -59,7 +59,7 @@ async fn what_a_killed_process_leaves_says_that_it_has_not_ended_and_nothing_of_
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let waiting = lines.next().unwrap();
-    assert!(waiting.starts_with("waiting: 0 of 2 reports found; no run goes on; "), "{waiting}");
+    assert!(waiting.starts_with("waiting: 0 of 2 reports found; no run is active; "), "{waiting}");
     killed(child).await;
     let line = folder::read(&sum).unwrap().verdict.line;
     assert!(line.starts_with("INVALID: the merge of reports has not ended"), "{line}");

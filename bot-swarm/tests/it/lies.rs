@@ -1,4 +1,4 @@
-//! The verdict of the program about a server that says what is not so: its first line, and its exit code.
+//! The verdict of the program about a server that makes false statements: its first line, and its exit code.
 
 use bot_swarm::wire::SEQ_MAX;
 use futures_util::future::join_all;
@@ -58,7 +58,7 @@ fn frame_of_16_kib(first: u8) -> Vec<u8> {
     [&[first, 0x7e, 0x40, 0], &[b'x'; 16_384][..]].concat()
 }
 
-/// A server that accepts every WebSocket, sends this, and then 16 MiB of that.
+/// A server that accepts every WebSocket, sends one text, and then 16 MiB of another.
 async fn pouring(first: &'static [u8], then: Vec<u8>) -> String {
     let listener = actix_rt::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());

@@ -15,8 +15,8 @@ use crate::wait_until;
 fn start(mut command: Command) -> (Process, String) {
     command.args(["--metrics-bind", "127.0.0.1:0", "--drain-seconds", "1", "--lateness-max-seconds", "60"]);
     let swarm = Process::spawn(command);
-    let line = swarm.line_with("a page of the run at ");
-    let url = line.split_once("a page of the run at ").unwrap().1.split(',').next().unwrap().to_owned();
+    let line = swarm.line_with("page of this run: ");
+    let url = line.split_once("page of this run: ").unwrap().1.split(',').next().unwrap().to_owned();
     (swarm, url)
 }
 

@@ -1,4 +1,4 @@
-//! What the reports of many processes say together.
+//! The merged reports of many processes.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -89,7 +89,7 @@ async fn a_process_that_was_killed_is_not_done_in_the_sum_of_many() {
     };
     let mut killed = swarm("anna").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("bots", || server.connected() == 5).await;
-    // The merge starts before the other processes, and kernel locks tell it when the killed one has ended.
+    // The merge starts before the other processes, and kernel locks show when the killed one has ended.
     let mut command = program();
     command.arg("merge").arg(parent.path().join("runs")).args(["--wait", "2"]);
     let merging = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

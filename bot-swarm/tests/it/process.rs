@@ -246,7 +246,7 @@ async fn a_swarm_that_had_no_open_file_left_says_so_and_ends_with_2() {
     signal(&child, Signal::TERM);
     let output = output_of(child).await;
     assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
-    assert!(stdout(&output).starts_with("INVALID: the swarm had no open file left "), "{}", stdout(&output));
+    assert!(stdout(&output).starts_with("INVALID: the swarm reached its limit of open files "), "{}", stdout(&output));
     assert!(server.welcomed() < 20, "{}", stdout(&output));
 }
 

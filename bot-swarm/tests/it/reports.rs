@@ -227,7 +227,7 @@ async fn two_runs_at_a_time_do_not_write_into_one_folder() {
     wait_until("bots", || server.connected() == 5).await;
     let second = ended(endless(&server, folder.path())).await;
     assert_eq!((second.status.code(), stdout(&second)), (Some(3), ""), "{}", stderr(&second));
-    assert!(stderr(&second).contains("is the folder of another run, which goes on"), "{}", stderr(&second));
+    assert!(stderr(&second).contains("is the folder of another run that has not ended"), "{}", stderr(&second));
     signal(&first, Signal::TERM);
     let output = output_of(first).await;
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));

@@ -27,7 +27,7 @@ impl Run {
         Self::of(options, expect, SECONDS, &["--drain-seconds", "0.5"]).await
     }
 
-    /// With more arguments, and for so many seconds.
+    /// With more arguments, and for this many seconds.
     pub(crate) async fn of(options: Options, expect: &str, seconds: &str, arguments: &[&str]) -> Self {
         let server = TestServer::with(options).await;
         let folder = tempfile::tempdir().unwrap();

@@ -94,7 +94,7 @@ async fn where_no_tls_comes_about_the_first_line_says_what_to_do() {
     let wss = |port: u16| format!("wss://localhost:{port}/ws");
     let good = ours.serve("localhost", VALID).await;
     let cases = [
-        (wss(theirs.serve("localhost", VALID).await), "UnknownIssuer", "name its CA in BOT_CA_FILE"),
+        (wss(theirs.serve("localhost", VALID).await), "UnknownIssuer", "set BOT_CA_FILE"),
         (wss(ours.serve("example.org", VALID).await), "not valid for name", "use it in BOT_SERVER_URL"),
         (wss(ours.serve("localhost", (2020, 2021)).await), "Expired", "renew the certificate"),
         (wss(ours.serve("localhost", (2099, 2100)).await), "NotValidYet", "not valid yet"),

@@ -255,8 +255,8 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
     let cases: [(&str, &[&str], &str, &str); 15] = [
         (&full, &[], "connect: no answer by the end of the run", "a firewall may drop the packets"),
         (&reset, &[], "connect: connection reset", "ends every connection at once"),
-        (&moved, &[], "HTTP 302", "name that address in BOT_SERVER_URL"),
-        (&no_upgrade, &[], "handshake: Invalid", "answers a WebSocket's handshake wrongly"),
+        (&moved, &[], "HTTP 302", "set BOT_SERVER_URL to that address"),
+        (&no_upgrade, &[], "handshake: Invalid", "answers the WebSocket handshake incorrectly"),
         (&nobody, &[], "connect: connection refused", "no server listens at BOT_SERVER_URL"),
         (&silent_url, &[], "handshake: no answer by the end of the run", "does not answer the WebSocket handshake"),
         (&no_http, &[], "handshake: the answer is not HTTP", "does not speak HTTP"),

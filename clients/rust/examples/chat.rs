@@ -1,4 +1,4 @@
-//! A chat for the terminal: a room, private messages (`/msg bob psst`), `/history`, and a connection that comes back.
+//! A chat for the terminal: a room, private messages (`/msg bob psst`), `/history`, and automatic reconnection.
 //!
 //! `cargo run -p starling-client --example chat -- ws://127.0.0.1:8080 alice dev`
 

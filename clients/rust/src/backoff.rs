@@ -14,7 +14,7 @@ impl Backoff {
     /// The pause before the next attempt: at least `at_least`, which the server may ask for, and a random time on top.
     ///
     /// The random time is anything from zero to a bound that doubles with each failure. So clients that a server has
-    /// dropped together do not return together.
+    /// dropped together do not reconnect together.
     pub(crate) fn next(&mut self, at_least: Duration, pauses: &Pauses) -> Duration {
         let bound = pauses.first.saturating_mul(1 << self.failures.min(16)).min(pauses.longest);
         self.failures = self.failures.saturating_add(1);

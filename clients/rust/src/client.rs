@@ -22,25 +22,25 @@ use crate::position::Position;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// It connects.
+    /// The client is connecting.
     Connecting,
     /// The server has welcomed it.
     Online {
-        /// The name that it has.
+        /// The client's name.
         client_id: ClientId,
     },
-    /// It connects again after a pause.
+    /// The client pauses before it reconnects.
     Waiting {
-        /// The whole pause.
+        /// The length of the pause.
         pause: Duration,
         /// Why the last connection or attempt ended.
         reason: String,
     },
-    /// It has ended, and does not connect again.
+    /// The client has ended and does not reconnect.
     Closed(ClosedBy),
 }
 
-/// Tells the streams of a room apart.
+/// Distinguishes the streams of a room.
 static STREAMS: AtomicU64 = AtomicU64::new(0);
 
 /// A client of a chat server.
@@ -58,8 +58,7 @@ pub struct Client {
 impl Client {
     /// Starts a client, which connects in the background. Must be called within a tokio runtime.
     ///
-    /// It never fails: an option that is not valid, and a server that refuses the client, are told by
-    /// [`state`](Self::state).
+    /// It never fails: [`state`](Self::state) reports an invalid option, and a server that refuses the client.
     pub fn connect(options: Options) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
         let (tell_state, state) = watch::channel(State::Connecting);
@@ -74,7 +73,7 @@ impl Client {
         self.state.borrow().clone()
     }
 
-    /// Follows the state. A receiver sees the newest state, not each one between.
+    /// A receiver of the newest state. It may skip states in between.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
@@ -113,7 +112,7 @@ impl Client {
         self.room_with(name, RoomOptions::default())
     }
 
-    /// Joins a room where an application has left off: after a position that it has stored beside its own data.
+    /// Joins a room and continues after a position that the application has stored with its own data.
     ///
     /// # Errors
     /// The name is not valid.
@@ -147,7 +146,7 @@ impl Client {
         Ok(Private { handle: PrivateHandle { asker: self.asker.clone(), with }, events })
     }
 
-    /// All private messages from now on, whoever the other client is.
+    /// All private messages from now on, with any other client.
     pub fn private_messages(&self) -> PrivateEvents {
         self.follow(None)
     }
@@ -158,7 +157,7 @@ impl Client {
         PrivateEvents { events, _commands: self.asker.commands.clone() }
     }
 
-    /// The rooms of the server, the fullest first, at most 1,000.
+    /// The rooms of the server, at most 1,000, those with the most members first.
     ///
     /// # Errors
     /// [`SendError`].
@@ -168,7 +167,7 @@ impl Client {
         Ok(rooms)
     }
 
-    /// Ends the connection and the client. Messages that wait fail with [`SendError::Closed`]; all streams end.
+    /// Ends the connection and the client. Waiting messages fail with [`SendError::Closed`]; all streams end.
     pub async fn close(self) {
         self.asker.tell(Command::Close);
         let mut state = self.state;
@@ -180,9 +179,9 @@ impl Client {
 /// How to join a room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RoomOptions {
-    /// The position after which to go on; without it the stream begins with new messages.
+    /// The position after which to continue; without it the stream begins with new messages.
     pub position: Option<Position>,
-    /// Whether [`RoomEvent::Presence`] is wanted.
+    /// Whether the stream contains [`RoomEvent::Presence`].
     pub presence: bool,
 }
 
@@ -233,9 +232,9 @@ impl RoomHandle {
 
     /// Sends a message, and waits until the server has accepted (and, with a stored history, stored) it.
     ///
-    /// The message has an `id`, with which it is sent again after a lost connection and delivered once. Messages leave
-    /// in the order of the calls. The future waits as long as there is no connection; if it is dropped, the message is
-    /// not sent again, and may have been delivered.
+    /// The message has an `id`, so the client can repeat it after a lost connection and the server delivers it once.
+    /// Messages leave in the order of the calls. The future waits while there is no connection. If it is dropped, the
+    /// client does not repeat the message, which may have been delivered already.
     ///
     /// # Errors
     /// [`SendError`].
@@ -248,8 +247,8 @@ impl RoomHandle {
         self.pages(HistoryPage::Newest)
     }
 
-    /// The messages of the room before this one, the newest first. With the `seq` of [`RoomEvent::Joined`] plus one, they
-    /// end where the events begin: nothing is missing, nothing comes twice.
+    /// The messages of the room before this one, the newest first. With the `seq` of [`RoomEvent::Joined`] plus one,
+    /// they end where the events begin: no message is missing, and none comes twice.
     ///
     /// [`RoomEvent::Joined`]: crate::RoomEvent::Joined
     pub fn history_before(&self, seq: Seq) -> History {
@@ -314,12 +313,12 @@ impl PrivateHandle {
     /// Sends a private message, as [`RoomHandle::send`] does to a room. Its receipt has no `seq`.
     ///
     /// # Errors
-    /// [`SendError`]; `no_such_client` if nobody has the name and the server keeps no private messages.
+    /// [`SendError`]; `no_such_client` if no client has the name and the server does not store private messages.
     pub async fn send(&self, text: impl Into<String>) -> Result<Receipt, SendError> {
         self.asker.post(Target::Client(self.with.clone()), text.into()).await
     }
 
-    /// The messages with the other client, the newest first, where the server keeps them.
+    /// The messages with the other client, the newest first. Only if the server stores private messages.
     pub fn history(&self) -> History {
         History::new(self.asker.clone(), None, Some(self.with.clone()), HistoryPage::Newest)
     }
@@ -332,11 +331,11 @@ pub struct Receipt {
     pub seq: Option<Seq>,
     /// When the server accepted it, in milliseconds since the Unix epoch by the server's clock.
     pub at: u64,
-    /// Whether it was accepted on an earlier connection already.
+    /// Whether the server had already accepted it on an earlier connection.
     pub duplicate: bool,
 }
 
-/// The way of commands to the client's task.
+/// Sends commands to the client's task.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     commands: mpsc::UnboundedSender<Command>,
@@ -367,8 +366,8 @@ impl Asker {
     }
 }
 
-/// An answer of another type than the question demands: the server is not what it says.
+/// An answer of another type than the question requires: the server breaks the protocol.
 pub(crate) fn unexpected(event: &ServerEvent<'_>) -> SendError {
-    log::warn!("an answer of the wrong type: {event:?}");
+    log::warn!("the server's answer has the wrong type: {event:?}");
     SendError::Unconfirmed
 }

@@ -1,10 +1,10 @@
-//! What a client does with commands of its application and with events of the server. No I/O, no clock.
+//! The client's reactions to commands of its application and events of the server. No I/O, no clock.
 //!
 //! Invariants:
-//! - A stream of a room gets each `seq` once, in order and without a gap, or is told that messages were lost.
-//! - A message is sent again only under the name under which it was sent first, and only as long as the server
-//!   remembers its `id`.
-//! - What waits is bounded: streams by their capacity, messages and questions by `unsent_max`.
+//! - A stream of a room gets each `seq` once, in order and without a gap, or a report that messages were lost.
+//! - A message is repeated only with the client name of its first attempt, and only while the server remembers its
+//!   `id`.
+//! - All queues are bounded: streams by their capacity, messages and questions by `unsent_max`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,20 +23,20 @@ use crate::events::{PrivateEvent, RoomEvent};
 use crate::pacing::Pacing;
 use crate::position::{Follows, Position};
 
-/// The most messages and questions without an answer. The server closes a connection after 20 refusals in a row, so
-/// fewer may be on their way.
+/// The most messages and questions without an answer. It is less than 20, because the server closes a connection after
+/// 20 refusals in a row.
 const IN_FLIGHT_MAX: usize = 16;
 
-/// The server remembers the `id` of a message for five minutes; the rest is for the way.
+/// The server remembers the `id` of a message for five minutes. The difference allows for the time on the network.
 const REMEMBERED: Duration = Duration::from_secs(290);
 
-/// The pause after `unavailable`, where the server does not say how long.
+/// The pause after `unavailable` if the server does not state one.
 const UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// The answer to a message or a question.
 pub(crate) type Answer = Result<Answered, SendError>;
 
-/// The server's answer, and the epoch of the sequence that it is about, if the client follows that.
+/// The server's answer, and the epoch of its sequence, if the client follows that sequence.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) event: ServerEvent<'static>,
@@ -46,13 +46,13 @@ pub(crate) struct Answered {
 /// A command of the application.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Be in a room and tell its events. Replaces an earlier stream of the room.
+    /// Join a room and deliver its events. Replaces an earlier stream of the room.
     Open { room: RoomName, stream: u64, position: Option<Position>, presence: bool, events: Outlet },
     /// A stream of a room was dropped.
     Shut { room: RoomName, stream: u64 },
     /// A stream of a room that was full has space again.
     CaughtUp { room: RoomName, stream: u64 },
-    /// Tell private messages, of one other client or of all.
+    /// Deliver private messages with one other client or with all.
     Follow { with: Option<ClientId>, events: mpsc::Sender<PrivateEvent> },
     /// Send a message or a question.
     Ask { command: ClientCommand<'static>, answer: oneshot::Sender<Answer> },
@@ -60,11 +60,11 @@ pub(crate) enum Command {
     Close,
 }
 
-/// The way of events into a room's stream.
+/// Puts events into a room's stream.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     pub(crate) events: mpsc::Sender<RoomEvent>,
-    /// The stream was full; it must say when it has space.
+    /// The stream was full and must report when it has space.
     pub(crate) is_behind: Arc<AtomicBool>,
 }
 
@@ -75,26 +75,26 @@ struct Room {
     presence: bool,
     position: Option<Position>,
     stage: Stage,
-    /// Messages were lost, and the stream has not been told yet.
+    /// Messages were lost, and the stream does not know yet.
     is_loss_untold: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
-    /// To be joined, once this time has come.
+    /// The client joins at this time.
     Out(Option<Instant>),
-    /// `join` was sent with this `id`. Messages are ignored until its answer, since they may follow a gap.
+    /// `join` was sent with this `id`. Messages are ignored until its answer, because they may follow a gap.
     Joining(MessageId),
     In,
     /// The stream is full: messages are ignored, and fetched again when it has space.
     Behind,
 }
 
-/// The private messages that the server keeps.
+/// The private messages that the server stores.
 #[derive(Debug, Default)]
 struct Inbox {
     position: Option<Position>,
-    /// The newest message as of the first `welcome`, where none has come yet.
+    /// The newest message; before the first message, the one in the first `welcome`.
     first: Option<Position>,
     /// The `id` of the `join` that has no answer.
     joining: Option<MessageId>,
@@ -113,7 +113,7 @@ struct Outgoing {
     id: MessageId,
     command: ClientCommand<'static>,
     answer: oneshot::Sender<Answer>,
-    /// When and under which name it was sent first.
+    /// The time and the client name of the first attempt.
     sent: Option<(Instant, Option<ClientId>)>,
     is_in_flight: bool,
 }
@@ -121,16 +121,16 @@ struct Outgoing {
 /// The state of a client.
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// The name that the application wants; none for a guest, and where the token has it.
+    /// The name that the application wants. `None` for a guest, and if the token contains the name.
     wanted: Option<ClientId>,
     /// The name that the server has given.
     name: Option<ClientId>,
     key: Option<ClientKey>,
     unsent_max: usize,
-    /// Most bytes of a text, once a server has told it.
+    /// Most bytes of a text. Unknown before the first `welcome`.
     message_bytes: Option<usize>,
     rooms: BTreeMap<RoomName, Room>,
-    /// Rooms that the connection is in and need not be.
+    /// Rooms that the connection is in although no stream needs them.
     leaving: Vec<RoomName>,
     inbox: Inbox,
     followers: Vec<Follower>,
@@ -163,7 +163,7 @@ impl Core {
         }
     }
 
-    /// The name and the key to show in the next handshake, and its room.
+    /// The name, the key and the room of the next handshake.
     pub(crate) fn handshake(&self) -> (Option<&RoomName>, Option<&ClientId>, Option<ClientKey>) {
         (self.rooms.keys().next(), self.wanted.as_ref(), self.key)
     }
@@ -177,7 +177,7 @@ impl Core {
         MessageId::parse(&format!("{:016x}-{}", self.run, self.ids)).ok()
     }
 
-    /// Takes a command of the application. Returns whether the client goes on.
+    /// Handles a command of the application. Returns whether the client continues.
     pub(crate) fn command(&mut self, command: Command) -> bool {
         match command {
             Command::Open { room, stream, position, presence, events } => {
@@ -231,20 +231,20 @@ impl Core {
         }
     }
 
-    /// The server's refusal of a text that is too long. The server may not get to read it: it closes a connection
-    /// whose frame is too large.
+    /// The server's refusal of a text that is too long. The client makes it, because the server closes the connection
+    /// if a frame is too large.
     fn too_large(&self, command: &ClientCommand<'_>) -> Option<Refusal> {
         let (ClientCommand::Message(message), Some(most)) = (command, self.message_bytes) else { return None };
         let text = format!("a message has at most {most} bytes");
         (message.text.len() > most).then(|| Refusal::new(ErrorCode::MessageTooLarge, text))
     }
 
-    /// Shows the next token before the old one ends.
+    /// Sends the next token before the old one expires.
     pub(crate) fn show_token(&mut self, token: String) {
         self.token_to_show = Some(token);
     }
 
-    /// The server has taken the connection. `is_first`: it is not the answer to a `hello`.
+    /// The server has accepted the connection. `is_first`: it is not the answer to a `hello`.
     pub(crate) fn welcomed(&mut self, welcome: &Welcome, is_first: bool, now: Instant) {
         self.name = Some(welcome.client_id.clone());
         self.key = Some(welcome.key);
@@ -300,7 +300,7 @@ impl Core {
         }
     }
 
-    /// Fails everything that waits: the client ends.
+    /// The client ends: everything that waits fails.
     pub(crate) fn end(&mut self) {
         self.rooms.clear();
         self.followers.clear();
@@ -312,7 +312,7 @@ impl Core {
     /// The next frame to send.
     ///
     /// # Errors
-    /// There is none now; the time at which there may be one, if time alone is missing.
+    /// There is none now. If only time is missing, the time at which there may be one.
     pub(crate) fn next_frame(&mut self, now: Instant) -> Result<String, Option<Instant>> {
         let Some(kind) = self.next_kind(now)? else { return Err(None) };
         let Some(pacing) = &mut self.pacing else { return Err(None) };
@@ -320,7 +320,7 @@ impl Core {
         self.frame(kind, now).ok_or(None)
     }
 
-    /// What is to be sent next.
+    /// The next thing to send.
     fn next_kind(&mut self, now: Instant) -> Result<Option<Next>, Option<Instant>> {
         if self.pacing.is_none() {
             return Err(None);
@@ -397,7 +397,7 @@ impl Core {
                 if let Some(open) = self.rooms.get_mut(&presence.room)
                     && open.stage == Stage::In
                 {
-                    // Presence is about now: what a full stream misses of it is not told later.
+                    // Presence is about the current moment: a full stream does not get it later.
                     open.outlet.events.try_send(event).unwrap_or_default();
                 }
             }
@@ -438,7 +438,10 @@ impl Core {
         match position.follows(seq) {
             Follows::Known => {}
             Follows::Gap => {
-                log::warn!("message {seq} follows {}: resuming the room", position.seq);
+                log::warn!(
+                    "message {seq} came directly after message {}: resuming the room to get the messages between them",
+                    position.seq
+                );
                 room.stage = Stage::Out(None);
             }
             Follows::Next => {
@@ -556,19 +559,19 @@ impl Follower {
         self.is_gap_untold = self.is_gap_untold || self.events.try_send(event).is_err();
     }
 
-    /// Says that messages are missing, as soon as there is space for that.
+    /// Reports missing messages as soon as the stream has space.
     fn tell_gap(&mut self) {
         self.is_gap_untold = self.events.try_send(PrivateEvent::Gap).is_err();
     }
 }
 
-/// What is to be sent next.
+/// The next thing to send.
 enum Next {
     Token,
     Leave,
     Join(RoomName),
     JoinInbox,
-    /// The message or question at this place of the queue.
+    /// The message or question at this index of the queue.
     Queued(usize),
 }
 
@@ -579,7 +582,7 @@ fn wait_of(refusal: &Refusal) -> Option<Duration> {
     passes.then(|| asked.unwrap_or(UNAVAILABLE))
 }
 
-/// Puts an event into a stream. Returns whether there was space; if not, the stream says when there is.
+/// Puts an event into a stream. Returns whether there was space; if not, the stream reports when there is.
 fn tell(outlet: &Outlet, event: RoomEvent) -> bool {
     let is_told = outlet.events.try_send(event).is_ok();
     if !is_told {
@@ -591,6 +594,6 @@ fn tell(outlet: &Outlet, event: RoomEvent) -> bool {
 /// Answers the application, which may no longer wait.
 fn reply(answer: oneshot::Sender<Answer>, result: Answer) {
     if answer.send(result).is_err() {
-        log::debug!("an answer came after its question was dropped");
+        log::debug!("an answer arrived after its question was dropped");
     }
 }

@@ -1,4 +1,4 @@
-//! The task of a client: connects, moves frames between the socket and the core, and connects again.
+//! The task of a client: connects, moves frames between the socket and the core, and reconnects.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(crate) struct Driver {
 
 /// The end of an attempt or of a connection.
 enum End {
-    /// Connect again, at least this long from now.
+    /// Reconnect, after at least this time.
     Again { at_least: Duration, reason: String },
     /// The client ends.
     Final(ClosedBy),
@@ -98,14 +98,14 @@ impl Driver {
         self.commands.close();
         self.core.end();
         while let Some(command) = self.commands.recv().await {
-            // Each is answered with `Closed` or dropped.
+            // Each remaining command is answered with `Closed` or dropped.
             self.core.command(command);
             self.core.end();
         }
         self.state.send_replace(State::Closed(closed));
     }
 
-    /// Connects again and again.
+    /// Connects, and reconnects after each lost connection.
     async fn live(&mut self) -> ClosedBy {
         loop {
             self.state.send_replace(State::Connecting);
@@ -121,7 +121,7 @@ impl Driver {
             };
             self.node = (self.node + 1) % self.addresses.len().max(1);
             let pause = self.backoff.next(at_least, &self.options.pauses);
-            log::info!("connecting again in {pause:?}: {reason}");
+            log::info!("reconnecting in {pause:?}: {reason}");
             self.state.send_replace(State::Waiting { pause, reason });
             if self.meanwhile(tokio::time::sleep(pause)).await.is_err() {
                 return ClosedBy::Application;
@@ -129,7 +129,7 @@ impl Driver {
         }
     }
 
-    /// Waits for a future, and takes the commands of the application meanwhile.
+    /// Waits for a future, and handles the commands of the application meanwhile.
     ///
     /// # Errors
     /// The application has closed the client.
@@ -149,7 +149,7 @@ impl Driver {
     }
 
     async fn open(&mut self) -> Result<Socket, End> {
-        // Commands that the application has given already decide the first room.
+        // Handles waiting commands first, because they decide the room of the handshake.
         while let Ok(command) = self.commands.try_recv() {
             if !self.core.command(command) {
                 return Err(End::Final(ClosedBy::Application));
@@ -173,7 +173,7 @@ impl Driver {
         }
     }
 
-    /// Gets a token, if one is needed and there is none that is still valid.
+    /// Gets a token if one is needed and none is valid.
     async fn get_token(&mut self, by: Instant) -> Result<(), End> {
         let is_valid = self.token.as_deref().is_some_and(|token| token::time_left(token) != Some(Duration::ZERO));
         let Some(get_token) = self.options.get_token.clone().filter(|_| !is_valid) else { return Ok(()) };
@@ -183,7 +183,7 @@ impl Driver {
                 Ok(())
             }
             Ok(Ok(Err(error))) => Err(End::again(format!("no token: {error}"))),
-            Ok(Err(_)) => Err(End::again("no token in time")),
+            Ok(Err(_)) => Err(End::again("the application returned no token in time")),
             Err(()) => Err(End::Final(ClosedBy::Application)),
         }
     }
@@ -196,7 +196,7 @@ impl Driver {
             }
             NotOpened::BadToken(message) => End::Final(ClosedBy::Refused { status: 401, message }),
             NotOpened::Failed(error) => End::again(error.to_string()),
-            // The name is in use by a connection that may end; the others pass.
+            // The connection that holds the name may end soon; the other refusals are temporary.
             NotOpened::Refused { status: 409 | 429 | 500..=599 | 408, message, retry_after } => {
                 End::Again { at_least: retry_after, reason: message }
             }
@@ -221,7 +221,7 @@ impl Driver {
         let end = self.exchange(&mut talk, stream).await;
         drop(talk.out);
         if !talk.is_silent && tokio::time::timeout(CLOSE_TIME, &mut writer).await.is_err() {
-            log::debug!("the close was not written in time");
+            log::debug!("could not write the close frame in time");
         }
         writer.abort();
         let has_lasted = talk.welcomed_at.is_some_and(|at| at.elapsed() >= self.options.pauses.longest);
@@ -235,7 +235,7 @@ impl Driver {
         loop {
             let paced = loop {
                 match self.core.next_frame(Instant::now()) {
-                    // The reader learns how the connection has ended; what was not written is sent again.
+                    // The reader finds out how the connection ended. Unwritten frames are sent again.
                     Ok(frame) => {
                         if talk.out.send(Message::text(frame)).is_err() {
                             log::debug!("the writer has ended");
@@ -276,7 +276,7 @@ impl Driver {
         let message = match message {
             Some(Ok(message)) => message,
             Some(Err(error)) => return ControlFlow::Break(talk.lost(&error.to_string())),
-            None => return ControlFlow::Break(talk.lost("the connection is lost")),
+            None => return ControlFlow::Break(talk.lost("the connection was lost")),
         };
         if talk.welcomed_at.is_some() {
             talk.deadline = Instant::now() + talk.silence;
@@ -290,7 +290,7 @@ impl Driver {
                 }
                 Ok(event) => self.core.event(event, Instant::now()),
                 // A later version of the server may have types that this client does not know.
-                Err(error) => log::debug!("a frame is not understood: {error}"),
+                Err(error) => log::debug!("ignoring a frame that this version does not know: {error}"),
             },
             Message::Close(frame) => return ControlFlow::Break(self.closed(talk, frame)),
             Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
@@ -322,7 +322,7 @@ impl Driver {
             CloseCode::GoingAway | CloseCode::Fault | CloseCode::SlowConsumer | CloseCode::NoSignOfLife => {
                 talk.lost(&told)
             }
-            // Usually the end of the token.
+            // Usually the token has expired.
             CloseCode::Policy if self.options.get_token.is_some() => {
                 self.token = None;
                 talk.lost(&told)
@@ -353,7 +353,7 @@ impl Driver {
                 talk.renewal = self.renewal();
             }
             Err(error) => {
-                log::warn!("no new token: {error}");
+                log::warn!("cannot renew the token: {error}");
                 let pause = self.options.pauses.longest / 4;
                 talk.renewal = self.options.get_token.clone().map(|get_token| renewal(get_token, pause));
             }
@@ -364,19 +364,19 @@ impl Driver {
 /// A connection.
 struct Talk {
     out: mpsc::UnboundedSender<Message>,
-    /// The connection counts as lost then, unless a frame comes.
+    /// The time at which the connection counts as lost, unless a frame arrives.
     deadline: Instant,
     silence: Duration,
     welcomed_at: Option<Instant>,
     /// The pause that `closing` has asked for.
     reconnect_after: Duration,
-    /// The server did not send anything in time, so nothing more is written to it.
+    /// The server was silent for too long, so nothing more is written.
     is_silent: bool,
     renewal: Option<BoxFuture<Result<String, TokenError>>>,
 }
 
 impl Talk {
-    /// The connection has ended, and a new one may do better.
+    /// The connection has ended, and a new one may succeed.
     fn lost(&self, reason: &str) -> End {
         End::Again { at_least: self.reconnect_after, reason: reason.to_owned() }
     }
@@ -389,7 +389,7 @@ fn renewal(get_token: GetToken, wait: Duration) -> BoxFuture<Result<String, Toke
     })
 }
 
-/// The outcome of a renewal, which is then gone. Without one it waits for ever.
+/// Waits for the outcome of a renewal and removes the renewal. Without one it never completes.
 async fn renewed(renewal: &mut Option<BoxFuture<Result<String, TokenError>>>) -> Result<String, TokenError> {
     match renewal {
         Some(future) => {
@@ -401,7 +401,7 @@ async fn renewed(renewal: &mut Option<BoxFuture<Result<String, TokenError>>>) ->
     }
 }
 
-/// Writes frames, as many as there are in one go, and then the close frame.
+/// Writes frames, all waiting ones at a time, and then the close frame.
 async fn write(mut sink: SplitSink<Socket, Message>, mut frames: mpsc::UnboundedReceiver<Message>) {
     while let Some(frame) = frames.recv().await {
         let mut next = Some(frame);
@@ -417,7 +417,7 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut frames: mpsc::Unbounded
     }
     // Writes the answer to the server's close frame, or the client's own one.
     if let Err(error) = sink.close().await {
-        log::debug!("the connection is gone: {error}");
+        log::debug!("cannot end the connection in order: {error}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The errors that a client tells its application.
+//! The errors that a client reports to its application.
 
 use starling_protocol::{CloseCode, NameError, Refusal};
 
@@ -6,18 +6,19 @@ use starling_protocol::{CloseCode, NameError, Refusal};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The server has refused it. `code` says why, and is stable.
+    /// The server has refused it. `code` has the reason, and is stable.
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The message was sent, but its acknowledgement was lost with a connection, and sending it again could deliver it
-    /// twice: the client has another name now, or five minutes have passed. The message is delivered or it is not.
+    /// twice: the client has another name now, or five minutes have passed. It is unknown whether the message was
+    /// delivered.
     #[error("the message was sent, but not acknowledged in time")]
     Unconfirmed,
-    /// [`Options::unsent_max`](crate::Options::unsent_max) messages and questions wait already.
+    /// [`Options::unsent_max`](crate::Options::unsent_max) messages and questions are already waiting.
     #[error("too many messages wait to be sent")]
     TooManyUnsent,
-    /// The server's numbers began again while a history was read, so the rest of it is gone.
-    #[error("the server's numbers began again, so the rest of this history is gone")]
+    /// The server has started a new numbering while the history was read, so the rest is gone.
+    #[error("the server has started a new numbering, so the rest of this history is gone")]
     OtherEpoch,
     /// The client has ended.
     #[error("the client has ended")]
@@ -31,7 +32,7 @@ pub enum ClosedBy {
     /// The application has closed or dropped it.
     #[error("closed by the application")]
     Application,
-    /// The server has refused the handshake for a reason that does not pass, as the name or the token.
+    /// The server has refused the handshake for a permanent reason, such as the name or the token.
     #[error("the server refuses this client: {status} {message}")]
     Refused {
         /// The HTTP status.
@@ -39,7 +40,7 @@ pub enum ClosedBy {
         /// The code and the text of the server.
         message: String,
     },
-    /// The server has closed the connection with a code that a new connection would not change.
+    /// The server has closed the connection with a code that makes reconnecting useless.
     #[error("closed by the server: {} {reason}", code.as_u16())]
     Server {
         /// The code.
@@ -47,7 +48,7 @@ pub enum ClosedBy {
         /// The reason, for a person.
         reason: String,
     },
-    /// An URL in the options is not valid.
+    /// A URL in the options is not valid.
     #[error("the URL {0:?} is not valid")]
     BadUrl(String),
 }

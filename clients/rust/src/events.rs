@@ -19,18 +19,18 @@ pub enum RoomEvent {
     /// The client is in the room, for the first time or again after a lost connection.
     Joined {
         /// Whether the stream has all messages since its position. If false, some are lost: read them with
-        /// [`RoomHandle::history`](crate::RoomHandle::history), if they are kept at all.
+        /// [`RoomHandle::history`](crate::RoomHandle::history), if the server still has them.
         recovered: bool,
-        /// The newest message of the room. The missed ones, up to this one, follow.
+        /// The newest message of the room. The missed messages up to it follow.
         seq: Seq,
-        /// The life of the room's sequence numbers.
+        /// The epoch of the room's sequence numbers.
         epoch: Epoch,
         /// The number of members.
         count: u32,
     },
     /// A message, the client's own ones included.
     Message(ChatMessage<'static>),
-    /// Clients joined and left. Only where it was [asked for](crate::RoomOptions::presence).
+    /// Clients joined and left. Only if the application has [asked for it](crate::RoomOptions::presence).
     Presence {
         /// At most 50 of those that joined.
         joined: Vec<ClientId>,
@@ -51,8 +51,8 @@ pub enum RoomEvent {
 pub enum PrivateEvent {
     /// A message to this client, or one that this client has sent.
     Message(ChatMessage<'static>),
-    /// Messages are missing here: the stream was full, or the server no longer has them. Where the server keeps private
-    /// messages, [`PrivateHandle::history`](crate::PrivateHandle::history) has what there is.
+    /// Messages are missing here: the stream was full, or the server no longer has them. If the server stores private
+    /// messages, [`PrivateHandle::history`](crate::PrivateHandle::history) has the remaining ones.
     Gap,
 }
 
@@ -122,7 +122,7 @@ impl Drop for RoomEvents {
     }
 }
 
-/// Private messages, of one other client or of all.
+/// Private messages with one other client or with all.
 #[derive(Debug)]
 pub struct PrivateEvents {
     pub(crate) events: mpsc::Receiver<PrivateEvent>,

@@ -9,9 +9,10 @@ use crate::client::{Asker, unexpected};
 use crate::core::Answered;
 use crate::errors::SendError;
 
-/// Messages of a room or a private conversation, the newest first unless [`RoomHandle::history_after`] made it.
+/// Messages of a room or a private conversation, the newest first; with [`RoomHandle::history_after`], the oldest
+/// first.
 ///
-/// A page is read when the one before it has been returned. Reading goes on over lost connections.
+/// It reads a page when the application has consumed the previous one, and continues across lost connections.
 ///
 /// [`RoomHandle::history_after`]: crate::RoomHandle::history_after
 #[derive(Debug)]
@@ -34,7 +35,8 @@ impl History {
     /// The next message. `None`: there are no more.
     ///
     /// # Errors
-    /// [`SendError`]; a later call tries again. [`SendError::OtherEpoch`] remains: a new history begins with what there is.
+    /// [`SendError`]; a later call tries again. After [`SendError::OtherEpoch`], only a new history can return
+    /// messages.
     pub async fn next(&mut self) -> Result<Option<ChatMessage<'static>>, SendError> {
         while self.page.is_empty() && self.has_more {
             self.read().await?;

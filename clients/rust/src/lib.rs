@@ -1,4 +1,4 @@
-//! A client for the Starling chat server: it reconnects, resumes without gaps, and sends each message once.
+//! A client for the Starling chat server. It reconnects, resumes without gaps, and sends each message once.
 //!
 //! ```no_run
 //! use starling_client::{Client, Options, RoomEvent};
@@ -18,20 +18,19 @@
 //!
 //! # What it does
 //!
-//! - **It stays connected.** A lost connection is made again after a random pause of at most 0.5 s, and of at most 20 s
-//!   after many failures ("full jitter"). The client waits at least as long as the server asks for, and tries the
-//!   next URL if there are several. A server that sends nothing for two of its heartbeats counts as lost.
-//! - **No gap.** A room's stream has every message in order. After a lost connection the client resumes from the newest
-//!   message that it has; if the server no longer has what was missed, [`RoomEvent::Joined`] says `recovered: false`.
-//!   A [`Position`] that is stored beside the application's own data continues after a restart of the application.
-//! - **Once.** [`send`](RoomHandle::send) gives each message an `id`, sends it again until the server has acknowledged
-//!   it, and returns when that has happened. Where a repetition could deliver it twice, it says so
-//!   ([`SendError::Unconfirmed`]).
-//! - **Within the limits.** It sends no faster than the server allows, and waits where it is told to.
-//! - **Its name.** It takes its name back from its own dead connection with the `key` of the server. It gets a new
-//!   token when the old one is about to end.
-//! - **Bounded.** A stream that nobody reads holds [`events_max`](Options::events_max) events; a room then continues
-//!   from the server's history when it is read again.
+//! - **It stays connected.** The client reconnects after a random pause ("full jitter"): at first at most 0.5 s, after
+//!   many failures at most 20 s, and never shorter than the server asks for. With several URLs it tries the next one.
+//!   It closes a connection that is silent for two heartbeats.
+//! - **No gap.** A room's stream has every message in order. After a lost connection the client resumes after its
+//!   newest message; if the server no longer has the missed messages, [`RoomEvent::Joined`] has `recovered: false`. An
+//!   application that stores the [`Position`] with its own data can continue there after a restart.
+//! - **Once.** [`send`](RoomHandle::send) gives each message an `id`, repeats it until the server has acknowledged it,
+//!   and then returns. If a repetition could deliver the message twice, it fails with [`SendError::Unconfirmed`].
+//! - **Within the limits.** It sends no faster than the server allows, and waits as long as the server asks for.
+//! - **Its name.** It takes its name back from its own dead connection with the server's `key`. It gets a new token
+//!   when the old one is about to expire.
+//! - **Bounded.** An unread stream holds at most [`events_max`](Options::events_max) events. A room continues from the
+//!   server's history when the application reads again.
 //!
 //! The protocol itself is in `docs/protocol.md`; its types are those of [`starling_protocol`].
 
@@ -48,7 +47,7 @@ mod pacing;
 mod position;
 mod token;
 
-/// The examples of the README are compiled.
+/// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

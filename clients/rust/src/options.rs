@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 
-/// A future that a client runs for its application.
+/// A future of the application that the client runs.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The reason that an application could not get a token.
@@ -29,9 +29,9 @@ pub(crate) type Dial = Arc<dyn Fn(String, u16) -> BoxFuture<io::Result<Box<dyn B
 /// The pauses before attempts to connect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pauses {
-    /// The bound of the first pause.
+    /// The longest first pause.
     pub(crate) first: Duration,
-    /// The bound that no pause exceeds, unless the server asks for a longer one.
+    /// The longest pause, unless the server asks for a longer one.
     pub(crate) longest: Duration,
 }
 
@@ -59,8 +59,8 @@ pub struct Options {
 impl Options {
     /// A client of the servers at these URLs: `ws://`, `wss://`, `http://` or `https://`, with or without `/ws`.
     ///
-    /// Several URLs are several nodes of one chat. If a node cannot be reached, or closes the connection, the client
-    /// tries the next one.
+    /// Several URLs are several nodes of one chat. If a node is unreachable or closes the connection, the client tries
+    /// the next one.
     pub fn new<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
         Self {
             urls: urls.into_iter().map(Into::into).collect(),
@@ -93,10 +93,10 @@ impl Options {
         self
     }
 
-    /// How to get a token, where names are authenticated.
+    /// How to get a token, if the server authenticates names.
     ///
-    /// Called when the client has no token, when its token is about to end, and when the server has refused it. A
-    /// failure counts as a failed attempt to connect: the client tries again after a pause.
+    /// The client calls it when it has no token, when its token is about to expire, and when the server has refused it.
+    /// A failure counts as a failed attempt to connect: the client tries again after a pause.
     #[must_use]
     pub fn get_token<F, T>(mut self, get_token: F) -> Self
     where
@@ -107,8 +107,8 @@ impl Options {
         self
     }
 
-    /// The bounds of the random pause before an attempt to connect: of the first, and the longest. Default: 0.5 s and
-    /// 20 s. A pause that the server asks for comes on top.
+    /// The bounds of the random pause before an attempt to connect: for the first pause, and for all. Default: 0.5 s
+    /// and 20 s. A pause that the server asks for is added.
     #[must_use]
     pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
         self.pauses = Pauses { first, longest };
@@ -124,8 +124,8 @@ impl Options {
 
     /// The most events that wait in a stream for the application. Default: 1,024.
     ///
-    /// A room whose stream is full is paused, and resumed from the server's history when the application reads again.
-    /// Of private messages, which the server may not keep, the stream says how many were dropped.
+    /// A room whose stream is full is paused, and resumed from the server's history when the application reads again. A
+    /// stream of private messages, which the server may not store, reports how many were dropped.
     #[must_use]
     pub fn events_max(mut self, events_max: usize) -> Self {
         self.events_max = events_max.max(1);
@@ -147,8 +147,8 @@ impl Options {
         self
     }
 
-    /// How to open a stream to a host and port, for example through a proxy. Default: TCP. TLS, where the URL asks for
-    /// it, is spoken over this stream.
+    /// How to open a stream to a host and port, for example through a proxy. Default: TCP. If the URL requires TLS, the
+    /// client runs TLS over this stream.
     #[must_use]
     pub fn dial_with<F, T>(mut self, dial: F) -> Self
     where
@@ -168,7 +168,7 @@ async fn dial_tcp(host: String, port: u16) -> io::Result<Box<dyn ByteStream>> {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the key nor a token in a URL.
+        // The key and a token in a URL are secret.
         f.debug_struct("Options")
             .field("client_id", &self.client_id)
             .field("pauses", &self.pauses)

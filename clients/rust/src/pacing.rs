@@ -1,4 +1,4 @@
-//! Keeps the client below the server's rate limit, so that no frame is refused for coming too fast.
+//! Keeps the client below the server's rate limit, so that the server refuses no frame as too fast.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) struct Pacing {
     burst: f64,
     frames: f64,
     filled_at: Instant,
-    /// The server has asked to send nothing until then.
+    /// The server has asked for silence until this time.
     paused_until: Option<Instant>,
 }
 
@@ -21,15 +21,15 @@ impl Pacing {
     pub(crate) fn new(limits: &ServerLimits, now: Instant) -> Self {
         let per_second =
             if limits.messages_per_second == 0 { f64::INFINITY } else { limits.messages_per_second.into() };
-        // The server counts the time when it reads, which may be closer together than the client wrote.
+        // The server counts a frame when it reads it, and may read frames closer together than the client wrote them.
         let burst = (f64::from(limits.burst) * 0.8).max(1.0);
         Self { per_second, burst, frames: burst, filled_at: now, paused_until: None }
     }
 
-    /// Takes the place of one frame.
+    /// Takes one frame from the bucket.
     ///
     /// # Errors
-    /// The time at which there is a place again.
+    /// The time at which the bucket has a frame again.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         if let Some(until) = self.paused_until.filter(|until| *until > now) {
             return Err(until);
@@ -44,7 +44,7 @@ impl Pacing {
             self.frames -= 1.0;
             return Ok(());
         }
-        // A little more, so that the place is there in spite of rounding.
+        // A little more, so that rounding does not leave the bucket empty.
         Err(now + Duration::from_secs_f64((1.0 - self.frames) / self.per_second) + Duration::from_micros(10))
     }
 

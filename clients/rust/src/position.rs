@@ -4,16 +4,16 @@ use starling_protocol::{Epoch, Resume, Seq};
 
 /// The newest message that a client has of a room or of its inbox.
 ///
-/// An application that stores the position beside its own data continues from there after a restart, without a gap: see
+/// An application that stores the position with its own data can continue there after a restart, without a gap: see
 /// [`Client::room_from`](crate::Client::room_from).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The `seq` of the message.
     pub seq: Seq,
-    /// The life of the room's sequence numbers.
+    /// The epoch of the room's sequence numbers.
     pub epoch: Epoch,
-    /// The `at` of the message, if it is known. The server compares it, so that a room of the same epoch that was set
-    /// back, for example to a copy of its database, does not pass for the old one.
+    /// The `at` of the message, if it is known. The server compares it to detect a room that has the same epoch but was
+    /// reset, for example to an older copy of its database.
     pub at: Option<u64>,
 }
 
@@ -23,7 +23,7 @@ impl Position {
     }
 }
 
-/// What a message is in relation to a position.
+/// The relation of a message to a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follows {
     Next,

@@ -1,4 +1,4 @@
-//! What a client reads in its own token: when it ends.
+//! Reads the expiry time in the client's own token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// The time that is left of a token by this machine's clock. `None` if the token does not say.
+/// The remaining time of a token by this machine's clock. `None` if the token has no expiry time.
 ///
-/// The clock may be wrong; then the server refuses the token, and the client gets another one.
+/// If the clock is wrong, the server refuses the token, and the client gets another one.
 pub(crate) fn time_left(token: &str) -> Option<Duration> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Value = serde_json::from_slice(&claims).ok()?;
@@ -16,7 +16,8 @@ pub(crate) fn time_left(token: &str) -> Option<Duration> {
     Some(end.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// The time after which the next token is asked for: nine tenths of what is left, at least 1 s before its end.
+/// The time after which the client asks for the next token: nine tenths of the remaining time, at least 1 s before the
+/// end.
 pub(crate) fn renew_after(left: Duration) -> Duration {
     left.mul_f64(0.9).min(left.saturating_sub(Duration::from_secs(1)))
 }

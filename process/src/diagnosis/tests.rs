@@ -84,7 +84,7 @@ impl Load {
         self.set(&format!("chat_thread_run_queue_seconds_total{labels}"), in_run_queue)
     }
 
-    /// The page after so many seconds of this load.
+    /// The page after this many seconds of this load.
     fn page(&self, seconds: f64) -> String {
         let mut page = String::new();
         for (series, value) in &self.0 {

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use super::*;
 
-/// The counters of a stage of one worker after so many seconds.
+/// The counters of a stage of one worker after this many seconds.
 struct Load<'a> {
     stage: &'a str,
     worker: &'a str,
@@ -25,7 +25,7 @@ const LOADS: [Load<'_>; 7] = [
     Load { stage: "worker_loop", worker: "1", busy: 0.09, per_second: 10.0, wait: 0.001, backlog: 0.0 },
 ];
 
-/// A server's page after so many seconds of this load.
+/// A server's page after this many seconds of this load.
 fn page(loads: &[Load<'_>], seconds: f64) -> String {
     let mut page = String::new();
     for Load { stage, worker, busy, per_second, wait, backlog } in loads {
@@ -68,7 +68,7 @@ fn reading(page: &str, second: f64) -> Reading {
     Reading::parse(page, Duration::from_secs_f64(second)).unwrap()
 }
 
-/// What is known after so many seconds of these loads, each reading judged with the five before it.
+/// The snapshot after this many seconds of these loads. Each reading is judged with the five before it.
 fn past(loads: &[Load<'_>], seconds: u32) -> Past {
     let readings: Vec<Reading> =
         (0..=seconds).map(|second| reading(&whole_page(loads, second.into()), second.into())).collect();

@@ -1,4 +1,4 @@
-//! `docs/protocol.md` says what the code does.
+//! `docs/protocol.md` agrees with the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ fn page() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md")).unwrap()
 }
 
-/// What stands between this heading and the next one of its rank.
+/// The text between this heading and the next one of its level.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let start = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading {heading:?}"));
     let rest = &page[start + heading.len() + 2..];
@@ -25,7 +25,7 @@ fn rows(section: &str) -> Vec<Vec<&str>> {
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// The fenced blocks of a text: what stands behind the fence, and the lines.
+/// The fenced blocks of a text: the text after the fence, and the lines.
 fn blocks(text: &str) -> Vec<(&str, Vec<&str>)> {
     let mut blocks = Vec::new();
     let mut open: Option<(&str, Vec<&str>)> = None;
@@ -44,7 +44,7 @@ fn blocks(text: &str) -> Vec<(&str, Vec<&str>)> {
     blocks
 }
 
-/// The frames of a block; a line that is indented goes on with the frame before it.
+/// The frames of a block; an indented line continues the frame before it.
 fn examples(lines: &[&str]) -> Vec<String> {
     let mut frames: Vec<String> = Vec::new();
     for line in lines {

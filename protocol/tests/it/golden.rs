@@ -1,6 +1,6 @@
-//! Every frame of the protocol as it travels, one file each in `tests/golden/`.
+//! Every frame of the protocol as encoded, one file each in `tests/golden/`.
 //!
-//! A file holds exactly the frame and a line break. A golden file that changes is a protocol that changes.
+//! A file holds exactly the frame and a line break. A changed golden file is a change of the protocol.
 
 mod samples;
 

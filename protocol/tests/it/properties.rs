@@ -1,4 +1,4 @@
-//! What holds for every frame and every text, tried with random ones.
+//! Properties of every frame and every text, tested with random ones.
 //!
 //! The cases are the same in every run. `PROPTEST_RNG_SEED=7 PROPTEST_CASES=100000 cargo test properties` tries others.
 
@@ -41,7 +41,7 @@ enum Damage {
     Cut(Index),
 }
 
-/// What turns a frame into nearly a frame.
+/// Changes that damage a frame slightly.
 fn any_damage() -> impl Strategy<Value = Vec<Damage>> {
     let byte = || prop_oneof![any::<u8>(), select(b"{}[]\",:\\0-e.tfnu \n".as_slice())];
     let damage = prop_oneof![
@@ -76,7 +76,7 @@ fn damaged(frame: &str, damages: &[Damage]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The codes with which a frame is refused before anybody looks at the chat.
+/// The codes of refusals that need no state of the chat.
 const CODES_OF_DECODING: [ErrorCode; 6] = [
     ErrorCode::BadJson,
     ErrorCode::BadRequest,
@@ -86,7 +86,7 @@ const CODES_OF_DECODING: [ErrorCode; 6] = [
     ErrorCode::MessageEmpty,
 ];
 
-/// Gives a text to everything that reads texts.
+/// Passes a text to every parser of texts.
 fn read_everywhere(text: &str) -> Result<(), TestCaseError> {
     let room = RoomName::lobby();
     for refusal in [
@@ -106,11 +106,11 @@ fn read_everywhere(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Renders an event, and checks that no line of it is more than it should be.
+/// Renders an event, and checks that each of its lines is harmless.
 fn check_lines(event: &ServerEvent<'_>) -> Result<(), TestCaseError> {
     let Some(lines) = console::render(event) else { return Ok(()) };
     prop_assert!(!lines.is_empty() && !lines.ends_with('\n'));
-    // Only what the server itself says is shown as it is.
+    // Only the server's own texts are shown unchanged.
     if matches!(event, ServerEvent::Welcome(_) | ServerEvent::Closing { .. }) {
         return Ok(());
     }
@@ -140,7 +140,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An object that has much of a frame.
+/// An object that is similar to a frame.
 fn any_object() -> impl Strategy<Value = Map<String, Value>> {
     const FIELDS: [&str; 13] = [
         "type", "clientId", "key", "token", "Message", "room", "to", "before", "after", "epoch", "limit", "presence",
@@ -165,7 +165,8 @@ fn any_object() -> impl Strategy<Value = Map<String, Value>> {
     })
 }
 
-/// The rule for names, as the page says it: 1 to 64 of letters, digits, `.`, `_`, `-`, first a letter or digit.
+/// The rule for names, as docs/protocol.md states it: 1 to 64 of letters, digits, `.`, `_`, `-`, first a letter or
+/// digit.
 fn is_name(text: &str) -> bool {
     const ALNUM: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     let chars: Vec<char> = text.chars().collect();

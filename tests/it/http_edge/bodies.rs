@@ -1,4 +1,4 @@
-//! The body of a request: what is one, and what ends its connection.
+//! The body of a request: valid bodies, and bodies that end the connection.
 
 use futures_util::future::join_all;
 use test_kit::raw::{self, Raw};

@@ -1,4 +1,4 @@
-//! Connections that come to nothing end, and give back what they took.
+//! Connections without a complete request end, and release their resources.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How many connections may speak HTTP, and how long an answer may take.
+//! The number of HTTP connections, and the duration of an answer.
 
 use std::time::Duration;
 

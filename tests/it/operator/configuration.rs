@@ -1,4 +1,4 @@
-//! The configuration that a program prints, and variables that are none of its own.
+//! The configuration that a program prints, and variables of other programs.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The log: whatever becomes of its reader, the programs go on and obey signals.
+//! The log: if its reader stops or ends, the programs continue and obey signals.
 
 use std::io::{PipeReader, Read, Write};
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! What a server does with its memory: when it is short, and when it is searched.
+//! The server's memory: when it is short, and during searches.
 
 use test_kit::{Client, raw};
 
@@ -80,7 +80,7 @@ async fn who_searches_in_memory_holds_up_nobody_who_talks() {
     };
     let started = tokio::time::Instant::now();
     let ((), median) = tokio::join!(searching, talking);
-    // Each command once waited for whole searches.
+    // Regression: each command waited for whole searches.
     let search = started.elapsed() / 12;
     assert!(median < search / 5, "a command took {median:?} while a search took {search:?}");
 }

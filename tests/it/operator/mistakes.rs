@@ -1,4 +1,4 @@
-//! Mistakes of the operator are told at the start, in one line that shows no secret.
+//! Mistakes of the operator are reported at the start, in one line that shows no secret.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -57,7 +57,7 @@ fn no_fault_of_a_dotenv_file_shows_a_secret_and_each_names_its_line() {
         (format!("CHAT_JWT_SECRET=\"{SECRET}${{HOME}}\"\n"), "line 1: CHAT_JWT_SECRET has a $"),
         (
             format!("CHAT_JWT_SECRET={SECRET}\nCHAT_BURST=1\nCHAT_JWT_SECRET=x{SECRET}\n"),
-            "line 3: CHAT_JWT_SECRET is set already in line 1; remove one of the two",
+            "line 3: CHAT_JWT_SECRET is already set in line 1; remove one of the two",
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();

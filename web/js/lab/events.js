@@ -1,7 +1,7 @@
 // @ts-check
-/** Server-sent events as text: takes the text in any pieces, and gives the data of each event. */
+/** Parses server-sent events: accepts the text in pieces of any size and returns the data of each event. */
 
-/** Most characters of one event; a longer one is none of this server's. */
+/** Most characters of one event. This server sends no longer event. */
 const EVENT_MAX = 4_000_000;
 
 export class EventReader {

@@ -1,5 +1,5 @@
 // @ts-check
-/** The stream of figures: connects, reads, and connects again after pauses. It goes on until it is stopped. */
+/** The stream of figures: connects, reads, and reconnects after pauses until it is stopped. */
 
 import { EventReader } from "./events.js";
 
@@ -58,7 +58,7 @@ export class Feed {
         if (refusal?.status === 401 || refusal?.status === 403) return this.#onState("refused", refusal.message);
         why = refusal?.message ?? "The stream has ended.";
       } catch {
-        // The network failed, or what came is none of this server's figures.
+        // The network failed, or the answer does not contain figures of this server.
       }
       if (signal.aborted) return;
       this.#onState("waiting", why);
@@ -80,7 +80,7 @@ export class Feed {
     const token = this.#getToken();
     /** @type {Record<string, string>} */
     const headers = { accept: "text/event-stream" };
-    // In the header, where it stays out of logs.
+    // In the header, because logs contain addresses.
     if (token !== null) headers["authorization"] = `Bearer ${token}`;
     const silence = new AbortController();
     const stop = () => silence.abort();

@@ -1,5 +1,5 @@
 // @ts-check
-/** The lab: one page that a person keeps open while the bots run. */
+/** The lab: a person keeps this page open while the bots run. */
 
 import { base } from "../place.js";
 import { tab } from "../storage.js";
@@ -19,14 +19,14 @@ const tokenField = byId("token", HTMLInputElement);
 let figures = null;
 let announced = "";
 let isPaused = false;
-/** Whether a person asked for the form of the token, which the figures otherwise replace. */
+/** Whether a person has opened the token form. Otherwise the figures replace the form. */
 let isAsking = false;
 const past = new Past();
 const plots = new Plots(node("plots"));
 
 const feed = new Feed({
   address: new URL("api/lab", base),
-  // The tab's token of the lab, or the one with which it chats.
+  // The tab's token for the lab, or its token for the chat.
   getToken: () => tab.get("lab-token") ?? tab.get("token"),
   onFigures: (taken) => {
     figures = taken;
@@ -62,10 +62,10 @@ const draw = oncePerFrame(() => {
   node("latency-bar").replaceChildren(...latencyBar(latency));
   node("latency-parts").replaceChildren(latencyParts(latency));
   node("limits").replaceChildren(limitTable(limits));
-  node("names").replaceChildren(...(names === null ? ["Names are for operators."] : namesTables(names)));
+  node("names").replaceChildren(...(names === null ? ["Only operators see names."] : namesTables(names)));
   node("show-names").hidden = names !== null;
   plots.draw(past.points);
-  // The sentence has figures that change every second; a screen reader hears only another cause.
+  // The sentence has figures that change every second. A screen reader announces it only when the cause changes.
   const cause = `${diagnosis.what} ${diagnosis.subject ?? ""}`;
   if (cause !== announced) node("announcer").textContent = diagnosis.sentence;
   announced = cause;
@@ -97,11 +97,11 @@ node("show-names").addEventListener("click", () => {
 });
 node("pause").addEventListener("click", () => {
   isPaused = !isPaused;
-  node("pause").textContent = isPaused ? "Go on" : "Pause";
+  node("pause").textContent = isPaused ? "Resume" : "Pause";
   follow();
 });
 
-/** Follows the stream while somebody looks at it: otherwise it costs the server something for nobody. */
+/** Reads the stream only while the page is visible, to save work on the server. */
 function follow() {
   if (isPaused || document.hidden) feed.stop();
   else feed.start();

@@ -1,5 +1,5 @@
 // @ts-check
-/** The panels of the lab: each function makes the content of one from the figures. */
+/** The panels of the lab. Each function creates the content of one panel from the figures. */
 
 import { el } from "../view/dom.js";
 import { bytes, count, ofFigure, percent, span, time, withoutUnit } from "./units.js";
@@ -7,11 +7,11 @@ import { bytes, count, ofFigure, percent, span, time, withoutUnit } from "./unit
 /** @typedef {import("./figures.js").Figures} Figures */
 /** @typedef {import("./figures.js").Stage} Stage */
 
-/** The shares of time from which a thing counts as busy and as full. */
+/** The shares of time from which a stage counts as busy and as full. */
 const BUSY = 0.6;
 const FULL = 0.9;
 
-/** The stages as a person calls them. @type {Record<string, string>} */
+/** The names of the stages for people. @type {Record<string, string>} */
 const STAGES = {
   session: "Reading", chat_server: "ChatServer", history: "History", log: "Log of the nodes", hub: "Hub",
   socket_write: "Writing", history_read: "Reading the history", worker_loop: "Worker as a whole",
@@ -84,7 +84,7 @@ export function stageCard({ stage, worker, utilisation, waitP99Seconds, backlog,
 export function latencyMean({ meanSeconds, parts }) {
   if (meanSeconds === null) return "Nothing was delivered in the last five seconds.";
   const sum = parts.reduce((all, part) => all + part.seconds, 0);
-  return `Measured from the reading of a frame to the kernel: ${time(meanSeconds)} on average; the parts together: ${time(sum)}.`;
+  return `From reading a frame to writing it to the kernel: ${time(meanSeconds)} on average. Sum of the parts: ${time(sum)}.`;
 }
 
 /** @param {Figures["latency"]} latency */
@@ -103,7 +103,7 @@ export function latencyParts({ parts }) {
     el("span", {}, el("span", { class: `swatch of-${stage} of-${kind}`, "aria-hidden": "true" }), `${nameOf(stage)}: ${kind}`),
     /** @type {[string]} */ ([time(seconds)]), /** @type {[string]} */ ([time(noLoadSeconds)]),
   ] }));
-  return parts.length === 0 ? el("p", { class: "hint" }, "There are no parts yet.") : table("Parts", ["part", ["now"], ["without load"]], rows);
+  return parts.length === 0 ? el("p", { class: "hint" }, "There are no figures yet.") : table("Parts", ["part", ["now"], ["without load"]], rows);
 }
 
 /** @param {Figures["limits"]} limits */
@@ -118,7 +118,7 @@ export function limitTable(limits) {
 export function namesTables({ clients, rooms }) {
   const unknown = "(unknown)";
   const slow = clients.length === 0
-    ? el("p", {}, "No client waits for unsent bytes.")
+    ? el("p", {}, "No client has unsent bytes.")
     : table("Slow clients", ["client", "worker", ["unsent"], ["waits for"]], clients.map((it) => (
       { cells: [it.clientId ?? unknown, it.worker, [bytes(it.bytes)], [time(it.waitedSeconds)]] })), true);
   const busy = rooms.length === 0

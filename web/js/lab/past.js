@@ -6,7 +6,7 @@
 /** The seconds that a plot shows. */
 export const SECONDS = 300;
 
-/** A line is broken where points are further apart, in seconds: there it is not known. */
+/** The longest distance between two connected points, in seconds. Beyond it the values are unknown, and the line has a gap. */
 const GAP = 3.5;
 
 export class Past {
@@ -14,7 +14,7 @@ export class Past {
   points = [];
 
   /**
-   * Adds points of which some may be known. A server that was restarted begins anew.
+   * Adds points; known ones are ignored. After a restart of the server, the old points are dropped.
    * @param {Point[]} points the oldest first
    */
   add(points) {

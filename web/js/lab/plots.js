@@ -1,5 +1,5 @@
 // @ts-check
-/** The plots of the last five minutes. Each has its newest and its highest value as text. */
+/** The plots of the last five minutes. Each shows its newest and its highest value as text. */
 
 import { el } from "../view/dom.js";
 import { line, upperEnd } from "./past.js";

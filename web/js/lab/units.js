@@ -1,5 +1,5 @@
 // @ts-check
-/** Numbers as a person reads them, each with its unit. */
+/** Formats numbers for people, each with its unit. */
 
 /** @param {number} value */
 function short(value) {

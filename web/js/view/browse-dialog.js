@@ -9,7 +9,7 @@ import { roomKey } from "../conversation.js";
 import { roomProblem } from "../protocol.js";
 import { byId, el } from "./dom.js";
 
-/** Most rooms that are shown at a time; the others are found by typing. */
+/** Most rooms in the list at a time. Typing finds the others. */
 const SHOWN_MAX = 100;
 
 export class BrowseDialog {
@@ -48,7 +48,7 @@ export class BrowseDialog {
       this.rooms = await this.chat.askRooms();
       this.#fill();
     } catch {
-      this.note.textContent = "The rooms cannot be listed while there is no connection.";
+      this.note.textContent = "Not connected: the list of rooms is not available.";
     }
   }
 
@@ -58,8 +58,8 @@ export class BrowseDialog {
     const isNew = wanted !== "" && !this.rooms.some(({ room }) => room === wanted);
     this.submit.textContent = isNew ? "Create" : "Join";
     this.submit.disabled = wanted === "";
-    this.note.textContent = found.length > SHOWN_MAX ? `${(found.length - SHOWN_MAX).toLocaleString()} more: type to find them`
-      : found.length === 0 && wanted !== "" ? "There is no such room yet. Joining creates it." : "";
+    this.note.textContent = found.length > SHOWN_MAX ? `${(found.length - SHOWN_MAX).toLocaleString()} more: type to filter the list`
+      : found.length === 0 && wanted !== "" ? "This room does not exist yet. Joining creates it." : "";
     this.list.replaceChildren(...found.slice(0, SHOWN_MAX).map(({ room, count, seq }) => el("li", {},
       el("button", { type: "button", click: () => this.#open(room) },
         el("span", { class: "hash", "aria-hidden": "true" }, "#"),

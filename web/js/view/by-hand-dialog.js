@@ -10,8 +10,8 @@ export function fillByHand(base) {
   const history = new URL("api/rooms/lobby/messages?limit=10", base);
   /** @type {[string, string, string][]} */
   const ways = [
-    ["In a terminal", "Lines are messages; /help lists what else can be typed.", `websocat ${socket.href}`],
-    ["In a browser’s console", "A program sends and receives one JSON object a frame.",
+    ["In a terminal", "Each line is a message. /help lists the commands.", `websocat ${socket.href}`],
+    ["In a browser’s console", "A program sends and receives one JSON object per frame.",
       `const chat = new WebSocket("${socket.href}?clientId=me");\n`
       + `chat.onmessage = ({ data }) => console.log(JSON.parse(data));\n`
       + `chat.onopen = () => chat.send(JSON.stringify({ Message: "hello" }));`],
@@ -24,7 +24,7 @@ export function fillByHand(base) {
         await navigator.clipboard.writeText(code);
         copy.textContent = "Copied";
       } catch {
-        copy.textContent = "Select it by hand";
+        copy.textContent = "Select the text and copy it";
       }
       setTimeout(() => {
         copy.textContent = "Copy";

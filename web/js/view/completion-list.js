@@ -23,7 +23,7 @@ export class CompletionList {
     });
   }
 
-  /** Fits the list to the word before the cursor. */
+  /** Updates the list for the word before the cursor. */
   update() {
     const { value, selectionStart, selectionEnd } = this.field;
     this.completion = selectionStart === selectionEnd ? completionAt(value, selectionStart, this.names()) : null;

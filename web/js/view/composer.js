@@ -20,7 +20,7 @@ const DRAFT_MS = 300;
 /** The height from which the field scrolls (`textarea` in layout.css), in pixels. */
 const HEIGHT_MAX = 220;
 
-/** Most stored drafts; the one that was not changed for the longest time is dropped first. */
+/** Most stored drafts. The draft with the oldest change is dropped first. */
 const DRAFTS_MAX = 100;
 
 export class Composer {
@@ -106,7 +106,7 @@ export class Composer {
     }
   }
 
-  /** @param {string} problem the reason that a command is refused; empty: none is */
+  /** @param {string} problem the reason that a command is refused; empty: no command is refused */
   #complain(problem) {
     this.note.textContent = problem;
     this.note.hidden = problem === "";
@@ -132,7 +132,7 @@ export class Composer {
     browser.set("drafts", Object.fromEntries(Object.entries(this.drafts).slice(-DRAFTS_MAX)));
   }
 
-  /** Fits the height to the text, within bounds, and shows how many bytes are left or too many. */
+  /** Adapts the height to the text, within bounds, and shows how many bytes are left or too many. */
   #fit() {
     this.text.style.height = "auto";
     const wanted = this.text.scrollHeight;

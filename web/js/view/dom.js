@@ -5,7 +5,7 @@
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {{[attribute: string]: string | number | boolean | null | undefined | ((event: any) => void)}} [attributes]
- *   a function is a listener of the event with that name; `false`, `null`: not there
+ *   a function is a listener of the event with that name; `false`, `null`: no attribute
  * @param {...(Node | string | null | undefined | false)} children
  * @returns {HTMLElementTagNameMap[Tag]}
  */

@@ -25,7 +25,7 @@ export class EnterDialog {
     this.submit = byId("enter-submit", HTMLButtonElement);
     this.guest = byId("enter-guest", HTMLButtonElement);
     this.mayClose = false;
-    /** Takes the token that the person gives, while one is asked for. @type {((token: string) => void) | null} */
+    /** Receives the person's token while the dialog asks for one. @type {((token: string) => void) | null} */
     this.onToken = null;
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -45,7 +45,7 @@ export class EnterDialog {
     });
   }
 
-  /** @param {{name: string, mayClose?: boolean}} options `mayClose`: one is in already, under another name */
+  /** @param {{name: string, mayClose?: boolean}} options `mayClose`: the person is connected already, with another name */
   ask({ name, mayClose = false }) {
     this.mayClose = mayClose;
     this.name.value = name;
@@ -59,7 +59,7 @@ export class EnterDialog {
   /**
    * @param {string} name
    * @param {Refusal} refusal
-   * @param {boolean} mayClose one is in already, under another name
+   * @param {boolean} mayClose the person is connected already, with another name
    */
   refused(name, refusal, mayClose) {
     this.mayClose = mayClose;
@@ -70,7 +70,7 @@ export class EnterDialog {
     this.#complain(this.name, isTaken ? taken : `${refusal.message}.`);
     if (isTaken) {
       const takeOver = this.canTakeOver(name)
-        && el("button", { type: "button", click: () => this.#enter(name, true) }, `Be ${name} here instead`);
+        && el("button", { type: "button", click: () => this.#enter(name, true) }, `Use ${name} here instead`);
       const others = similarNames(name).map((other) => el("button", { type: "button", click: () => this.#enter(other) }, `Enter as ${other}`));
       this.ways.replaceChildren(...(takeOver ? [takeOver] : []), ...others);
     }
@@ -79,7 +79,7 @@ export class EnterDialog {
 
   /**
    * Asks for a token, which contains the name.
-   * @param {{message: string, refused: string}} reason the server's message, and the token that it has refused
+   * @param {{message: string, refused: string}} reason the server's message, and the refused token
    * @returns {Promise<string>}
    */
   askToken({ message, refused }) {
@@ -88,8 +88,8 @@ export class EnterDialog {
     this.tokenField.hidden = false;
     this.guest.hidden = true;
     this.submit.textContent = "Enter";
-    this.#complain(this.token, refused === "" ? "This server needs a token: paste yours here."
-      : `The token does not work: ${message}. Paste another one.`);
+    this.#complain(this.token, refused === "" ? "This server needs a token. Paste yours here."
+      : `The server refused the token: ${message}. Paste another one.`);
     this.token.select();
     return new Promise((resolve) => {
       this.onToken = resolve;
@@ -124,7 +124,7 @@ export class EnterDialog {
   }
 
   /**
-   * @param {HTMLInputElement} field the one that the text is about
+   * @param {HTMLInputElement} field the field that the text is about
    * @param {string} text
    */
   #complain(field, text) {

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The members of the active room. Only the visible rows are in the document, and all rows have the same height, so that
+ * The members of the active room. Only the visible rows are in the document, and all rows have the same height, so
  * thousands of members cost no more than thirty. The arrow keys move the focus.
  *
  * @typedef {import("../chat.js").Chat} Chat

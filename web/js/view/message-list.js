@@ -27,8 +27,8 @@ const AT_END = 48;
 const TOGETHER_MS = 5 * 60_000;
 
 const NOTICES = {
-  restart: "The server has restarted. It no longer has the messages above; they are gone when this page is closed.",
-  gap: "Messages are missing here: this page was away for longer than the server keeps them.",
+  restart: "The server has restarted and no longer has the messages above. They disappear when you close this page.",
+  gap: "Messages are missing here. This page was disconnected for longer than the server keeps messages.",
 };
 
 export class MessageList {
@@ -259,7 +259,7 @@ export class MessageList {
     const unread = this.conversation?.unread ?? 0;
     this.newest.hidden = this.isAtEnd;
     if (!this.toNew.hidden && this.#isLineSeen()) this.toNew.hidden = true;
-    const label = unread > 0 ? `${unread.toLocaleString()} new ${unread === 1 ? "message" : "messages"}` : "To the newest";
+    const label = unread > 0 ? `${unread.toLocaleString()} new ${unread === 1 ? "message" : "messages"}` : "Go to the newest";
     if (!this.newest.hidden && this.newest.dataset.label !== label) {
       this.newest.dataset.label = label;
       this.newest.replaceChildren(icon("down"), label);
@@ -273,7 +273,7 @@ export class MessageList {
     let text = "";
     if (!conversation.isRoom) {
       text = conversation.isAskingOlder ? "Loading messages…" : `Only you and ${conversation.name} see this.${
-        this.chat.isPrivateStored ? "" : " It is not stored: it is gone when this page is closed."}`;
+        this.chat.isPrivateStored ? "" : " The server does not store it: it disappears when you close this page."}`;
     } else if (conversation.membership === "refused") {
       text = `You are not in this room: ${conversation.problem}.`;
     } else if (!conversation.isLoaded || conversation.isAskingOlder) {
@@ -346,7 +346,7 @@ export class MessageList {
   /** @param {Entry} entry */
   #pendingRow(entry) {
     const isRefused = entry.state === "refused";
-    const status = this.chat.isReady ? "Sending…" : "Waits for the connection";
+    const status = this.chat.isReady ? "Sending…" : "Waiting for the connection";
     return el("li", { class: `message own pending ${entry.state}`, "data-id": entry.id },
       el("div", { class: "body" },
         avatar(this.chat.name),

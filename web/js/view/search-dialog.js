@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Search in the active room, or in all. Its button is shown only if the server has search.
+ * Search in the active room or in all rooms. The page shows its button only if the server has search.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
@@ -66,7 +66,7 @@ export class SearchDialog {
       if (asked !== this.asked) return;
       const found = messages.length === 0 ? "Nothing found" : hasMore ? `The newest ${messages.length}` : `${messages.length} found`;
       const limits = [
-        rooms.length > ROOMS_MAX && `only the ${ROOMS_MAX} fullest of ${rooms.length.toLocaleString()} rooms were searched`,
+        rooms.length > ROOMS_MAX && `searched only the ${ROOMS_MAX} rooms with the most members, of ${rooms.length.toLocaleString()} rooms`,
         failed > 0 && `${failed.toLocaleString()} of the rooms did not answer: try again`,
       ].filter(Boolean);
       this.note.textContent = [found, ...limits].join("; ");
@@ -76,7 +76,7 @@ export class SearchDialog {
     }
   }
 
-  /** The rooms with messages, the fullest first. */
+  /** The rooms with messages, those with the most members first. */
   async #rooms() {
     return (await this.chat.askRooms()).filter(({ seq }) => seq > 0).map(({ room }) => room);
   }

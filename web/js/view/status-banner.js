@@ -34,12 +34,12 @@ export class StatusBanner {
         this.#say("", []);
         break;
       case "connecting":
-        // Hidden while reconnecting takes only a moment, because the message would flicker.
-        if (this.wasOpen) this.#say("Connecting again…", []);
+        // Hidden while reconnecting takes only a moment: otherwise the message would flicker.
+        if (this.wasOpen) this.#say("Reconnecting…", []);
         else this.#say("Connecting…", []);
         break;
       case "waiting": {
-        this.#say(`No connection: ${state.reason}. What you write is sent later.`, [retry()]);
+        this.#say(`No connection: ${state.reason}. Messages that you write now are sent later.`, [retry()]);
         const count = () => {
           const seconds = Math.ceil((state.until - Date.now()) / 1_000);
           this.countdown.textContent = seconds > 1 ? `Next try in ${seconds} s.` : "";

@@ -1,8 +1,8 @@
-//! This node's part in a chat of several nodes: what the log says of all of them, and what this node waits for.
+//! This node's part in a chat of several nodes: the log's state of all nodes, and the entries that this node waits for.
 //!
 //! Invariants:
-//! - what `replica`, `names` and `digest` hold depends on the records of the log alone;
-//! - a session whose command waits for the log waits with all its later commands.
+//! - `replica`, `names` and `digest` depend only on the records of the log;
+//! - if a command waits for the log, all later commands of its session wait too.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,24 +22,24 @@ use crate::nodes::packer::{Packer, weight};
 use crate::nodes::record::{Incarnation, LogEntry, LogPosition, Record, RemoteSession};
 use crate::nodes::replica::Replica;
 
-/// Who waits for an entry of this node.
+/// The party that waits for an entry of this node.
 #[derive(Debug)]
 pub(crate) enum Tag {
     /// The sender of a message.
     Message(EntryNumber),
     /// A session whose command waits at the [`Gate`].
     Gate(SessionId),
-    /// The end of a room was proposed, which must not be proposed again meanwhile.
+    /// The proposed end of a room. It must not be proposed again meanwhile.
     End(RoomId),
     /// An operator, for the number of connections of a removed client.
     Removed(RemoveReply),
     /// An operator, for the drop of a room.
     Dropped(DropReply),
-    /// Whoever ends this node in order.
+    /// The orderly stop of this node.
     Left(oneshot::Sender<()>),
 }
 
-/// See the module.
+/// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Cluster {
     node: Box<str>,
@@ -50,40 +50,42 @@ pub(crate) struct Cluster {
     pub(crate) gate: Gate,
     /// When each life was last heard of.
     heard: FxHashMap<Incarnation, Instant>,
-    /// How long a life may be silent before it is declared out.
+    /// The time of silence after which a life is declared out.
     timeout: Duration,
     /// When the newest record was read.
     read_at: Option<Instant>,
-    /// When anything was last heard from NATS: a record, or that a life lives, also the own one.
+    /// When NATS last delivered anything: a record, or a sign of any life, including this node's own.
     in_touch: Option<Instant>,
-    /// What this node has told the log of the clients in its rooms, counting what is still on its way.
+    /// The clients in this node's rooms as this node has written them to the log, including entries that have not come
+    /// back.
     own: FxHashSet<(RoomKey, ClientId)>,
-    /// The newest record that the history has from before this process. Up to it messages are read for the state alone.
+    /// The newest record that the history had before this process. Messages up to it only update the state.
     pub(crate) kept_upto: LogPosition,
-    /// The digests behind the newest checkpoints.
+    /// The digests after the newest checkpoints.
     pub(crate) checkpoints: VecDeque<(LogPosition, Digest)>,
-    /// The bytes of the records behind the newest checkpoint, or the last one that this node asked for.
+    /// The bytes of the records after the newest checkpoint, or after the last checkpoint that this node requested.
     bytes_behind: u64,
-    /// The newest record when this node last asked for a checkpoint, or the one that it began from.
+    /// The newest record when this node last requested a checkpoint, or the record of the checkpoint that it began
+    /// from.
     pub(crate) asked_at: LogPosition,
-    /// One moment on the clock of the log, and on this process's clock.
+    /// The same moment on the clock of the log and on this process's clock.
     time: Option<(u64, Instant)>,
     /// Whether the log can be written.
     pub(crate) is_reachable: bool,
-    /// Since when the log cannot be written, if clients are still connected from before.
+    /// The time since which the log cannot be written, while clients from before are still connected.
     unreachable_since: Option<Instant>,
-    /// The name that the log has given to the session whose command is carried out now.
+    /// The name that the log has given to the session of the current command.
     pub(crate) granted: Option<ClientId>,
 }
 
 /// Records between two checkpoints. A node that starts replays at most about twice as many.
 const CHECKPOINT_RECORDS: u64 = 20_000;
 
-/// About the most bytes of records between two checkpoints. Three checkpoints are kept, so the log has some four times as
-/// much.
+/// The approximate most bytes of records between two checkpoints. Three checkpoints are kept, so the log has about four
+/// times as many bytes.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
 
-/// Most checkpoints whose digest is remembered: one is compared within a few records.
+/// Most checkpoints whose digest is remembered. A digest is compared within a few records.
 const CHECKPOINTS_REMEMBERED: usize = 16;
 
 impl Cluster {
@@ -112,7 +114,8 @@ impl Cluster {
         }
     }
 
-    /// Begins another life, because the last one is out. Nothing of it waits any more. Returns who has waited.
+    /// Begins another life, because the last one is out. Returns the waiters of the last life; none of its entries is
+    /// pending any more.
     pub(crate) fn begin_anew(&mut self, incarnation: Incarnation, lobby: Epoch) -> Vec<Tag> {
         let packer = std::mem::replace(&mut self.packer, Packer::new(incarnation, &self.node, lobby));
         self.gate = Gate::default();
@@ -144,49 +147,48 @@ impl Cluster {
         self.packer.pack(write);
     }
 
-    /// Everything that was written and has not come back.
+    /// All written records that have not come back.
     pub(crate) fn unread(&self) -> impl Iterator<Item = &Bytes> {
         self.packer.unread()
     }
 
-    /// A record of this life counts: who waits for its entries.
+    /// Handles a record of this life that counts. Returns the waiters of its entries.
     pub(crate) fn came_back(&mut self, counter: u64) -> Vec<Option<Tag>> {
         self.packer.came_back(counter)
     }
 
-    /// The log can be written from now on, or cannot.
+    /// Notes whether the log can be written from now on.
     pub(crate) fn set_reachable(&mut self, is_reachable: bool, now: Instant) {
         self.is_reachable = is_reachable;
         self.unreachable_since = if is_reachable { None } else { self.unreachable_since.or(Some(now)) };
     }
 
-    /// Whether the log cannot be written for so long that clients are better off at another node. Says so once.
+    /// Whether the log has been unwritable for so long that clients should use another node. Returns true once.
     pub(crate) fn is_cut_off(&mut self, now: Instant) -> bool {
         let timeout = self.timeout;
         self.unreachable_since.take_if(|since| now.saturating_duration_since(*since) > timeout).is_some()
     }
 
-    /// A record was read.
+    /// Notes that a record was read.
     pub(crate) fn has_read(&mut self, record: &Record, now: Instant) {
         self.bytes_behind += record.entries.iter().map(|entry| weight(entry) as u64).sum::<u64>();
         (self.read_at, self.in_touch) = (Some(now), Some(now));
     }
 
-    /// The time of the log, in milliseconds since the Unix epoch, at which this node last heard from NATS. While it hears
-    /// nothing the time stands still, and what it says of others becomes void.
+    /// The time of the log, in milliseconds since the Unix epoch, at which this node last heard from NATS. While NATS
+    /// is silent, this time stands still, so this node's entries about silent nodes become void.
     fn as_of(&self) -> u64 {
         let since = self.in_touch.zip(self.read_at).map(|(touch, read)| touch.saturating_duration_since(read));
         self.replica.at() + u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0)
     }
 
-    /// A life was heard of, of another node or of this one.
+    /// Notes a sign of a life, of another node or of this one.
     pub(crate) fn is_alive(&mut self, life: Incarnation, now: Instant) {
         self.in_touch = Some(now);
         self.heard.insert(life, now);
     }
 
-    /// Proposes that lives are out that were not heard of for too long. A node that cannot reach the log says nothing of
-    /// others.
+    /// Proposes to declare lives out that were silent for too long. A node that cannot reach the log proposes nothing.
     pub(crate) fn miss(&mut self, now: Instant) {
         if !self.is_reachable {
             return;
@@ -197,7 +199,7 @@ impl Cluster {
         for (incarnation, life) in others {
             let last = self.heard.entry(incarnation).or_insert(now);
             if now.saturating_duration_since(*last) > self.timeout {
-                // If it lives after all, it is missed again no sooner than after another timeout.
+                // If it still lives, this node waits another timeout before the next proposal.
                 *last = now;
                 self.packer.push(LogEntry::Out { incarnation, counter: life.counter, as_of }, None);
             }
@@ -211,8 +213,8 @@ impl Cluster {
         }
     }
 
-    /// Tells the log that a client has no connection of this node in a room any more. Not while a command waits for
-    /// the client to be in there.
+    /// Writes to the log that a client has no connection of this node in a room any more. Not while a command waits for
+    /// the client to enter that room.
     pub(crate) fn leave(&mut self, key: &RoomKey, name: &ClientId) {
         if self.gate.is_expected(key, name) {
             return;
@@ -222,8 +224,8 @@ impl Cluster {
         }
     }
 
-    /// The log says that a client has a connection of this node in a room. The room may have been dropped while that was
-    /// on its way, and the client may have left since.
+    /// Handles the log's entry that a client has a connection of this node in a room. The room may have been dropped
+    /// meanwhile, and the client may have left.
     pub(crate) fn entered(&mut self, key: &RoomKey, name: &ClientId, is_here: bool) {
         if is_here || self.gate.is_expected(key, name) {
             self.own.insert((key.clone(), name.clone()));
@@ -243,7 +245,7 @@ impl Cluster {
         self.own.retain(|(other, _)| other != key);
     }
 
-    /// The moment on this process's clock at which the log's clock showed `at`.
+    /// Converts a time of the log's clock to this process's clock.
     pub(crate) fn instant(&mut self, at: u64, now: Instant) -> Instant {
         instant(*self.time.get_or_insert((at, now)), at)
     }
@@ -253,7 +255,7 @@ impl Cluster {
         self.time.map_or(now, |time| instant(time, self.as_of()))
     }
 
-    /// What the log's clock showed at a moment on this process's clock.
+    /// Converts a moment of this process's clock to the log's clock.
     pub(crate) fn log_time(&self, instant: Instant) -> u64 {
         let Some((base, of_base)) = self.time else { return 0 };
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -263,13 +265,13 @@ impl Cluster {
         }
     }
 
-    /// Like [`instant`](Self::instant), with the log's clock at `base` now if it was not read yet.
+    /// Like [`instant`](Self::instant), with the log's clock at `base` now if it is not known yet.
     pub(crate) fn instant_of_restored(&mut self, at: u64, base: u64, now: Instant) -> Instant {
         self.instant(base, now);
         self.instant(at, now)
     }
 
-    /// Proposes a checkpoint if one is due. The node of the oldest life does, so that not all do.
+    /// Proposes a checkpoint if one is due. Only the node of the oldest life does this.
     pub(crate) fn propose_checkpoint(&mut self) {
         let newest = self.checkpoints.back().map_or(0, |(at, _)| at.0).max(self.asked_at.0);
         let is_due = self.replica.position().0 >= newest + CHECKPOINT_RECORDS || self.bytes_behind >= CHECKPOINT_BYTES;
@@ -281,7 +283,7 @@ impl Cluster {
         }
     }
 
-    /// Remembers the digest behind a checkpoint.
+    /// Remembers the digest after a checkpoint.
     pub(crate) fn note_checkpoint(&mut self, position: LogPosition) {
         self.bytes_behind = 0;
         self.checkpoints.push_back((position, self.digest));
@@ -304,7 +306,7 @@ fn instant((base, instant): (u64, Instant), at: u64) -> Instant {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     waiting: FxHashMap<SessionId, Parked>,
-    /// How many commands wait for a client to be in a room.
+    /// The number of commands that wait for a client to enter a room.
     expected: FxHashMap<(RoomKey, ClientId), u32>,
 }
 
@@ -329,7 +331,7 @@ impl Gate {
         self.waiting.contains_key(&session)
     }
 
-    /// Lets a command wait behind one of its session.
+    /// Makes a command wait behind an earlier command of its session.
     pub(crate) fn queue(&mut self, session: SessionId, command: Command) {
         if let Some(parked) = self.waiting.get_mut(&session) {
             parked.commands.push_back(command);

@@ -12,7 +12,7 @@ use crate::credits::Ticket;
 use crate::history::EntryNumber;
 use crate::ids::{RoomId, SessionId};
 
-/// The sender of a message, to be told its outcome.
+/// The sender of a message, which gets the outcome.
 #[derive(Debug)]
 pub(crate) enum Asker {
     /// A client, identified by its frame. The ticket of the first sender's frame has moved to the delivery.
@@ -94,7 +94,7 @@ impl InFlight {
         Some(finished)
     }
 
-    /// Removes all messages: the log returns none of them any more.
+    /// Removes all messages, because the log will return none of them.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Box<MessageInFlight>> + use<> {
         std::mem::take(self).messages.into_iter().flatten()
     }

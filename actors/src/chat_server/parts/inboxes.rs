@@ -2,9 +2,9 @@
 //!
 //! Every authenticated client has an inbox: a room whose only members are the client's own connections. A private
 //! message is stored twice, in the inbox of the sender and in that of the receiver. If the owner has no connection, the
-//! messages wait in the inbox, and the owner's next connection is sent them. The delivery position is stored a few
-//! times a second and when the owner's last connection closes. So after a crash the owner may receive a few messages
-//! twice, but misses none.
+//! messages wait in the inbox, and the owner's next connection gets them. The delivery position is stored a few times a
+//! second and when the owner's last connection closes. So after a crash the owner may receive a few messages twice, but
+//! misses none.
 
 use rustc_hash::FxHashMap;
 use starling_protocol::{ClientId, Seq};
@@ -16,7 +16,7 @@ use crate::ids::RoomId;
 /// The delivery position of one inbox.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sent {
-    /// The newest message that a connection of the owner was sent.
+    /// The newest message that was sent to a connection of the owner.
     upto: Seq,
     /// The newest message that the history, or the log of all nodes, was told to be sent.
     told: Seq,
@@ -24,7 +24,7 @@ struct Sent {
     noted: Seq,
 }
 
-/// Which inbox belongs to whom, and how far each owner was sent its messages.
+/// All inboxes with their owners and delivery positions.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
     by_owner: PartedMap<ClientId, RoomId>,
@@ -73,7 +73,7 @@ impl Inboxes {
     }
 
     /// The inbox to drop before a connected client gets its own. An owner is never refused: if the table is full, an
-    /// inbox whose owner has never connected makes way.
+    /// inbox whose owner has never connected is dropped for it.
     pub(crate) fn first_to_go_for_owner(&self) -> Option<RoomId> {
         self.is_full().then(|| self.unclaimed.first_to_drop())?.map(|(_, inbox)| inbox)
     }
@@ -108,7 +108,7 @@ impl Inboxes {
         self.unclaimed.iter()
     }
 
-    /// How far the log knows the owner to be sent its messages.
+    /// The delivery position of the owner according to the log.
     pub(crate) fn noted(&self, inbox: RoomId) -> Seq {
         self.sent.get(&inbox).map_or(Seq(0), |sent| sent.noted)
     }
@@ -135,7 +135,7 @@ impl Inboxes {
         self.sent.remove(&inbox);
     }
 
-    /// The newest message that the owner was sent.
+    /// The newest message that was sent to the owner.
     pub(crate) fn sent_upto(&self, inbox: RoomId) -> Seq {
         self.sent.get(&inbox).map_or(Seq(0), |sent| sent.upto)
     }
@@ -147,7 +147,7 @@ impl Inboxes {
         }
     }
 
-    /// Notes that a connection of the owner was sent all messages up to `seq`.
+    /// Notes that all messages up to `seq` were sent to a connection of the owner.
     pub(crate) fn sent(&mut self, inbox: RoomId, seq: Seq) {
         let sent = self.sent.entry(inbox).or_default();
         if seq > sent.upto {
@@ -158,7 +158,7 @@ impl Inboxes {
         }
     }
 
-    /// Notes that the log knows the owner to be sent all messages up to `seq`.
+    /// Notes that the log has the delivery position `seq`.
     pub(crate) fn was_noted(&mut self, inbox: RoomId, seq: Seq) {
         let sent = self.sent.entry(inbox).or_default();
         sent.noted = sent.noted.max(seq);

@@ -116,7 +116,7 @@ impl Order {
         (self.position(placed.room).epoch == placed.epoch).then_some(placed)
     }
 
-    /// Like [`find`](Self::find), for a moment that other nodes do not know: changes nothing.
+    /// Like [`find`](Self::find), but changes nothing, because other nodes do not perform this lookup.
     pub(crate) fn peek(&self, id: &IdKey, now: Instant) -> Option<Placed> {
         let placed = self.ids.peek(id, now)?;
         (self.position(placed.room).epoch == placed.epoch).then_some(placed)

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - every session holds one name, and every name that is held has a session;
-//! - a name that is not authenticated has one holder; one that is may have several.
+//! - a name that is not authenticated has one holder; an authenticated name may have several.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) struct Participant {
     pub(crate) inbox: Option<RoomId>,
     /// In the order of joining. The first one receives messages that name no room.
     rooms: SmallVec<[RoomId; 1]>,
-    /// Whether the session is told presence in all its rooms, because a person reads it.
+    /// Whether the session gets the presence of all its rooms, because a person reads its output.
     pub(crate) watches_presence: bool,
     errors_in_a_row: u32,
 }
@@ -240,8 +240,8 @@ impl Participants {
 
 /// Values by session, each in the slot that the session's id names: its hub's, and there its own.
 ///
-/// A hub gives a slot again when its session has ended, so the slots stand close together: no hash is computed for a
-/// command, and the table is never larger than the most sessions that there were at a time.
+/// A hub reuses a slot after its session has ended, so the table is dense: a lookup computes no hash, and the table is
+/// never larger than the highest number of sessions at one time.
 #[derive(Debug)]
 struct BySession<T> {
     /// By the hub's number, then by slot.
@@ -279,7 +279,7 @@ impl<T> BySession<T> {
         }
         let Some(entry) = slots.get_mut(slot) else { return };
         let earlier = entry.replace((session, value));
-        debug_assert!(earlier.is_none(), "a slot is given again when its session has ended");
+        debug_assert!(earlier.is_none(), "a slot is reused only after its session has ended");
         self.count += usize::from(earlier.is_none());
     }
 

@@ -1,6 +1,6 @@
 //! Presence: tells the watchers of a room, at most once a second, which clients have joined and left.
 //!
-//! A room that nobody watches costs nothing here.
+//! A room without watchers costs nothing here.
 
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,8 @@ struct Watched {
     changed: bool,
     /// Whether the room is in `due`.
     is_due: bool,
-    /// Whether a session has started to watch since the first pending change. For this watcher even a change that
-    /// undoes an earlier one is news.
+    /// Whether a session has started to watch since the first pending change. For this watcher, a change that undoes an
+    /// earlier one is still new.
     is_seen_between: bool,
     last_sent: Option<Instant>,
     /// The member count in the last event. If there are more names than one event may hold, only the count may differ.
@@ -52,7 +52,7 @@ struct Names {
 }
 
 impl Presence {
-    /// Starts or stops telling a session the presence of a room.
+    /// Starts or stops watching a room for a session.
     pub(crate) fn watch(&mut self, session: SessionId, room: RoomId, wanted: bool) {
         if wanted {
             let watched = self.rooms.entry(room).or_default();
@@ -91,8 +91,8 @@ impl Presence {
         due
     }
 
-    /// Takes the changes of a room that its watchers are to be told now; `count` is the room's current member count. If
-    /// the last event is too recent, the room becomes [due](Self::take_due) instead.
+    /// Takes the changes of a room that its watchers get now; `count` is the room's current member count. If the last
+    /// event is too recent, the room becomes [due](Self::take_due) instead.
     pub(crate) fn take(&mut self, room: RoomId, count: u32, now: Instant) -> Option<Changes> {
         let watched = self.rooms.get_mut(&room).filter(|watched| watched.changed)?;
         if watched.last_sent.is_some_and(|last| now.saturating_duration_since(last) < PRESENCE_INTERVAL) {

@@ -212,14 +212,14 @@ impl<T: Clone> RememberedIds<T> {
         (now.saturating_duration_since(*at) < self.kept_for).then(|| taken.clone())
     }
 
-    /// Like [`find`](Self::find), without expiring any: for a moment that other nodes do not know.
+    /// Like [`find`](Self::find), but expires no `id`, because other nodes do not perform this lookup.
     pub(crate) fn peek(&self, key: &IdKey, now: Instant) -> Option<T> {
         let (at, taken) = self.taken.get(key)?;
         (now.saturating_duration_since(*at) < self.kept_for).then(|| taken.clone())
     }
 
-    /// All `id`s in the order in which they are looked at, those that the present sweep has looked at first, and their
-    /// number. `None`: forgotten or replaced since.
+    /// All `id`s in the order of the sweep, first those that the current sweep has examined, and the number of these.
+    /// `None`: forgotten or replaced since.
     pub(crate) fn all(&self) -> (impl Iterator<Item = (Instant, IdKey, Option<&T>)>, usize) {
         let current = |at: Instant, key: &IdKey| {
             self.taken.get(key).filter(|(current, _)| *current == at).map(|(_, taken)| taken)
@@ -228,12 +228,12 @@ impl<T: Clone> RememberedIds<T> {
         (entries, self.swept.len())
     }
 
-    /// The present sweep: how many it is still to forget, and how many an owner may keep.
+    /// The current sweep: the number of `id`s that it must still forget, and the number that an owner may keep.
     pub(crate) fn sweep(&self) -> Option<(usize, usize)> {
         self.sweep.as_ref().map(|sweep| (sweep.excess, sweep.level))
     }
 
-    /// Takes over what [`all`](Self::all) and [`sweep`](Self::sweep) have said of another memory.
+    /// Restores the state that [`all`](Self::all) and [`sweep`](Self::sweep) have returned for another memory.
     pub(crate) fn restore(
         &mut self,
         entries: impl Iterator<Item = (Instant, IdKey, Option<T>)>,

@@ -1,4 +1,4 @@
-//! One room: its members, and the number of messages that the history keeps of it.
+//! One room: its members, and the number of its messages that the history keeps.
 //!
 //! An inbox, which keeps a client's private messages, is a room too. Its members are the client's own connections.
 
@@ -44,7 +44,7 @@ pub(crate) struct Room {
     pub(super) noted: Noted,
 }
 
-/// Who is in a room, on which nodes.
+/// The clients in a room, and their nodes.
 #[derive(Debug, Default)]
 struct Present {
     by_client: FxHashMap<ClientId, SmallVec<[Incarnation; 1]>>,
@@ -63,7 +63,7 @@ pub(super) struct Noted {
     pub(super) listed: Option<u32>,
 }
 
-/// From where a change of the clients in a room is seen.
+/// The viewpoint of this node on a change of the clients in a room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Viewer {
     /// The life of this node.
@@ -150,13 +150,13 @@ impl Room {
         self.present.by_client.get(name).is_some_and(|lives| lives.iter().any(|life| *life != own))
     }
 
-    /// Notes that a client that is in the room on another node has got its first connection here, or lost its last.
+    /// Notes that a client with connections on another node has got its first connection here, or lost its last.
     pub(super) fn is_here_too(&mut self, is_here: bool) {
         let count = &mut self.present.elsewhere_only;
         *count = if is_here { count.saturating_sub(1) } else { *count + 1 };
     }
 
-    /// Whether the log knows of nobody in the room, on any node.
+    /// Whether no client is in the room on any node, according to the log.
     pub(crate) fn is_vacant(&self) -> bool {
         self.present.by_client.is_empty()
     }
@@ -166,8 +166,8 @@ impl Room {
         self.present.by_client.iter().map(|(name, lives)| (name, lives.as_slice()))
     }
 
-    /// Notes that the log says that a client is in the room on the node of `life`, or no more. `is_here`: it has a
-    /// connection here. Returns whether that changes who is in the room.
+    /// Applies the log's entry that a client has entered or left the room on the node of `life`. `is_here`: the client
+    /// has a connection here. Returns whether this changes the set of clients in the room.
     pub(super) fn set_present(&mut self, name: &ClientId, life: Incarnation, is_in: bool, of: &Viewer) -> bool {
         let was_elsewhere = self.is_elsewhere(name, of.own);
         if is_in {

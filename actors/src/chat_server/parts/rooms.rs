@@ -17,7 +17,7 @@ use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::record::Incarnation;
 
-/// Most rooms that end in one tick, so that messages do not have to wait while very many end.
+/// Most rooms that end in one tick, so that messages do not wait while very many rooms end.
 pub(crate) const ENDED_AT_ONCE_MAX: usize = 512;
 
 /// Most rooms that are examined for one list. If there are more, and a token allows few of them, the list may be
@@ -178,7 +178,7 @@ impl Rooms {
         self.vacancies.follow_log();
     }
 
-    /// Notes that a client that is in the room on another node has got its first connection here, or lost its last.
+    /// Notes that a client with connections on another node has got its first connection here, or lost its last.
     pub(crate) fn is_here_too(&mut self, room: RoomId, is_here: bool) {
         self.change(room, |room| room.is_here_too(is_here));
     }
@@ -236,7 +236,7 @@ impl Rooms {
         self.vacancies.note(id, room);
     }
 
-    /// Forgets a room that has ended, once nothing of it is in flight.
+    /// Forgets a room that has ended, once none of its messages is in flight.
     pub(crate) fn take_if_over(&mut self, id: RoomId) -> Option<Ended> {
         let room = self.all.get(id.index())?;
         if room.ended.is_none() || room.in_flight > 0 {
@@ -245,13 +245,14 @@ impl Rooms {
         self.all.remove(id.index()).ended
     }
 
-    /// The first room that is due to end: it has been empty for long enough, and the history keeps nothing of it.
+    /// The first room that is due to end: it has been empty for long enough, and the history keeps no message of it.
     pub(crate) fn first_over(&self, now: Instant) -> Option<RoomId> {
         self.vacancies.first_over(now)
     }
 
-    /// Lists the rooms that have members or messages and that `is_wanted` selects, the fullest first. The flag tells
-    /// whether the list was cut, after [`limits::ROOMS_LISTED_MAX`] rooms or [`LOOKED_AT_MAX`] examined ones.
+    /// Lists the rooms that have members or messages and that `is_wanted` selects, those with the most members first.
+    /// The flag tells whether the list was cut, after [`limits::ROOMS_LISTED_MAX`] rooms or [`LOOKED_AT_MAX`] examined
+    /// ones.
     pub(crate) fn list(&self, is_wanted: impl Fn(&RoomName) -> bool) -> (Vec<(&RoomName, RoomId, &Room)>, bool) {
         let mut listed: Vec<(&RoomName, RoomId, &Room)> = Vec::new();
         let mut truncated = false;

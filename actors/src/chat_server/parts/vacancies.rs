@@ -1,7 +1,7 @@
-//! The rooms, sorted for three questions: which room ends next, which is dropped first if the table is full, and which
-//! is listed first.
+//! The rooms in three orders: by the time of their end, by their priority for being dropped from a full table, and by
+//! their position in the list of rooms.
 //!
-//! An ordered set answers each question, so that an answer takes no longer if there are more rooms.
+//! An ordered set holds each order, so a lookup stays fast with many rooms.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -129,7 +129,7 @@ impl Vacancies {
         silent.first().into_iter().chain(spoken_in).next().map(|(.., id)| *id)
     }
 
-    /// The listed rooms, the fullest first.
+    /// The listed rooms, those with the most members first.
     pub(super) fn listed(&self) -> impl Iterator<Item = RoomId> + '_ {
         self.listed.iter().map(|(_, id)| *id)
     }

@@ -1,4 +1,4 @@
-//! With other nodes: checkpoints of what all nodes share, and a node that begins from one.
+//! With other nodes: checkpoints of the state that all nodes share, and a start from a checkpoint.
 
 use std::time::Instant;
 
@@ -24,8 +24,8 @@ use crate::nodes::record::{BadRecord, Incarnation, LogEntry, LogPosition, Remote
 use crate::nodes::replica::Life;
 
 impl ChatState {
-    /// With other nodes: begins from a checkpoint, or with nothing, over what the history has: everything up to the record
-    /// `kept_upto`. Called once, after [`become_node`](Self::become_node).
+    /// With other nodes: begins from a checkpoint or from the beginning of the log. The history has all messages up to
+    /// the record `kept_upto`. Called once, after [`become_node`](Self::become_node).
     ///
     /// # Errors
     /// [`BadRecord`]: the checkpoint cannot be read.
@@ -53,8 +53,8 @@ impl ChatState {
         }
     }
 
-    /// With other nodes: everything that was in the log at the start was read. Rooms that the history has and the log does
-    /// not know are dropped.
+    /// With other nodes: all records that were in the log at the start have been read. Rooms that are in the history
+    /// but not in the log are dropped.
     pub(super) fn has_caught_up(&mut self, turn: &mut Turn) {
         for room in self.rooms.forget_asleep() {
             turn.push(Effect::Forget { room, receipt: None });

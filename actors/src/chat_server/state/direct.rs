@@ -1,7 +1,7 @@
-//! Private messages that are not stored: delivered to the connections of the two clients, and gone.
+//! Private messages that are not stored: only delivered to the connections of the two clients.
 //!
 //! With other nodes each passes through the log like every other message, so that it arrives once and in order wherever
-//! the two clients are connected. The log decides whether the receiver is there.
+//! the two clients are connected. The log decides whether the receiver is connected.
 
 use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, ClientId, ErrorCode, Refusal};
@@ -123,7 +123,7 @@ impl ChatState {
         };
         let MessageInFlight { asker, repeats, mut ticket, .. } = *waiting;
         let Asker::Client(mut frame) = asker else { return };
-        // It may have left, or have another name, since it wrote this.
+        // The sender may have left or changed its name since.
         let sender = Some(frame.session).filter(|session| self.participants.get(*session).is_some());
         if sender.is_none() {
             keep_ticket(&mut frame, &mut ticket);
@@ -137,5 +137,5 @@ impl ChatState {
 }
 
 fn nobody(name: &ClientId) -> String {
-    format!("nobody here is called {name}")
+    format!("no client is called {name}")
 }

@@ -43,13 +43,13 @@ impl ChatState {
         self.end_room(room, None, turn);
     }
 
-    /// Ends a room that nobody is in. With other nodes the log says whether it ends.
+    /// Ends an empty room. With other nodes the log decides whether it ends.
     fn end_or_propose(&mut self, room: RoomId, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return self.end_room(room, None, turn) };
         let Some(key) = self.rooms.get(room).map(|room| room.key().clone()) else { return };
         let Position { epoch, seq } = self.order.position(room);
         cluster.propose(LogEntry::End { key, epoch, seq }, Some(Tag::End(room)));
-        // So it is not due again until the log has answered.
+        // Prevents that the room is due again before the log has answered.
         self.rooms.message_begins(room);
     }
 
@@ -62,8 +62,8 @@ impl ChatState {
         }
     }
 
-    /// Drops a room or an inbox with all its messages, for an operator. The members are told that they have left. If
-    /// the owner of a dropped inbox is connected, it gets an empty one.
+    /// Drops a room or an inbox with all its messages, for an operator. The members get `left`. If the owner of a
+    /// dropped inbox is connected, it gets an empty one.
     pub(super) fn drop_room(&mut self, key: RoomKey, reply: DropReply, turn: &mut Turn) {
         if self.find(&key).is_none() {
             return turn.reply(Answer::Dropped(reply, Err(DropError::NotThere)));
@@ -133,7 +133,7 @@ impl ChatState {
         }
         self.presence.forget(room);
         if self.cluster.is_some() {
-            // At the same moment on every node, whatever is still on its way from this one.
+            // Every node ends the room at the same record, even if this node has pending entries for it.
             self.order.close(room);
         }
         self.rooms.end(room, Ended { reply });
@@ -149,7 +149,7 @@ impl ChatState {
         }
     }
 
-    /// The history has dropped a room, or cannot at the moment.
+    /// Handles the outcome of a drop in the history: it is done, or not possible at the moment.
     pub(super) fn was_forgotten(&mut self, receipt: Receipt, is_gone: bool, turn: &mut Turn) {
         if let Some(reply) = self.drops.try_remove(receipt.0) {
             let outcome = if is_gone { Ok(()) } else { Err(DropError::NotStored) };

@@ -99,20 +99,20 @@ impl ChatState {
         }
     }
 
-    /// Tells the other nodes that a client has its first connection of this node in a room.
+    /// Notifies the other nodes that a client has its first connection of this node in a room.
     pub(super) fn enter_in_log(&mut self, room: RoomId, name: &ClientId) {
         if self.cluster.is_none() {
             return;
         }
-        // If the room is dropped before the log has this, it begins anew.
+        // If the room is dropped before the log has this entry, the room begins anew.
         let epoch = Epoch(self.numbers.draw());
         if let Some((cluster, room)) = self.cluster.as_mut().zip(self.rooms.get(room)) {
             cluster.enter(room.key(), name, epoch);
         }
     }
 
-    /// Tells the other nodes that a client has no connection of this node in a room any more. `None`: the owner of an
-    /// inbox.
+    /// Notifies the other nodes that a client has no connection of this node in a room any more. `None`: the owner of
+    /// an inbox.
     pub(super) fn leave_in_log(&mut self, room: RoomId, name: Option<&ClientId>) {
         if let Some((cluster, room)) = self.cluster.as_mut().zip(self.rooms.get(room))
             && let Some(name) = name.or(room.key().owner())

@@ -1,4 +1,4 @@
-//! Tells the watchers of a room which clients have joined and left.
+//! Notifies the watchers of a room about clients that have joined and left.
 
 use starling_protocol::{ClientId, PresenceEvent, ServerEvent};
 
@@ -8,7 +8,7 @@ use crate::chat_server::parts::room::Room;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {
-    /// Starts or stops telling a session the presence of all its rooms.
+    /// Starts or stops watching all rooms of a session for it.
     pub(super) fn watch_presence(&mut self, session: SessionId, wanted: bool) {
         self.proofs.watch_presence(session, wanted);
         let Some(participant) = self.participants.get_mut(session) else { return };

@@ -12,9 +12,9 @@ use crate::identity::Claims;
 use crate::ids::SessionId;
 
 impl ChatState {
-    /// Gives a connection a limited time to show a token, and tells it so.
+    /// Gives a connection a limited time to show a token, and notifies it.
     pub(super) fn await_proof(&mut self, open: OpenSession, turn: &mut Turn) {
-        let text = format!("say hello with a token within {} seconds", limits::PROOF_SECONDS);
+        let text = format!("send `hello` with a token within {} seconds", limits::PROOF_SECONDS);
         turn.tell(open.session, ServerEvent::Error(Refusal::new(ErrorCode::Unauthorized, text)));
         self.proofs.wait_for(open, turn.now);
     }
@@ -37,7 +37,7 @@ impl ChatState {
                 Err(refusal)
             }
             Request::Command(_) | Request::Refused(_) => {
-                Err(Refusal::new(ErrorCode::Unauthorized, "say hello with a token first"))
+                Err(Refusal::new(ErrorCode::Unauthorized, "send `hello` with a token first"))
             }
         }
     }
@@ -103,7 +103,7 @@ impl ChatState {
     /// Closes connections whose time to show a token has passed, and those whose token has expired.
     pub(super) fn end_unproven(&mut self, turn: &mut Turn) {
         while let Some((session, is_unproven)) = self.proofs.first_ended(turn.now.at) {
-            let reason = if is_unproven { "no token came in time" } else { "the token has expired" };
+            let reason = if is_unproven { "no token arrived in time" } else { "the token has expired" };
             turn.tell(session, ServerEvent::Error(Refusal::new(ErrorCode::Unauthorized, reason)));
             self.close_session(session, turn);
             turn.close(session, CloseCode::Policy, reason);

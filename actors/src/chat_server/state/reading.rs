@@ -75,7 +75,7 @@ impl ChatState {
         turn.push(Effect::Read(ReadRequest { search, limit: limit.into(), bytes, ..request }));
     }
 
-    /// Notes for whom a room's history is read, and gives the request for everything that may be shown of it.
+    /// Notes the reader of a room's history, and returns a request that covers all messages that may be shown.
     pub(super) fn begin_read(&mut self, reader: Reader, room: RoomId, page: HistoryPage) -> ReadRequest {
         ReadRequest {
             token: self.reads.begin(reader),

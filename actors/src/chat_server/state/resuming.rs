@@ -1,5 +1,5 @@
-//! Resuming: a session that returns is sent its missed messages, and then live messages. The states of such a session
-//! are drawn in [`catching_up`](crate::chat_server::parts::catching_up).
+//! Resuming: a session that returns gets its missed messages, and then live messages. The states of such a session are
+//! drawn in [`catching_up`](crate::chat_server::parts::catching_up).
 
 use starling_protocol::{CloseCode, HistoryPage, JoinedEvent, Resume, Seq, ServerEvent};
 
@@ -15,7 +15,7 @@ use crate::hub::Replay;
 use crate::ids::{RoomId, SessionId};
 
 impl ChatState {
-    /// The oldest message of a room that the history keeps. If it keeps none, the seq after the newest one.
+    /// The oldest message of a room in the history. If there is none, the seq after the newest message.
     pub(super) fn oldest(&self, room: RoomId) -> Seq {
         let kept = self.rooms.get(room).map_or(0, Room::kept);
         Seq((self.order.position(room).seq.0 + 1).saturating_sub(kept))
@@ -23,7 +23,7 @@ impl ChatState {
 
     /// The number of kept messages of a room whose oldest kept message is `oldest`.
     pub(super) fn kept_since(&self, room: RoomId, oldest: Seq) -> u64 {
-        // A node that reads the log again has more of the room in its history than it has read.
+        // A node that reads the log again may have more messages of the room in its history than it has read.
         let stored_upto = self.rooms.get(room).map_or(Seq(0), Room::stored_upto);
         let newest = self.order.position(room).seq.max(stored_upto);
         (newest.0 + 1).saturating_sub(oldest.0)
@@ -174,9 +174,14 @@ impl ChatState {
         let continues = page.messages.first().is_none_or(|first| first.seq == after.next());
         let last = page.messages.last().map_or(after, |last| last.seq);
         if !continues || (page.messages.is_empty() && last < newest) {
-            // The history has dropped messages that this session was still to get: a closed connection is better than a
+            // The history has dropped messages that this session needs next: a closed connection is better than a
             // silent gap.
-            return self.cut_off(session, CloseCode::SlowConsumer, "catching up was slower than the room", turn);
+            return self.cut_off(
+                session,
+                CloseCode::SlowConsumer,
+                "the client caught up more slowly than new messages arrived",
+                turn,
+            );
         }
         let more = last < newest;
         self.catching_up.sent(session, room, last);

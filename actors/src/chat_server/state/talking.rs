@@ -166,7 +166,7 @@ impl ChatState {
     /// Finds the message that was recently accepted under this `id`, unless its room has ended since. `session` sends it
     /// now, or an operator does.
     fn earlier(&mut self, id: &IdKey, session: Option<SessionId>, now: Now) -> Option<Earlier> {
-        // With other nodes, what an earlier session has in flight is void if that session has lost its name.
+        // With other nodes, a message that an earlier session has in flight is void if that session has lost its name.
         if let Some(number) = self.in_flight.find(id)
             && (self.cluster.is_none() || self.in_flight.session(number) == session)
         {
@@ -175,7 +175,7 @@ impl ChatState {
         if self.cluster.is_none() {
             return self.logged_earlier(id, now.at);
         }
-        // Other nodes do not know of this moment, so nothing may change.
+        // Other nodes do not perform this lookup, so it must change nothing.
         let placed = self.order.peek(id, now.at).map(Earlier::Placed);
         placed.or_else(|| self.direct_ids.peek(id, now.at).map(Earlier::Direct))
     }
@@ -385,7 +385,7 @@ impl ChatState {
 }
 
 fn not_here() -> Refusal {
-    Refusal::new(ErrorCode::NotAMember, "you are in no room, join one first")
+    Refusal::new(ErrorCode::NotAMember, "you are in no room; join a room first")
 }
 
 /// Gives the ticket of a message to its acknowledgement, because the delivery does not pass the sender's hub. The

@@ -81,7 +81,8 @@ pub fn restore(settings: &SqliteSettings, from: &Path, replace: bool) -> Result<
     Ok(report)
 }
 
-/// The rights of the database that is replaced; where there is none, of the backup, in the hands of whose folder it is.
+/// The rights of the database that is replaced. If there is none, the rights of the backup, with the owner of the
+/// folder.
 fn rights_in_place(from: &Path, path: &Path) -> io::Result<Rights> {
     if let Ok(there) = fs::metadata(path) {
         return Ok(Rights::of(&there));

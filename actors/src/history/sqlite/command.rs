@@ -19,7 +19,7 @@ pub(super) enum WriterCommand {
     Forget(DbRoom, Option<Receipt>),
     /// All messages up to this record of the log of several nodes were appended; `None`: no log is followed.
     Mark(LogMark),
-    /// Numbers for new rooms are wanted, from this one on.
+    /// Search for numbers for new rooms, starting at this one.
     FindNumbers(u32),
     /// A checkpoint of the write-ahead log failed.
     CheckpointFailed(rusqlite::Error),
@@ -47,7 +47,7 @@ impl Append {
         self.copies.iter().any(|copy| copy.db == room)
     }
 
-    /// Whether the log of several nodes has placed the message, so that it was shown already.
+    /// Whether the log of several nodes has placed the message, so that clients have seen it already.
     pub(super) fn is_placed(&self) -> bool {
         self.copies.iter().any(|copy| copy.given.is_some())
     }
@@ -61,7 +61,7 @@ pub(super) struct NewCopy {
     pub(super) key: RoomKey,
     pub(super) epoch: Epoch,
     pub(super) draft: Draft,
-    /// Its sequence number, where the log of several nodes has given it.
+    /// Its sequence number, if the log of several nodes has assigned it.
     pub(super) given: Option<Seq>,
     /// The sequence number that the commit assigns; 0 before.
     pub(super) seq: Seq,

@@ -60,8 +60,8 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// What a commit notes beside messages: rooms that have ended, how far inboxes were delivered, and how far the log of
-/// several nodes was followed.
+/// The other content of a commit: rooms that have ended, the delivery positions of inboxes, and the position in the log
+/// of several nodes.
 pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<LogMark>);
 
 /// Stores everything in one commit, or nothing.
@@ -89,7 +89,8 @@ pub(super) fn write(
 }
 
 /// Stores in one commit all messages that the database accepts. They stay in `batch`, with new numbers; the rejected
-/// ones are returned. Of messages that the log of several nodes has placed, nothing behind a rejected one is stored.
+/// ones are returned. After a rejected message that the log of several nodes has placed, no further such message is
+/// stored.
 pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,

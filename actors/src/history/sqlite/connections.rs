@@ -1,5 +1,4 @@
-//! The connections to a database: with which rights and settings, and what is looked at before the first of them
-//! writes.
+//! The connections to a database: their rights and settings, and the checks before the first of them writes.
 
 use std::fs::{self, File};
 use std::io;
@@ -55,7 +54,7 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     inspect_through(&connection, path, size)
 }
 
-/// Looks at a database of so many bytes through an open connection.
+/// Inspects a database of this many bytes through an open connection.
 fn inspect_through(connection: &Connection, path: &Path, size: u64) -> Result<(), OpenError> {
     let looked = || -> rusqlite::Result<_> {
         let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -82,8 +81,8 @@ fn inspect_through(connection: &Connection, path: &Path, size: u64) -> Result<()
     Ok(())
 }
 
-/// A database whose server was stopped, as it is: it is read where nothing can be written, on a read-only or full disk
-/// or without the right to. `None`: it has a log or a journal, or a server has it.
+/// Opens a database whose server was stopped, without writing: the disk may be read-only or full, or the caller may not
+/// write. `None`: it has a log or a journal, or a server holds it.
 ///
 /// The lock keeps servers away for as long as it is held.
 pub(super) fn open_at_rest(path: &Path) -> Result<Option<(Connection, Option<File>)>, OpenError> {

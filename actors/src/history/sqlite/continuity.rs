@@ -1,15 +1,15 @@
 //! Decides whether a database is the one that was written last, so that its rooms may continue in their epochs.
 //!
 //! A database that was restored from a copy, or that lost its last commits in a power failure, would assign seqs again
-//! that clients have already seen. Its rooms begin new epochs, and a client that resumes is told that nothing can be
-//! recovered. So do the rooms of a node of several servers whose history goes on alone: the other nodes go on in the old
-//! epochs, with other messages.
+//! that clients have already seen. Its rooms begin new epochs, and a client that resumes learns that nothing can be
+//! recovered. The same applies to the rooms of a node of several servers whose history continues alone: the other nodes
+//! continue in the old epochs, with other messages.
 //!
 //! Every start and every clean stop writes a random stamp into the database and into its lock file. A copy has an older
 //! stamp, another inode, or no lock file beside it.
 //!
-//! The stamp also tells whether the write-ahead log belongs to the database beside it: SQLite would take the log of one
-//! database into another, and damage it.
+//! The stamp also tells whether the write-ahead log belongs to the database beside it: SQLite would apply the log of
+//! one database to another, and damage it.
 
 use std::fs::{self, File};
 use std::io;
@@ -58,14 +58,14 @@ enum Doubt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotedStamps {
     stamps: [Stamp; 2],
-    /// Whether the file of the database has one of them, also without its log.
+    /// Whether the file of the database has one of them, even without its log.
     are_in_file: bool,
 }
 
-/// Bytes of the stamps as they are noted.
+/// Bytes of the stamps in the lock file.
 const NOTED_BYTES: usize = 39;
 
-/// Says that the file of the database has one of the stamps. The other word is as long.
+/// Marks that the file of the database has one of the stamps. The other word has the same length.
 const IN_FILE: &str = "file";
 const IN_LOG: &str = "log ";
 
@@ -113,14 +113,14 @@ impl NotedStamps {
     }
 }
 
-/// Whether the write-ahead log beside a database was written for another one: somebody has put a copy in the place of a
-/// database that was not stopped cleanly.
+/// Whether the write-ahead log beside a database belongs to another database: somebody has replaced a database that was
+/// not stopped cleanly with a copy.
 pub(super) fn has_log_of_another(database: &Path) -> bool {
     if !fs::metadata(beside(database, "-wal")).is_ok_and(|log| log.len() > 0) {
         return false;
     }
     let before = NotedStamps::beside(database);
-    // What cannot be read, as in the middle of a checkpoint, is no proof.
+    // An unreadable file, as in the middle of a checkpoint, proves nothing.
     let Ok(Some(last)) = open_without_log(database).and_then(|file| last_start(&file)) else { return false };
     // A server may start meanwhile.
     let noted = [before, NotedStamps::beside(database)];
@@ -224,7 +224,7 @@ impl Continuity {
                  {rooms} rooms begin new epochs"
             );
         } else if let Some(doubt) = doubt(last.as_ref(), NotedStamps::read(lock)?, &found) {
-            // A history that follows the log of several nodes gets from it what it lacks.
+            // A history that follows the log of several nodes gets its missing messages from the log.
             let rooms = transaction.execute(&format!("{RENEW} WHERE NOT EXISTS (SELECT 1 FROM log_mark)"), [])?;
             if rooms > 0 {
                 warn!("the history may lack its last messages: {doubt}; its {rooms} rooms begin new epochs");
@@ -242,12 +242,12 @@ impl Continuity {
         self.note(connection, stamp)
     }
 
-    /// Records that the next start may find less than was acknowledged.
+    /// Records that the next start may lack acknowledged messages.
     pub(super) fn doubt(&self) -> io::Result<()> {
         NotedStamps::INCOMPLETE.write(&self.lock)
     }
 
-    /// Revokes the record of [`doubt`](Self::doubt): everything is stored after all.
+    /// Revokes the record of [`doubt`](Self::doubt): all messages are stored after all.
     pub(super) fn trust(&self, connection: &mut Connection) -> Result<(), MarkError> {
         let stamp = self.mark(connection.transaction_with_behavior(TransactionBehavior::Immediate)?, false)?;
         self.note(connection, stamp)
@@ -267,11 +267,11 @@ impl Continuity {
         Ok(new)
     }
 
-    /// Notes that the database has this stamp alone, in its file where the log can be taken into it.
+    /// Notes that the database has only this stamp, in the database file if the log can be checkpointed into it.
     fn note(&self, connection: &Connection, stamp: Stamp) -> Result<(), MarkError> {
         let taken = connection
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?));
-        // A disk that is full is found by the first message.
+        // The first message detects a full disk.
         Ok(NotedStamps { stamps: [stamp; 2], are_in_file: taken.unwrap_or(false) }.write(&self.lock)?)
     }
 }

@@ -112,10 +112,10 @@ pub(super) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, flags)
 }
 
-/// Whose a file is, and who else may read and write it.
+/// The owner of a file, and its access rights.
 ///
-/// A file that is made beside a history, or in its place, has the history's rights: what root does for a server of
-/// another user leaves that server what it needs, and shows nobody what was said.
+/// A file that is made beside a history, or in its place, gets the history's rights. So a command that root runs keeps
+/// the files usable for a server of another user, and reveals messages to nobody.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rights {
     mode: u32,
@@ -129,7 +129,7 @@ impl Rights {
         Self { mode: metadata.mode() & 0o666 | 0o600, owner: metadata.uid(), group: metadata.gid() }
     }
 
-    /// The same for a file of the owner of this folder.
+    /// The same rights, with the owner of this folder.
     pub(super) fn in_folder(self, folder: &fs::Metadata) -> Self {
         Self { owner: folder.uid(), group: folder.gid(), ..self }
     }
@@ -145,7 +145,8 @@ impl Rights {
     /// Makes a file with these rights.
     pub(super) fn create_new(self, path: &Path) -> io::Result<File> {
         let file = self.new_file().mode(0o600).open(path)?;
-        // Only root gives a file away, and not every file system knows rights. Then it belongs to whoever made it.
+        // Only root may change the owner, and not every file system has rights. Otherwise the file keeps its creator as
+        // owner.
         fchown(&file, Some(self.owner), Some(self.group)).unwrap_or_default();
         file.set_permissions(Permissions::from_mode(self.mode)).unwrap_or_default();
         Ok(file)

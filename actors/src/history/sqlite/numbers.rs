@@ -1,7 +1,7 @@
 //! The numbers that new rooms get in the database.
 //!
-//! Invariant: a number is given only while nothing is stored of it: no room, no message, and no `id` of a message that
-//! was dropped. So there are always enough for new rooms, however many rooms have ended.
+//! Invariant: a number is assigned only if nothing is stored with it: no room, no message, and no `id` of a dropped
+//! message. So there are always enough numbers for new rooms, however many rooms have ended.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,25 +10,25 @@ use rusqlite::Connection;
 
 use super::schema::{self, DbRoom, ROOMS_MAX, of_place, place};
 
-/// With fewer numbers left than this, more are looked for.
+/// With fewer numbers left than this, the writer looks for more.
 const FEW: u32 = 16 * 1024;
 
-/// Most numbers that are found at once: far fewer than there are, so no number is found while it is about to be given.
+/// Most numbers in one search: far fewer than exist, so the search finds no number that is about to be assigned.
 const FOUND_MAX: u32 = 1 << 20;
 
-/// Most rooms that are looked at for them at once.
+/// Most rooms that one search examines.
 const LOOKED_AT: u32 = 1_024;
 
-/// Numbers of which nothing is stored.
+/// Numbers with which nothing is stored.
 #[derive(Debug, Default)]
 pub(super) struct FreeNumbers {
     ranges: VecDeque<Range<u32>>,
-    /// Where the search for more goes on.
+    /// The number at which the next search begins.
     from: u32,
     is_asked: bool,
 }
 
-/// Numbers that were found, and where the search goes on.
+/// The numbers that a search has found, and where the next search begins.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FoundNumbers {
     ranges: Vec<Range<u32>>,
@@ -36,7 +36,7 @@ pub(super) struct FoundNumbers {
 }
 
 impl FreeNumbers {
-    /// The numbers above all that are in use, and others where these are few.
+    /// The numbers above all used ones, and free numbers below if those are few.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let mut numbers = Self::above(schema::last_number(connection)?);
         while let Some(from) = numbers.wanted() {
@@ -65,7 +65,7 @@ impl FreeNumbers {
         None
     }
 
-    /// Where more numbers are to be looked for, if there are few; then not again before they have been
+    /// The start of the next search, if few numbers are left. `None` after that until the results were
     /// [added](Self::add).
     pub(super) fn wanted(&mut self) -> Option<u32> {
         let are_few = || {
@@ -88,7 +88,7 @@ impl FreeNumbers {
     }
 }
 
-/// Looks for numbers from `from` on of which nothing is stored. It may find none, and go on elsewhere the next time.
+/// Searches for free numbers, starting at `from`. It may find none; the next search then begins elsewhere.
 pub(super) fn find(connection: &Connection, from: u32) -> rusqlite::Result<FoundNumbers> {
     let mut next_room = connection.prepare_cached("SELECT min(id) FROM rooms WHERE id >= ?1")?;
     let mut next_place = connection.prepare_cached(

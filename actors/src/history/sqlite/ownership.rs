@@ -19,7 +19,7 @@ const DATABASE: &[u8] = b"SQLite format 3\0";
 const OF_SQLITE: [(&str, &[u8]); 3] =
     [("-wal", &[0x37, 0x7f, 0x06]), ("-shm", &3_007_000_u32.to_ne_bytes()), ("-journal", &[0xd9, 0xd5, 0x05, 0xf9])];
 
-/// Says that a file is a search index of ours: `StaS` in ASCII.
+/// Marks a file as a search index of this program: `StaS` in ASCII.
 pub(super) const INDEX_ID: i32 = 0x5374_6153;
 
 /// The number of bytes that identify a database's program: the file header, and the beginning of the schema table.
@@ -32,7 +32,7 @@ pub(super) fn check(path: &Path) -> Result<(), OpenError> {
     check_log(path)
 }
 
-/// Refuses a path where SQLite would delete the log, or take it into a database that it was not written for.
+/// Refuses a path where SQLite would delete the log, or apply it to a database that it does not belong to.
 fn check_log(path: &Path) -> Result<(), OpenError> {
     let (path, log) = (path.to_owned(), beside(path, "-wal"));
     if is_log_alone(&path) {
@@ -41,7 +41,7 @@ fn check_log(path: &Path) -> Result<(), OpenError> {
     if continuity::has_log_of_another(&path) { Err(OpenError::LogOfAnother { path, log }) } else { Ok(()) }
 }
 
-/// Whether there is the log of a database, and not the database.
+/// Whether the log of a database exists, but not the database.
 pub(super) fn is_log_alone(path: &Path) -> bool {
     !path.exists() && fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }

@@ -56,7 +56,7 @@ const REST: u32 = 2;
 /// The number of rooms that are compared at a time after a start.
 const LOOKED_AT: u32 = 1_024;
 
-/// Limits the log lines: a client can cause a failure with every search, a broken storage every second.
+/// Limits the log lines: a client can cause a failure with every search, a broken storage once a second.
 static FAILING: LogInterval = LogInterval::new();
 
 #[derive(Default)]

@@ -10,8 +10,8 @@ use crate::history::Durability;
 pub struct SqliteSettings {
     /// The database file. Its folder is created if it does not exist.
     pub path: PathBuf,
-    /// Whether the store follows the log of several nodes. If not, a database that has followed one is a history of its
-    /// own from now on: its rooms begin new epochs, because the log has an order that this history will not have.
+    /// Whether the store follows the log of several nodes. If not, a database that has followed one becomes
+    /// independent: its rooms begin new epochs, because its messages will have another order than those of the log.
     pub follows_log: bool,
     /// A message counts as committed when it survives this failure.
     pub durability: Durability,

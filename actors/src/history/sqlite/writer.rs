@@ -64,7 +64,8 @@ struct Due {
     forgotten: VecDeque<Forgotten>,
     /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
-    /// How far the log of several nodes was followed. Written with the next commit, and not worth one of its own.
+    /// The position in the log of several nodes. It waits for the next commit, because it does not need a commit of its
+    /// own.
     mark: Option<LogMark>,
 }
 
@@ -88,10 +89,10 @@ struct Writer {
     /// Received commands that are not processed yet.
     queue: VecDeque<WriterCommand>,
     due: Due,
-    /// Whether a message was refused that the log of several nodes has placed. Then nothing that follows it is stored, so
-    /// that the next start finds all of the log up to a point, and reads the rest again.
+    /// Whether a message that the log of several nodes has placed was refused. Then no later message is stored, so that
+    /// the next start has all messages up to one record, and reads the rest from the log again.
     lacks_placed: bool,
-    /// From where on numbers for new rooms are to be looked for: after what was told before is stored.
+    /// The start of the next search for room numbers. It runs after the earlier commands are stored.
     numbers_from: Option<u32>,
     bounds: Bounds,
     retention: Retention,
@@ -195,7 +196,8 @@ impl Writer {
                 WriterCommand::CheckpointFailed(error) if self.probe_at.is_none() => self.fail(&error),
                 WriterCommand::CheckpointFailed(_) => {}
                 WriterCommand::Forget(room, _) if batch.iter().any(|append: &Append| append.is_for(room)) => {
-                    // Of a log of several nodes, which does not wait for a commit. The room ends in the next one.
+                    // Its message was placed by a log of several nodes, which does not wait for a commit. The room ends
+                    // in the next commit.
                     self.queue.push_front(command);
                     break;
                 }
@@ -247,7 +249,7 @@ impl Writer {
     fn find_numbers(&mut self, from: u32) {
         match numbers::find(self.connection(), from) {
             Ok(found) => (self.sink)(StoreReport::new(Report::Numbers(found))),
-            // The next step finds it, too, and says so. It is tried again after that.
+            // The next step meets the failure again and reports it. The writer retries after that.
             Err(error) => {
                 self.fail(&error);
                 self.numbers_from = Some(from);

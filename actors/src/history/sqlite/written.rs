@@ -12,12 +12,13 @@ use super::lock::Lock;
 use super::open_error::OpenError;
 use super::{SqliteSettings, connections};
 
-/// Who opens a database for writing.
+/// The program that opens a database for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opener {
     /// A server. It makes the database if there is none.
     Server,
-    /// An operator's command. The database must be there, and follows the log of several nodes afterwards if it did before.
+    /// An operator's command. The database must exist. If it followed the log of several nodes before, it still does
+    /// afterwards.
     Command,
 }
 

@@ -1,5 +1,5 @@
-//! The contract of a store ([`HistoryStore`]), held against every history that there is: in memory, off, in a SQLite
-//! database, and in the store that was written from the contract alone.
+//! The contract of a store ([`HistoryStore`]), checked against every history: in memory, off, in a SQLite database, and
+//! in the store that was written from the contract alone.
 
 mod subject;
 
@@ -59,7 +59,7 @@ fn a_page_has_what_was_asked_for_and_nothing_that_the_chat_does_not_know() {
         }
         let known = subject.read(LOBBY.0, |read| (read.oldest, read.newest) = (Seq(4), Seq(6)));
         let is_within = |read: &Result<(Vec<u64>, bool), _>| *read == Ok((vec![4, 5, 6], false));
-        // A history in memory has nothing that the chat does not know.
+        // A history in memory holds nothing that the chat does not know.
         assert!(kind == Kind::Memory || is_within(&known), "{kind:?}: {known:?}");
         let mut done = Vec::new();
         subject.append(&[ALICES, BOBS], "to bob", &mut done);
@@ -94,7 +94,7 @@ fn a_forgotten_room_is_gone_and_the_next_with_its_number_begins_anew() {
         subject.say(LOBBY, &["old"; 5]);
         let mut done = Vec::new();
         subject.history.forget(LOBBY.0, Some(Receipt(4)), &mut done);
-        // In the same turn, so behind the end of the old room.
+        // In the same turn, so after the end of the old room.
         subject.bounds.clear();
         let number = subject.append(&[(LOBBY.0, "new")], "new", &mut done);
         let is_told = |done: &[Completion]| done.iter().any(|done| matches!(done, Completion::Forgotten { .. }));

@@ -13,7 +13,7 @@ pub(super) struct Remote {
     oldest: Seq,
     sink: Option<ReportSink>,
     pub(super) reads: Arc<AtomicUsize>,
-    /// Whether its host is out of reach: it refuses all.
+    /// Whether its host is unreachable: it refuses everything.
     pub(super) is_lost: Arc<AtomicBool>,
 }
 

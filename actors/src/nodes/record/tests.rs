@@ -123,7 +123,7 @@ fn a_newer_format_is_told_apart_from_what_no_node_wrote() {
     let mut longer = bytes(&record);
     longer.push(0);
     for foreign in [&b""[..], b"\0", b"hello", &longer] {
-        let error = Record::read(foreign).expect_err("no node wrote it");
+        let error = Record::read(foreign).expect_err("it was not written by a node");
         assert!(matches!(error, BadRecord::Foreign | BadRecord::Newer { format: b'h', .. }), "{foreign:?}: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The model: lists that are searched from the beginning, and the rules as the protocol's page tells them.
+//! The model: lists that are searched from the beginning, and the rules as docs/protocol.md states them.
 
 mod messages;
 mod sessions;
@@ -10,7 +10,7 @@ use super::{CLIENTS, Deed, MESSAGES_KEPT, Name, Page, ROOMS_PER_SESSION, Step};
 const FIVE_MINUTES: u64 = 300_000;
 const ERRORS_MAX: u32 = 20;
 
-/// What each client is told, in order.
+/// The output for each client, in order.
 pub(crate) type Told = BTreeMap<usize, Vec<String>>;
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Naive {
     now: u64,
     sessions: Vec<Session>,
     rooms: Vec<Room>,
-    /// Sessions and epochs that there were.
+    /// The numbers of sessions and epochs so far.
     sessions_so_far: u32,
     epochs_so_far: usize,
     taken: Vec<Taken>,
@@ -29,7 +29,7 @@ pub(crate) struct Naive {
     told: Told,
 }
 
-/// What a client knows, beyond its connections.
+/// The knowledge of a client, beyond its connections.
 #[derive(Default, Clone)]
 pub(crate) struct Client {
     pub(crate) key: Option<u32>,
@@ -49,9 +49,9 @@ struct Session {
 struct Room {
     name: &'static str,
     epoch: usize,
-    /// All that was said, stored.
+    /// All stored messages.
     said: Vec<Message>,
-    /// What waits to be stored.
+    /// The messages that wait to be stored.
     waiting: Vec<Waiting>,
     empty_since: Option<u64>,
 }
@@ -64,9 +64,9 @@ struct Message {
 
 struct Waiting {
     message: Message,
-    /// The session that said it.
+    /// The sender's session.
     session: u32,
-    /// Who sent it again.
+    /// The senders of repetitions.
     again: Vec<u32>,
 }
 
@@ -107,7 +107,7 @@ impl Naive {
         (self.rooms.len(), self.sessions.len())
     }
 
-    /// The name that is meant, as the dialogue shows it.
+    /// The name as the dialogue shows it.
     pub(crate) fn name(&self, name: Name) -> String {
         match name {
             Name::Plain(name) => name.into(),
@@ -295,7 +295,7 @@ impl Naive {
     fn tell_history(&mut self, number: u32, name: &str, page: Page, limit: u16) -> Result<(), &'static str> {
         let said = match self.room(name) {
             Some(room) => room.said.len(),
-            // The global chat is there for everybody who asks.
+            // The lobby exists for every client that asks for it.
             None if name == "lobby" => 0,
             None => return Err("no_such_room"),
         };

@@ -50,7 +50,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What each connection is told, in order.
+/// The output for each connection, in order.
 type Told = BTreeMap<usize, Vec<String>>;
 
 proptest! {

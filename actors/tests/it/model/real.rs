@@ -1,4 +1,4 @@
-//! The state machine with a history in memory, told in the same words as the model.
+//! The state machine with a history in memory, with the same form of output as the model.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use super::naive::{Naive, Told};
 use super::{CLIENTS, Deed, MESSAGES_KEPT, Name, Page, ROOMS_MAX, ROOMS_PER_SESSION, Step, To};
 
-/// How many hubs the sessions are spread over.
+/// The number of hubs over which the sessions are spread.
 const HUBS: u32 = 3;
 
 pub(crate) struct Real {
@@ -36,9 +36,9 @@ pub(crate) struct Real {
     sessions: [Option<SessionId>; CLIENTS],
     sessions_so_far: u32,
     admitted: Vec<(SessionId, RoomId)>,
-    /// Guest names and what the model calls them.
+    /// Guest names and their names in the model.
     guests: Vec<(ClientId, String)>,
-    /// In the order in which they were told.
+    /// In the order of the output.
     epochs: Vec<Epoch>,
     told: Told,
 }
@@ -277,7 +277,7 @@ impl Real {
             }
             Effect::NoteSent { .. } => panic!("nobody has an inbox"),
             Effect::Append(entry) if self.is_held => self.held.push_back(entry),
-            // What waits goes first.
+            // Waiting messages go first.
             Effect::Append(entry) => {
                 for entry in self.held.drain(..).chain([entry]) {
                     self.history.append(entry, done);
@@ -323,7 +323,7 @@ impl Real {
     }
 
     fn put(&mut self, session: SessionId, line: String) {
-        // What is told to a session that has ended reaches nobody.
+        // Output for a session that has ended is dropped.
         if let Some(client) = self.sessions.iter().position(|own| *own == Some(session)) {
             self.told.entry(client).or_default().push(line);
         }

@@ -1,21 +1,21 @@
-//! What the test server says that is not so.
+//! The false statements of the test server.
 
 use starling_protocol::{Ack, ClientId, MessageId, RoomName, Seq, ServerEvent};
 
-/// Something that is not so in every answer of the server.
+/// A false statement in every answer of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lie {
-    /// Every message goes nowhere, and has an ack that is like this.
+    /// Every message is dropped, and gets an ack like this.
     Ack(WrongAck),
-    /// Whoever leaves a room is out of it, and is not told.
+    /// A client that leaves a room has left it, but gets no answer.
     LeavesUnanswered,
     /// Every message is refused, because its receiver is away.
     NobodyIsHere,
-    /// A room has come as far as this, wherever this is told.
+    /// Every statement of a room's newest position has this value.
     Seq(Claim, u64),
 }
 
-/// An ack that is none of the message that was sent.
+/// An ack that does not belong to the sent message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WrongAck {
     WithoutSeq,
@@ -30,7 +30,7 @@ impl WrongAck {
         [Self::WithoutSeq, Self::OfAnotherRoom, Self::OfAnotherReceiver, Self::OfAnotherBot, Self::OfAnotherRun];
 }
 
-/// Where a room's newest place is told.
+/// The places in events that state a room's newest position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     Welcome,
@@ -44,12 +44,12 @@ impl Claim {
 }
 
 impl Lie {
-    /// The `seq` that a delivery has, in place of its own.
+    /// The `seq` of a delivery instead of its own.
     pub(super) fn seq_of_delivery(self, seq: Seq) -> Seq {
         if let Self::Seq(Claim::Delivery, claimed) = self { Seq(claimed) } else { seq }
     }
 
-    /// What is told in place of an event.
+    /// The event that is sent instead of another.
     pub(super) fn told<'a>(self, event: &ServerEvent<'a>) -> ServerEvent<'a> {
         let mut event = event.clone();
         match (&mut event, self) {

@@ -1,4 +1,4 @@
-//! How the test server is.
+//! The options of the test server.
 
 use std::time::Duration;
 
@@ -43,6 +43,6 @@ pub(crate) struct Options {
     pub(crate) limits_after: Option<u64>,
     /// The number of handshakes of each client that are refused with 503 before one is accepted.
     pub(crate) refuses_first: u32,
-    /// What it says that is not so, in every answer.
+    /// Its false statement in every answer.
     pub(crate) lie: Option<Lie>,
 }

@@ -1,4 +1,4 @@
-//! The example is as short as it says, and works.
+//! The example is as short as the README states, and works.
 
 use std::path::Path;
 use std::process::Stdio;

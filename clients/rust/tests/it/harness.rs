@@ -1,4 +1,4 @@
-//! The real server, and what the tests wait for.
+//! The real server, and the conditions that the tests wait for.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(crate) fn name(name: &str) -> ClientId {
     name.parse().unwrap()
 }
 
-/// A client of these servers, which comes back quickly.
+/// A client of these servers that reconnects quickly.
 pub(crate) fn options(addresses: &[SocketAddr]) -> Options {
     let soon = std::time::Duration::from_millis(50);
     Options::new(addresses.iter().map(|address| format!("ws://{address}"))).pauses(soon, soon * 4)
@@ -50,7 +50,7 @@ pub(crate) async fn next(room: &mut Room) -> RoomEvent {
     within("an event of the room", room.next()).await.expect("the stream goes on")
 }
 
-/// The next message of a room; no `joined` may say that messages were lost.
+/// The next message of a room; no `joined` may report lost messages.
 pub(crate) async fn message(room: &mut Room) -> ChatMessage<'static> {
     loop {
         match next(room).await {

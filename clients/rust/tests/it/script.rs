@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 /// The streams that a client opens.
 pub(crate) struct Script {
     streams: mpsc::UnboundedReceiver<Option<DuplexStream>>,
-    /// When each was opened.
+    /// The time at which each stream was opened.
     pub(crate) opened: Arc<Mutex<Vec<Instant>>>,
     refuse: Arc<Mutex<usize>>,
 }
@@ -43,7 +43,7 @@ impl Script {
         (Self { streams, opened, refuse }, options)
     }
 
-    /// The next so many attempts find no server.
+    /// This many next attempts find no server.
     pub(crate) fn refuse(&self, attempts: usize) {
         *self.refuse.lock().unwrap() = attempts;
     }

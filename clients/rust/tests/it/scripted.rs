@@ -109,7 +109,7 @@ async fn a_message_is_sent_again_with_its_id_until_it_is_acknowledged() {
     let again = peer.expect(json!({"Message": "hello", "room": "dev"})).await;
     assert_eq!(again, first);
 
-    // Refused for its rate, it is sent after the time that the server says.
+    // After a refusal for its rate, it is sent after the time that the server states.
     let refused_at = Instant::now();
     peer.send(json!({"type": "error", "code": "rate_limited", "message": "x", "id": again, "retryAfterMs": 4_000}))
         .await;
@@ -182,7 +182,7 @@ async fn a_gap_is_filled_before_anything_newer_is_told_and_nothing_is_told_twice
     }
     assert_eq!(dev.position().map(|position| (position.seq, position.at)), Some((Seq(11), Some(1_011))));
 
-    // A gap that the server cannot fill is told.
+    // A gap that the server cannot fill is reported.
     peer.say(20).await;
     let (id, _) = peer.receive().await;
     peer.joined(&id.unwrap(), 20, Some(false)).await;
@@ -284,7 +284,7 @@ async fn a_stream_of_private_messages_that_nobody_reads_says_that_some_are_missi
     for (from, text) in [("bob", "1"), ("carol", "not bob's"), ("bob", "2"), ("bob", "3"), ("bob", "4")] {
         peer.send(json!({"type": "message", "clientId": from, "Message": text, "to": "alice", "at": 1})).await;
     }
-    // Time goes on when everybody waits.
+    // Time advances when all tasks wait.
     tokio::time::sleep(SECOND).await;
     assert_eq!((private(&mut bob).await, private(&mut bob).await), ("1".into(), "2".into()));
     peer.send(json!({"type": "message", "clientId": "bob", "Message": "5", "to": "alice", "at": 1})).await;
@@ -327,7 +327,7 @@ async fn a_text_that_is_too_long_is_refused_before_it_costs_the_connection() {
     let client = Client::connect(options);
     let mut dev = client.room("dev").unwrap();
     let handle = (*dev).clone();
-    // Before the server has told its limit, the text waits.
+    // Before the server has stated its limit, the text waits.
     let early = tokio::spawn({
         let handle = handle.clone();
         async move { handle.send("x".repeat(16_385)).await }

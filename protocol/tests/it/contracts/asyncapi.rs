@@ -14,7 +14,7 @@ One WebSocket text frame holds one JSON object; its `type` says what it is. Each
 know, and a client ignores frames whose `type` it does not know. The promises, the limits and the cases in between are \
 in docs/protocol.md.";
 
-/// What answers a frame of a client, besides `error`.
+/// The answers to a frame of a client, besides `error`.
 const ANSWERS: [(&str, &[&str]); 8] = [
     ("message", &["ack", "message"]),
     ("hello", &["welcome"]),
@@ -134,7 +134,8 @@ fn channel(address: &str, about: &str, messages: &Map<String, Value>) -> Value {
     channel
 }
 
-/// One operation for each frame of a client, with its answers, and one for the frames that the server sends unasked.
+/// One operation for each frame of a client, with its answers, and one for the frames that the server sends without a
+/// request.
 fn operations(commands: &BTreeMap<String, Value>) -> Map<String, Value> {
     assert!(
         commands.keys().all(|kind| ANSWERS.iter().any(|(known, _)| known == kind)),

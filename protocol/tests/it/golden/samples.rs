@@ -1,4 +1,4 @@
-//! A table of frames: every kind of command and event, with all that it may hold.
+//! A table of frames: every kind of command and event, with all its fields.
 
 use starling_protocol::{
     Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
@@ -147,7 +147,7 @@ fn told(request: Option<&str>) -> ServerEvent<'static> {
     })
 }
 
-/// A private message where they are stored.
+/// A private message on a server that stores them.
 fn whispered(name: &str, to: &str, seq: u64) -> ChatMessage<'static> {
     ChatMessage { room: None, to: Some(client(to)), ..said(name, "psst", "lobby", seq) }
 }
@@ -196,7 +196,7 @@ fn error(code: ErrorCode) -> ServerEvent<'static> {
         ErrorCode::NameTaken => Refusal::new(code, "the name alice is in use"),
         ErrorCode::ClientIdMismatch => refusal("this connection is alice, not bob", "m-17"),
         ErrorCode::NotAMember => refusal("join dev first", "m-17"),
-        ErrorCode::NoSuchClient => refusal("nobody here is called bob", "m-18"),
+        ErrorCode::NoSuchClient => refusal("no client is called bob", "m-18"),
         ErrorCode::NoSuchRoom => refusal("there is no room dev", "w-1"),
         ErrorCode::MessageEmpty => refusal("field `Message` is empty", "m-17"),
         ErrorCode::MessageTooLarge => refusal("the text has 16385 bytes, at most 16384 are taken", "m-17"),

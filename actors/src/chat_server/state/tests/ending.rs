@@ -1,4 +1,4 @@
-//! The end of a room: it is unused, gives way to another room, or is dropped by an operator.
+//! The end of a room: it is unused, is dropped for another room, or is dropped by an operator.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The limits on inboxes, and the choice of the inbox that gives way.
+//! The limits on inboxes, and the choice of the inbox to drop.
 
 use super::Chat;
 use super::private::with_two;

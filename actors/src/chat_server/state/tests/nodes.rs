@@ -1,8 +1,8 @@
 //! Several nodes, one log, and a network that delays, loses, repeats and cuts, all from one seed.
 //!
 //! After every step: nodes that have read the same records agree; each client gets the messages of a room once and in
-//! order, and its joins tell the truth; private messages come once and in order. At the end, when everything is whole
-//! again: what was acknowledged is there once, on every node, and no name is held twice.
+//! order, and the answers to its joins are correct; private messages arrive once and in order. At the end, after all
+//! faults are repaired: every node has each acknowledged message once, and no name is held twice.
 
 mod client;
 mod limits;
@@ -15,7 +15,7 @@ use self::world::World;
 /// The steps of one run.
 const STEPS: usize = 1_500;
 
-/// Seeds that have found faults. They stay.
+/// Seeds that have found faults. They are kept as regression tests.
 const FOUND: [u64; 5] = [50, 169, 234, 1_445, 3_383];
 
 fn run(seed: u64) {

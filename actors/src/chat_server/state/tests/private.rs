@@ -1,4 +1,4 @@
-//! Private messages, where they are kept.
+//! Private messages on a server that stores them.
 
 use super::Chat;
 

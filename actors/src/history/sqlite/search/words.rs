@@ -1,13 +1,13 @@
-//! Words of scripts that write none apart.
+//! Words of scripts without spaces between words.
 //!
-//! The index takes a text apart at blanks and punctuation. Chinese, Japanese, Thai and some other scripts have few of
-//! them, so a whole sentence would be one word. Each of their characters becomes a word of its own here, in texts and
-//! in queries, and a query of several characters is a phrase. An index of trigrams would find no word of fewer than
-//! three characters, and most Chinese words have two.
+//! The index splits a text at blanks and punctuation. Chinese, Japanese, Thai and some other scripts have few of them,
+//! so a whole sentence would be one word. Each of their characters becomes a word of its own here, in texts and in
+//! queries, and a query of several characters is a phrase. An index of trigrams would find no word of fewer than three
+//! characters, and most Chinese words have two.
 
 use std::borrow::Cow;
 
-/// Whether the words of this character's script are not written apart.
+/// Whether this character's script has no spaces between words.
 fn is_unspaced(character: char) -> bool {
     matches!(character,
         // Thai, Lao; Myanmar; Khmer.
@@ -18,7 +18,7 @@ fn is_unspaced(character: char) -> bool {
         | '\u{20000}'..='\u{323af}')
 }
 
-/// The text with blanks around each character whose script has none between words.
+/// The text with blanks around each character of a script without spaces between words.
 pub(super) fn apart(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unspaced) {
         return Cow::Borrowed(text);

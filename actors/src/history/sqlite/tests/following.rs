@@ -41,7 +41,7 @@ impl Store {
         done
     }
 
-    /// The page of a read that was asked for.
+    /// The page of a requested read.
     fn answer(&mut self) -> Vec<u64> {
         loop {
             for done in self.next() {
@@ -110,7 +110,7 @@ fn nothing_is_stored_behind_a_message_that_the_log_has_and_the_store_refuses() {
             store.next();
         }
         super::refused::refuse(&settings(&folder), "DROP TRIGGER fault");
-        // Even where storing works again.
+        // Even if storing works again.
         store.keep(7..=9);
         store.history.end_turn(&mut Vec::new());
         drop(store);

@@ -32,7 +32,7 @@ pub(super) const EPOCH: Epoch = Epoch(7);
 pub(super) enum Kind {
     Off,
     Memory,
-    /// With so many of the newest messages in memory in front of it.
+    /// With this many of the newest messages in memory in front of it.
     Sqlite(u32),
     Remote(u32),
 }
@@ -49,13 +49,13 @@ impl Kind {
         matches!(self, Self::Sqlite(_))
     }
 
-    /// Whether something can go wrong in it.
+    /// Whether it can fail.
     pub(super) fn can_fail(self) -> bool {
         matches!(self, Self::Sqlite(_) | Self::Remote(_))
     }
 }
 
-/// A history of one kind, with the part of the chat that knows how far each room has come.
+/// A history of one kind, with the part of the chat that knows the newest message of each room.
 pub(super) struct Subject {
     pub(super) kind: Kind,
     pub(super) history: History,
@@ -73,7 +73,7 @@ impl Subject {
         Self::that_keeps(kind, None)
     }
 
-    /// A history that keeps at most so many messages of a room, where it can be told to.
+    /// A history that keeps at most this many messages of a room, if it has such a limit.
     pub(super) fn that_keeps(kind: Kind, messages: Option<u32>) -> Self {
         Self::in_folder(kind, messages, tempfile::tempdir().unwrap())
     }
@@ -133,7 +133,7 @@ impl Subject {
         number
     }
 
-    /// Ends the turn, and waits until all that was begun has come back.
+    /// Ends the turn, and waits until everything is answered.
     pub(super) fn settle(
         &mut self,
         mut done: Vec<Completion>,
@@ -201,7 +201,7 @@ impl Subject {
         answer
     }
 
-    /// Takes the storage away, or gives it back.
+    /// Makes the storage fail, or work again.
     pub(super) fn set_broken(&self, is_broken: bool) {
         self.remote_is_lost.store(is_broken, Relaxed);
         if self.kind.is_durable() {

@@ -1,4 +1,4 @@
-//! What is said: accepted, stored, acknowledged, repeated.
+//! Messages: accepted, stored, acknowledged, repeated.
 
 use super::super::{Name, To};
 use super::{FIVE_MINUTES, Message, Naive, Place, Taken, Waiting, is_guest, shown, shown_id};
@@ -33,7 +33,7 @@ impl Naive {
         }
         let is_repeated = id.is_some_and(|id| self.repeat(number, &sender, key, id));
         if !is_repeated && let Some(receiver) = &receiver {
-            // As it will be once the sender has its name.
+            // The state after the sender has taken its name.
             let is_own = *receiver == sender;
             let is_others = self.sessions.iter().any(|other| other.number != number && other.name == *receiver);
             if !is_own && !is_others {
@@ -82,7 +82,7 @@ impl Naive {
         Ok(())
     }
 
-    /// Acknowledges what was taken before, now or when it is stored.
+    /// Acknowledges an earlier accepted message, now or when it is stored.
     fn repeat(&mut self, number: u32, sender: &str, key: u32, id: u8) -> bool {
         let now = self.now;
         let is_it = |taken: &&Taken| taken.sender == sender && taken.key == key && taken.id == id;

@@ -1,4 +1,4 @@
-//! Who is connected, under which name.
+//! The connected clients and their names.
 
 use super::super::{Name, ROOMS_MAX};
 use super::{Naive, Session, is_guest};
@@ -47,7 +47,7 @@ impl Naive {
         self.tell(number, format!("welcome {name} {first}#{seq} epoch {epoch}"));
     }
 
-    /// Whether there is space for a room of this name. An empty room in which nothing was said goes for it.
+    /// Whether there is space for a room of this name. An empty room without messages is dropped for it.
     pub(super) fn make_space(&mut self, name: &str) -> bool {
         if name == "lobby" || self.room(name).is_some() || self.rooms.len() < ROOMS_MAX {
             return true;
@@ -73,13 +73,13 @@ impl Naive {
         }
     }
 
-    /// Frees a name for who may have it: the key that comes with it, or why not.
+    /// Frees a name for a client that may have it. Returns the key of the name, or the reason against it.
     pub(super) fn claim(&mut self, name: &str, key: Option<usize>) -> Result<Option<u32>, &'static str> {
         let code = if is_guest(name) { "bad_name" } else { "name_taken" };
         let key = key.and_then(|client| self.clients[client].key);
         match self.sessions.iter().find(|session| session.name == name) {
             None if is_guest(name) => Err(code),
-            // A free name: the key that is shown becomes its new holder's.
+            // A free name: the shown key becomes the key of the new holder.
             None => Ok(key),
             Some(holder) if Some(holder.key) == key => {
                 let number = holder.number;

@@ -7,18 +7,18 @@ use super::{CONNECTIONS, FIVE_MINUTES, Step, Told};
 #[derive(Default)]
 struct Inbox {
     said: Vec<String>,
-    /// How many of them some connection of the owner was sent.
+    /// The number of messages that were sent to a connection of the owner.
     delivered: usize,
 }
 
 /// A private message, or a message of the lobby, that waits to be stored.
 struct Waiting {
-    /// Whose inbox it goes to; `None`: the lobby.
+    /// The owner of the receiving inbox; `None`: the lobby.
     owner: Option<&'static str>,
-    /// Who has a copy of it, if that is another.
+    /// The owner of the other copy, if there is one.
     sender: Option<&'static str>,
     line: String,
-    /// Which connections are told, by the number of their session, and whether it is a repetition.
+    /// The connections to notify, by the number of their session, and whether it is a repetition.
     acks: Vec<(u32, bool)>,
     key: Option<(&'static str, u8)>,
     to: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Naive {
     inboxes: BTreeMap<&'static str, Inbox>,
     waiting: VecDeque<Waiting>,
     is_held: bool,
-    /// When a message of a sender was taken, and to whom.
+    /// The time and the receiver of an accepted message of a sender.
     taken: BTreeMap<(&'static str, u8), (u64, &'static str)>,
     told: Told,
 }
@@ -153,7 +153,7 @@ impl Naive {
         }
     }
 
-    /// Puts a message into an inbox, and tells the owner's connections.
+    /// Puts a message into an inbox, and delivers it to the owner's connections.
     fn put(&mut self, owner: &'static str, line: &str) {
         let here = self.of(owner);
         let inbox = self.inboxes.entry(owner).or_default();

@@ -172,7 +172,7 @@ impl Real {
                 }
             }
             Effect::Append(entry) if self.is_held => self.held.push_back(entry),
-            // What waits goes first.
+            // Waiting messages go first.
             Effect::Append(entry) => {
                 for entry in self.held.drain(..).chain([entry]) {
                     self.history.append(entry, done);
@@ -208,7 +208,7 @@ impl Real {
     }
 
     fn tell(&mut self, session: SessionId, event: &ServerEvent<'_>) {
-        // What is told to a session that has ended reaches nobody.
+        // Output for a session that has ended is dropped.
         let Some(connection) = self.connections.iter().position(|own| *own == Some(session)) else { return };
         let line = if let ServerEvent::Welcome(welcome) = event {
             let inbox = welcome.inbox.expect("private messages are kept");

@@ -1,4 +1,4 @@
-//! What the clients of a dialogue do: lines become commands.
+//! The steps of the clients of a dialogue: lines become commands.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

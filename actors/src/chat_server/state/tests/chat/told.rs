@@ -1,4 +1,4 @@
-//! What the clients of a dialogue are told: events become lines.
+//! The output for the clients of a dialogue: events become lines.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! A client that comes back after each lost connection, at any node, and resends what was not acknowledged.
+//! A client that reconnects after each lost connection, at any node, and resends its unacknowledged messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,7 +6,7 @@ use starling_protocol::{ClientId, ClientKey, Epoch, ErrorCode, MessageId, RoomNa
 
 use crate::ids::SessionId;
 
-/// How far a client has got in a room.
+/// The progress of a client in a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reached {
     pub(super) epoch: Epoch,
@@ -17,7 +17,7 @@ pub(super) struct Reached {
 #[derive(Debug, Default)]
 struct Heard {
     all: BTreeSet<u64>,
-    /// The newest that was heard as its sender has written it first.
+    /// The newest message that arrived as first written by its sender.
     newest: u64,
 }
 
@@ -30,15 +30,15 @@ pub(super) struct Client {
     /// Whether it was welcomed on this connection.
     pub(super) is_welcomed: bool,
     pub(super) rooms: BTreeMap<RoomName, Reached>,
-    /// Rooms whose `join` is not answered on this connection: what comes live there comes again.
+    /// Rooms whose `join` is not answered on this connection: live messages there will arrive again.
     pub(super) resuming: BTreeSet<RoomName>,
-    /// What was sent and not acknowledged: the `id`, the room and the text.
+    /// Sent messages without an acknowledgement: the `id`, the room and the text.
     pub(super) pending: Vec<(MessageId, RoomName, String)>,
-    /// Private messages that were sent and not acknowledged: the `id`, the receiver and the number.
+    /// Sent private messages without an acknowledgement: the `id`, the receiver and the number.
     pub(super) whispers: Vec<(MessageId, ClientId, u64)>,
-    /// The private messages that it got, by sender and receiver.
+    /// The received private messages, by sender and receiver.
     heard: HashMap<(ClientId, ClientId), Heard>,
-    /// What was acknowledged: the room, the epoch as far as known, and the seq by `id`.
+    /// Acknowledged messages by `id`: the room, the epoch if known, and the seq.
     pub(super) acked: HashMap<MessageId, (RoomName, Seq)>,
     sent: u64,
 }
@@ -83,8 +83,9 @@ impl Client {
         message
     }
 
-    /// Gets a private message that is not stored: the number that its sender gave it, and whether this is what the
-    /// sender has sent again. What was refused at first, because nobody had the receiver's name, may come after a later one.
+    /// Receives a private message that is not stored: its sender's number for it, and whether the sender has repeated
+    /// it. A message that was refused at first, because no client had the receiver's name, may arrive after a later
+    /// one.
     fn hears_whisper(&mut self, from: &ClientId, to: &ClientId, (number, is_again): (u64, bool)) {
         let heard = self.heard.entry((from.clone(), to.clone())).or_default();
         assert!(heard.all.insert(number), "{} hears {from} to {to}: {number} twice", self.name);
@@ -105,7 +106,7 @@ impl Client {
         reached.seq = seq;
     }
 
-    /// What the server tells it.
+    /// Handles an event of the server.
     pub(super) fn hears(&mut self, event: &ServerEvent<'_>) {
         match event {
             ServerEvent::Welcome(welcome) => {

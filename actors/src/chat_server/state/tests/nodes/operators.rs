@@ -1,5 +1,5 @@
-//! What an operator of one node is told of a change, with a log that takes it, that cannot be reached, or that goes on
-//! without the node.
+//! The answers to an operator's change at one node, if the log accepts the change, is unreachable, or continues without
+//! the node.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ struct Node {
     position: u64,
 }
 
-/// The answers to the three changes that an operator can ask for.
+/// The answers to the three changes that an operator can request.
 struct Answers {
     posted: Receiver<Result<Posted, starling_protocol::Refusal>>,
     removed: Receiver<Result<usize, NotDone>>,
@@ -33,7 +33,7 @@ struct Answers {
 }
 
 impl Node {
-    /// A node that has begun, in a chat whose lobby is there.
+    /// A node that has begun, in a chat with a lobby.
     fn begin() -> Self {
         let now = Now { at: clock::now(), unix_ms: 1_000_000 };
         let mut state = ChatState::new(ChatConfig::default(), 7);
@@ -61,7 +61,7 @@ impl Node {
         self.apply(Command::Heard(Heard::Record { position: LogPosition(self.position), at: 1_000, record }));
     }
 
-    /// Reads what it has written.
+    /// Reads the records that it has written.
     fn read_own(&mut self) {
         for record in std::mem::take(&mut self.written) {
             self.read(Record::read(&record).unwrap());
@@ -110,7 +110,7 @@ fn an_operator_is_told_the_truth_of_a_change_whatever_becomes_of_the_node() {
         assert_eq!(refused.code, ErrorCode::Unavailable, "{what}");
         assert_eq!(answers.removed.try_recv(), Ok(Err(expected)), "{what}");
         assert_eq!(answers.dropped.try_recv(), Ok(Err(DropError::NotDone(expected))), "{what}");
-        // Nothing of it happens later.
+        // The changes do not happen later either.
         let before = node.state.order.position(node.state.find(&RoomKey::Room(RoomName::lobby())).unwrap());
         node.apply(Command::Heard(Heard::Reachable(true)));
         node.read_own();

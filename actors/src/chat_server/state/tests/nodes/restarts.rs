@@ -1,4 +1,5 @@
-//! A node with a history in a file ends anywhere in the log and begins again: it has what a node has that never ended.
+//! A node with a history in a file stops at any record and starts again: it has the same state as a node that never
+//! stopped.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +31,7 @@ fn client(name: &str) -> ClientId {
     ClientId::parse(name).unwrap()
 }
 
-/// A room as the writers of the log know it.
+/// A room as its writers know it.
 struct Known {
     epoch: Epoch,
     seq: u64,
@@ -106,7 +107,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// A node that begins when the log has so many records, and reads those.
+    /// A node that begins when the log has this many records, and reads them.
     fn begin(mut history: History, log: &[Record], end_turn: impl FnMut() -> bool) -> Self {
         let restored = history.restore();
         let last = LogPosition(log.len() as u64);
@@ -242,7 +243,7 @@ fn a_node_that_ends_anywhere_and_begins_again_has_what_one_has_that_never_ended(
             let mut node =
                 Reader::begin(Reader::over_file(folder.path()), &log[..length], || random.draw().is_multiple_of(3));
             assert_eq!(node.rooms(), expected, "seed {seed}, at its start with {length} records");
-            // It goes on for a while, and then ends.
+            // It continues for a while, and then ends.
             length = (length + usize::try_from(random.draw() % 20).unwrap()).min(log.len());
             let expected = Reader::begin(History::in_memory(1_000, u64::MAX), &log[..length], || false).rooms();
             node.read(&log[..length], || random.draw().is_multiple_of(3));

@@ -31,7 +31,7 @@ const ROOMS: [&str; 8] = ["lobby", "dev", "ops", "qa", "hr", "it", "pr", "ux"];
 /// Names whose clients never connect.
 const STRANGERS: usize = 5;
 
-/// A checkpoint: the record behind which it stands, and its bytes.
+/// A checkpoint: its last record, and its bytes.
 type Stored = (u64, Bytes);
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may be true with any other")]
@@ -39,18 +39,18 @@ struct Node {
     state: ChatState,
     history: History,
     life: Incarnation,
-    /// Records on their way into the log.
+    /// Records in transit to the log.
     outgoing: VecDeque<Bytes>,
-    /// What other nodes tell it beside the log.
+    /// Signals of other nodes outside the log.
     told: VecDeque<Heard>,
     read: u64,
     is_cut: bool,
     is_paused: bool,
-    /// Whether a record of it was lost, and it was not told yet.
+    /// Whether a record of it was lost and it does not know yet.
     has_lost: bool,
     admitted: Vec<(SessionId, RoomId)>,
     answers: Vec<(SessionId, oneshot::Receiver<Result<(), OpenRefusal>>)>,
-    /// The newest record when it started: once it has read that, it lets clients in.
+    /// The newest record when it started: once the node has read it, the node accepts clients.
     ready_at: u64,
     is_ready: bool,
     /// Offset of its clock, in milliseconds.
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// One thing happens.
+    /// Performs one random step.
     pub(super) fn step(&mut self) {
         let (node, client) = (self.below(NODES), self.below(CLIENTS));
         match self.below(1_000) {
