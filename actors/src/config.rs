@@ -124,7 +124,7 @@ impl Default for ChatConfig {
             history_messages: 1_000,
             history_bytes: 64 * 1024 * 1024,
             history_is_stored: false,
-            history_keep_messages: u64::MAX,
+            history_keep_messages: 1_000,
             session_credits: 64,
             server_credits: 4_096,
         }
