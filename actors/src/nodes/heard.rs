@@ -1,16 +1,14 @@
 //! What a node hears: records of the log, and what other nodes tell it beside the log.
 
-use super::record::{Incarnation, LogPosition, Record};
+use super::record::{Incarnation, Record, RecordId};
 
 /// Something that the log or another node tells this node.
 #[derive(Debug)]
 pub enum Heard {
     /// The next record of the log.
     Record {
-        /// Its place in the log.
-        position: LogPosition,
-        /// The log's time for it, in milliseconds since the Unix epoch.
-        at: u64,
+        /// Its place and its time in the log.
+        id: RecordId,
         /// What was written.
         record: Record,
     },

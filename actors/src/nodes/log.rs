@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::heard::Heard;
-use super::record::{Incarnation, LogPosition};
+use super::record::{Incarnation, LogPosition, RecordId};
 use crate::vitals::Vitals;
 
 /// Most records that are reported ahead of the one that was [applied](Log::applied), so that a node that starts does not
@@ -24,8 +24,9 @@ pub struct LogState {
     pub first: LogPosition,
     /// The newest record; 0 where there never was one.
     pub last: LogPosition,
-    /// The records behind which a checkpoint is stored, the oldest first. The log is only ever trimmed behind one.
-    pub checkpoints: Vec<LogPosition>,
+    /// The records behind which a checkpoint is stored, the oldest first. The log has each of them: it is only ever
+    /// trimmed in front of one, and a checkpoint of a record that the log has lost is none.
+    pub checkpoints: Vec<RecordId>,
 }
 
 /// The log of all nodes, and the way between nodes beside it.
@@ -51,8 +52,9 @@ pub trait Log: Send {
     /// Appends a record.
     fn write(&mut self, record: Bytes);
 
-    /// Stores a checkpoint: the state behind this record. The newest three are kept, and the log from the oldest of them.
-    fn store_checkpoint(&mut self, at: LogPosition, state: Bytes);
+    /// Stores a checkpoint: the state behind this record. The newest three are kept, and the log from the record of the
+    /// oldest on.
+    fn store_checkpoint(&mut self, at: RecordId, state: Bytes);
 
     /// Everything up to this record has happened here: further records may be reported, see [`RECORDS_AHEAD_MAX`].
     fn applied(&mut self, position: LogPosition);

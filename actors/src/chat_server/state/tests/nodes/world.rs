@@ -22,7 +22,7 @@ use crate::hub::{Replay, ToSession};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::nodes::heard::Heard;
-use crate::nodes::record::{Incarnation, LogPosition, Record};
+use crate::nodes::record::{Incarnation, LogPosition, Record, RecordId};
 
 const NODES: usize = 3;
 const CLIENTS: usize = 6;
@@ -196,9 +196,9 @@ impl World {
         }
         let Some((at, bytes)) = self.log.get(usize::try_from(it.read).unwrap()) else { return };
         it.read += 1;
-        let (position, at) = (LogPosition(it.read), *at);
+        let id = RecordId { position: LogPosition(it.read), nanos: *at * 1_000_000 };
         let record = Record::read(bytes).unwrap();
-        self.apply(node, Command::Heard(Heard::Record { position, at, record }));
+        self.apply(node, Command::Heard(Heard::Record { id, record }));
         let (reached, digest) = self.nodes[node].state.agreed();
         let first = *self.agreed.entry(reached).or_insert(digest);
         let it = &mut self.nodes[node];
@@ -479,7 +479,7 @@ impl World {
                 it.outgoing.clear();
             }
             Effect::Node(NodeEffect::Diverged { at }) => panic!("the nodes differ at {at:?}"),
-            Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.0, state)),
+            Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.position.0, state)),
             Effect::Node(NodeEffect::Applied(_)) | Effect::NoteSent { .. } => {}
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
