@@ -89,7 +89,7 @@ impl Measured {
     fn read_back(&mut self) {
         loop {
             match self.heard.recv().unwrap() {
-                Heard::Record { position, .. } => return self.log.applied(position),
+                Heard::Record { id, .. } => return self.log.applied(id.position),
                 Heard::Lost => panic!("records are lost"),
                 Heard::Reachable(_) | Heard::Alive(_) => {}
             }

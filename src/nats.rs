@@ -29,7 +29,7 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use starling_actors::clock;
 use starling_actors::nodes::log::{HeardSink, Log, LogState};
-use starling_actors::nodes::record::{Incarnation, LogPosition};
+use starling_actors::nodes::record::{Incarnation, LogPosition, RecordId};
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -48,10 +48,15 @@ pub use self::metrics::LogCollector;
 use self::metrics::LogMetrics;
 use self::progress::Progress;
 
+/// Takes an answer. An error is for a person.
+type Answer<T> = mpsc::Sender<Result<T, String>>;
+
 /// What the owner of the log asks for before the chat runs.
 enum Ask {
+    /// To find the record at a position.
+    Find(LogPosition, Answer<Option<RecordId>>),
     /// To read a checkpoint.
-    Load(LogPosition, mpsc::Sender<Result<Bytes, String>>),
+    Load(RecordId, Answer<Bytes>),
     /// To read the log.
     Connect(Start),
 }
@@ -123,16 +128,25 @@ impl NatsLog {
         LogCollector(Arc::clone(&self.metrics))
     }
 
-    /// Reads a checkpoint, before the log is connected to. It blocks its thread until the checkpoint is there; the error
-    /// is for a person.
-    pub fn loader(&self) -> impl FnOnce(LogPosition) -> Result<Bytes, String> + use<> {
-        // Weak: whoever keeps the loader does not keep the thread.
+    /// Finds the record at a position, before the log is connected to. It blocks its thread until NATS has answered; the
+    /// error is for a person.
+    pub fn finder(&self) -> impl FnOnce(LogPosition) -> Result<Option<RecordId>, String> + use<> {
+        self.asker(Ask::Find)
+    }
+
+    /// Reads a checkpoint, like [`finder`](Self::finder).
+    pub fn loader(&self) -> impl FnOnce(RecordId) -> Result<Bytes, String> + use<> {
+        self.asker(Ask::Load)
+    }
+
+    fn asker<Q, T>(&self, ask: fn(Q, Answer<T>) -> Ask) -> impl FnOnce(Q) -> Result<T, String> + use<Q, T> {
+        // Weak: whoever keeps the asker does not keep the thread.
         let asks = self.asks.as_ref().map(UnboundedSender::downgrade);
-        move |at| {
-            let (tell, loaded) = mpsc::channel();
+        move |question| {
+            let (tell, answer) = mpsc::channel();
             let asks = asks.and_then(|asks| asks.upgrade());
-            asks.and_then(|asks| asks.send(Ask::Load(at, tell)).ok());
-            loaded.recv().unwrap_or_else(|_| Err("the thread of the log has ended".into()))
+            asks.and_then(|asks| asks.send(ask(question, tell)).ok());
+            answer.recv().unwrap_or_else(|_| Err("the thread of the log has ended".into()))
         }
     }
 
@@ -161,7 +175,7 @@ impl Log for NatsLog {
         self.command(Command::Write(record, clock::now()));
     }
 
-    fn store_checkpoint(&mut self, at: LogPosition, state: Bytes) {
+    fn store_checkpoint(&mut self, at: RecordId, state: Bytes) {
         self.command(Command::Store(Checkpoint { at, state }));
     }
 
@@ -189,11 +203,12 @@ async fn live(
     mut asked: UnboundedReceiver<Ask>,
     commands: UnboundedReceiver<Command>,
 ) {
-    let outcome = match engine::open(&settings).await {
-        Ok(engine) => state(&engine).await.map(|state| (engine, state)),
-        Err(error) => Err(error),
+    let open = async || {
+        let engine = engine::open(&settings).await?;
+        let state = state(&engine).await?;
+        Ok((engine, state))
     };
-    let (engine, state) = match outcome {
+    let (engine, state) = match engine::patiently(&settings, open).await {
         Ok(opened) => opened,
         Err(error) => return opened.send(Err(error)).unwrap_or_default(),
     };
@@ -206,9 +221,22 @@ async fn live(
         match asked.recv().await {
             None => return,
             Some(Ask::Connect(start)) => break start,
+            Some(Ask::Find(at, answer)) => {
+                let find = async || {
+                    let found = reader::find(&engine.stream, at).await;
+                    found.map_err(|error| CannotConnect::Unready(format!("it does not show record {}: {error}", at.0)))
+                };
+                let found = engine::patiently(&settings, find).await;
+                answer.send(found.map_err(|error| error.to_string())).unwrap_or_default();
+            }
             Some(Ask::Load(at, answer)) => {
-                let loaded = checkpoints::load(&engine.checkpoints, log, at).await;
-                answer.send(loaded.map_err(|error| format!("at record {}: {error}", at.0))).unwrap_or_default();
+                let load = async || {
+                    let loaded = checkpoints::load(&engine.checkpoints, log, at).await;
+                    let at = at.position.0;
+                    loaded.map_err(|error| CannotConnect::Unready(format!("no checkpoint at record {at}: {error}")))
+                };
+                let loaded = engine::patiently(&settings, load).await;
+                answer.send(loaded.map_err(|error| error.to_string())).unwrap_or_default();
             }
         }
     };
@@ -237,7 +265,7 @@ async fn follow(
 async fn state(engine: &Engine) -> Result<LogState, CannotConnect> {
     let (info, id) = (&engine.info.state, hub::id_of(&engine.info));
     let first = if info.messages == 0 { info.last_sequence + 1 } else { info.first_sequence };
-    let checkpoints = checkpoints::list(&engine.checkpoints, id).await;
+    let checkpoints = checkpoints::list(&engine.checkpoints, &engine.stream, id).await;
     let checkpoints =
         checkpoints.map_err(|error| CannotConnect::Unready(format!("it does not list the checkpoints: {error}")))?;
     Ok(LogState { id, first: LogPosition(first), last: LogPosition(info.last_sequence), checkpoints })

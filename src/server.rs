@@ -125,6 +125,7 @@ fn node_settings(config: &Config, log: NatsLog) -> NodeSettings {
         name: config.node_name(),
         timeout: config.node_timeout(),
         state: log.state().clone(),
+        find: Box::new(log.finder()),
         load: Box::new(log.loader()),
         log: Box::new(log),
     }

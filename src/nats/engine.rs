@@ -141,12 +141,15 @@ pub(super) fn log_subject(stream: &str) -> String {
     format!("{stream}.log")
 }
 
-/// Opens the log. What may pass is tried again for the time that the settings give.
-pub(super) async fn open(settings: &NatsSettings) -> Result<Engine, CannotConnect> {
+/// Asks NATS for something. What may pass is tried again for the time that the settings give.
+pub(super) async fn patiently<T>(
+    settings: &NatsSettings,
+    attempt: impl AsyncFn() -> Result<T, CannotConnect>,
+) -> Result<T, CannotConnect> {
     let deadline = clock::now() + settings.patience;
     let mut has_told = false;
     loop {
-        match attempt(settings).await {
+        match attempt().await {
             Err(error) if error.may_pass() && clock::now() < deadline => {
                 if !std::mem::replace(&mut has_told, true) {
                     info!("waiting up to {} s for NATS: {error}", settings.patience.as_secs());
@@ -158,7 +161,8 @@ pub(super) async fn open(settings: &NatsSettings) -> Result<Engine, CannotConnec
     }
 }
 
-async fn attempt(settings: &NatsSettings) -> Result<Engine, CannotConnect> {
+/// Opens the log.
+pub(super) async fn open(settings: &NatsSettings) -> Result<Engine, CannotConnect> {
     let (client, events) = connect(settings).await?;
     check_server(settings, &client)?;
     let context = ContextBuilder::new().timeout(REQUEST_TIME).ack_timeout(REQUEST_TIME).build(client.clone());

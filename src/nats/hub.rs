@@ -438,7 +438,7 @@ impl Hub {
 
 /// Tells a log from another one: the time at which its stream was made.
 pub(super) fn id_of(info: &Info) -> u64 {
-    u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(0)
+    reader::nanos(info.created)
 }
 
 async fn subscribe(link: &Link, subject: String) -> Result<Subscriber, Fatal> {

@@ -4,6 +4,7 @@
 //! one: a server that lost records and then took others would otherwise go unnoticed.
 
 use bytes::Bytes;
+use starling_actors::nodes::record::RecordId;
 
 use super::fatal::Fatal;
 
@@ -37,8 +38,7 @@ pub(super) struct Place {
 
 #[derive(Debug)]
 struct Last {
-    position: u64,
-    nanos: i128,
+    id: RecordId,
     record: Bytes,
 }
 
@@ -50,17 +50,18 @@ impl Place {
     /// Opens the log. Returns the position from which it is to be read.
     pub(super) fn open(&mut self) -> u64 {
         (self.is_fresh, self.is_stuck) = (true, true);
-        self.last.as_ref().map_or(self.next, |last| last.position)
+        self.last.as_ref().map_or(self.next, |last| last.id.position.0)
     }
 
     /// A record comes.
     ///
     /// # Errors
     /// [`Fatal`] if it shows that this node cannot follow the log.
-    pub(super) fn meet(&mut self, position: u64, nanos: i128, record: &Bytes) -> Result<Met, Fatal> {
+    pub(super) fn meet(&mut self, id: RecordId, record: &Bytes) -> Result<Met, Fatal> {
+        let position = id.position.0;
         let is_first = std::mem::replace(&mut self.is_fresh, false);
-        if let Some(last) = self.last.as_ref().filter(|last| is_first && last.position == position) {
-            let is_same = last.nanos == nanos && last.record == *record;
+        if let Some(last) = self.last.as_ref().filter(|last| is_first && last.id.position == id.position) {
+            let is_same = last.id == id && last.record == *record;
             return if is_same { Ok(Met::Known) } else { Err(Fatal::Differs(position)) };
         }
         if position != self.next {
@@ -69,28 +70,34 @@ impl Place {
         }
         self.next = position + 1;
         self.is_stuck = false;
-        self.last = Some(Last { position, nanos, record: record.clone() });
+        self.last = Some(Last { id, record: record.clone() });
         Ok(Met::Next)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use starling_actors::nodes::record::LogPosition;
+
     use super::*;
+
+    fn id(position: u64, nanos: u64) -> RecordId {
+        RecordId { position: LogPosition(position), nanos }
+    }
 
     #[test]
     fn every_record_is_read_once_in_order_and_what_does_not_fit_opens_the_log_again() {
         let record = |text: &'static str| Bytes::from_static(text.as_bytes());
         let mut place = Place::behind(4);
         assert_eq!(place.open(), 5);
-        let mut meet = |position, text| place.meet(position, i128::from(position), &record(text));
+        let mut meet = |position, text| place.meet(id(position, position), &record(text));
         let steps = [(5, "a", Met::Next), (6, "b", Met::Next), (6, "b", Met::Astray), (8, "d", Met::Astray)];
         for (position, text, met) in steps {
             assert_eq!(meet(position, text), Ok(met), "{position}");
         }
         assert_eq!(place.open(), 6);
-        assert_eq!(place.meet(6, 6, &record("b")), Ok(Met::Known));
-        assert_eq!(place.meet(7, 7, &record("c")), Ok(Met::Next));
+        assert_eq!(place.meet(id(6, 6), &record("b")), Ok(Met::Known));
+        assert_eq!(place.meet(id(7, 7), &record("c")), Ok(Met::Next));
     }
 
     #[test]
@@ -103,20 +110,20 @@ mod tests {
             ("perhaps trimmed further", 8, 8, "d", Ok(Met::Hole { from: 6 })),
         ];
         let mut place = Place::behind(4);
-        assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Next));
-        assert_eq!(place.meet(7, 7, &record("c")), Ok(Met::Astray), "perhaps it is only late");
+        assert_eq!(place.meet(id(5, 5), &record("a")), Ok(Met::Next));
+        assert_eq!(place.meet(id(7, 7), &record("c")), Ok(Met::Astray), "perhaps it is only late");
         place.open();
-        assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Known));
-        assert_eq!(place.meet(7, 7, &record("c")), Ok(Met::Hole { from: 6 }), "perhaps it was dropped");
+        assert_eq!(place.meet(id(5, 5), &record("a")), Ok(Met::Known));
+        assert_eq!(place.meet(id(7, 7), &record("c")), Ok(Met::Hole { from: 6 }), "perhaps it was dropped");
         for (what, position, nanos, text, expected) in cases {
             let mut place = Place::behind(4);
             place.open();
-            assert_eq!(place.meet(5, 5, &record("a")), Ok(Met::Next));
+            assert_eq!(place.meet(id(5, 5), &record("a")), Ok(Met::Next));
             assert_eq!(place.open(), 5);
-            assert_eq!(place.meet(position, nanos, &record(text)), expected, "{what}");
+            assert_eq!(place.meet(id(position, nanos), &record(text)), expected, "{what}");
         }
         let mut place = Place::behind(4);
         place.open();
-        assert_eq!(place.meet(6, 6, &record("b")), Ok(Met::Hole { from: 5 }), "at the start");
+        assert_eq!(place.meet(id(6, 6), &record("b")), Ok(Met::Hole { from: 5 }), "at the start");
     }
 }

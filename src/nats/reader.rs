@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use futures_util::StreamExt as _;
 use log::{debug, info, warn};
 use starling_actors::clock;
 use starling_actors::nodes::heard::Heard;
-use starling_actors::nodes::record::{LogPosition, Record};
+use starling_actors::nodes::record::{LogPosition, Record, RecordId};
 use tokio::time::{sleep, timeout};
 
 use super::engine::REQUEST_TIME;
@@ -34,6 +35,20 @@ const OPEN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long NATS keeps its side of a reader that is gone.
 const KEPT: Duration = Duration::from_secs(30);
+
+/// A time of NATS in nanoseconds since the Unix epoch.
+pub(super) fn nanos(time: DateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0)
+}
+
+/// The record that the log has at a position, if it has one.
+pub(super) async fn find(stream: &Stream, position: LogPosition) -> Result<Option<RecordId>, async_nats::Error> {
+    match stream.get_raw_message(position.0).await {
+        Ok(message) => Ok(Some(RecordId { position, nanos: nanos(message.time) })),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Reads the log from behind this record on, for as long as this node can follow it.
 pub(super) async fn read(link: Arc<Link>, behind: u64) -> Result<Infallible, Fatal> {
@@ -91,8 +106,9 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
         };
         let began = clock::now();
         let Ok(place_of) = message.info() else { return Ok(()) };
-        let (position, nanos) = (place_of.stream_sequence, place_of.published.unix_timestamp_nanos());
-        match place.meet(position, nanos, &message.payload)? {
+        let position = place_of.stream_sequence;
+        let id = RecordId { position: LogPosition(position), nanos: nanos(place_of.published) };
+        match place.meet(id, &message.payload)? {
             Met::Known => continue,
             Met::Next => {}
             Met::Hole { from } if has_lost(link, from, position).await => {
@@ -106,8 +122,7 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
         let record = Record::read(&message.payload).map_err(|reason| Fatal::Bad { position, reason })?;
         let bytes = message.payload.len();
         link.metrics.read(&record, bytes, began);
-        let at = u64::try_from(nanos / 1_000_000).unwrap_or(0);
-        (link.sink)(Heard::Record { position: LogPosition(position), at, record });
+        (link.sink)(Heard::Record { id, record });
         link.progress.set_read(position);
         ahead.add(position, bytes);
         ahead.has_space(&link.progress).await;

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use starling_actors::nodes::log::Log as _;
-use starling_actors::nodes::record::LogPosition;
 use test_kit::nats::Nats;
 use test_kit::{Exposition, wait_until};
 
-use crate::harness::{Node, settings};
+use crate::harness::{Node, record, settings};
 
 fn exposition(registry: &Registry) -> Exposition {
     let mut text = Vec::new();
@@ -27,7 +26,7 @@ async fn every_metric_of_the_log_is_documented_and_counts_what_happens() {
     nats.kill();
     nats.start_again().await;
     node.write_upto(2_000).await;
-    node.ear.log.store_checkpoint(LogPosition(1), "state".into());
+    node.ear.log.store_checkpoint(record(&settings(&nats.url()), 1).await, "state".into());
     wait_until("a checkpoint is stored", || {
         exposition(&registry).value("chat_nodes_checkpoint_bytes_count", &[]) == 1.0
     })

@@ -6,7 +6,7 @@ use starling_actors::nodes::record::{FORMAT, LogEntry, LogPosition};
 use test_kit::nats::Nats;
 use test_kit::{Client, within};
 
-use crate::harness::{Ear, Scribe, operator, settings};
+use crate::harness::{Ear, Scribe, operator, record, settings};
 use crate::server::{Server, nats, say};
 
 /// The reasons that a node must not continue.
@@ -103,10 +103,7 @@ async fn an_older_node_stops_before_a_record_of_a_newer_format_and_at_each_start
     let reason = format!("cannot read record {position} of the log: it has format {}", FORMAT + 1);
     for node in &mut older {
         assert_eq!(node.process.exit_code().await, Some(1));
-        let kept: u64 = {
-            let file = Connection::open(node.file()).unwrap();
-            file.query_one("SELECT position FROM log_mark", [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned()
-        };
+        let kept = node.kept_upto();
         assert!(kept < position, "the upgraded node reads record {position} itself, its folder is at {kept}");
         let (code, lines) = node.run_again();
         assert_eq!(code, Some(1), "{lines}");
@@ -124,7 +121,8 @@ async fn an_older_node_does_not_start_from_a_checkpoint_of_a_newer_format() {
     node.process.signal(test_kit::process::Signal::TERM);
     assert_eq!(node.process.exit_code().await, Some(0));
     let mut ear = Ear::behind(&settings(&nats.url()), 0).await;
-    ear.log.store_checkpoint(LogPosition(1), vec![2, 0, 0].into());
+    let at = record(&settings(&nats.url()), 1).await;
+    ear.log.store_checkpoint(at, vec![2, 0, 0].into());
     within("the checkpoint is stored", async {
         while starling::nats::NatsLog::connect(&settings(&nats.url())).await.unwrap().state().checkpoints.is_empty() {}
     })

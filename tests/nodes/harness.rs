@@ -9,7 +9,7 @@ use starling::nats::{CannotConnect, NatsLog, NatsSettings};
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::log::Log;
 use starling_actors::nodes::packer::Packer;
-use starling_actors::nodes::record::{Incarnation, LogEntry, LogPosition, Record};
+use starling_actors::nodes::record::{Incarnation, LogEntry, LogPosition, Record, RecordId};
 use starling_actors::nodes::replica::{Admission, Replica};
 use starling_actors::vitals::{Death, Vitals};
 use starling_protocol::{ClientId, Epoch, Seq};
@@ -52,8 +52,8 @@ impl Ear {
     /// The next event.
     pub(crate) async fn next(&mut self) -> Heard {
         let heard = within("something is heard", self.heard.recv()).await.expect("the log lives");
-        if let Heard::Record { position, .. } = &heard {
-            self.log.applied(*position);
+        if let Heard::Record { id, .. } = &heard {
+            self.log.applied(id.position);
         }
         heard
     }
@@ -141,10 +141,10 @@ impl Node {
     /// Handles the next event like a node.
     pub(crate) async fn step(&mut self) {
         match self.ear.next().await {
-            Heard::Record { position, at, record } => {
-                assert_eq!(position.0, self.position + 1, "no gap and no repetition");
-                self.position = position.0;
-                if self.replica.read(position, at, &record) != Admission::Counts {
+            Heard::Record { id, record } => {
+                assert_eq!(id.position.0, self.position + 1, "no gap and no repetition");
+                self.position = id.position.0;
+                if self.replica.read(id.position, id.at(), &record) != Admission::Counts {
                     return;
                 }
                 self.order.push((record.incarnation.0, record.counter));
@@ -236,6 +236,11 @@ impl Scribe {
             }
         }
     }
+}
+
+/// The record at a position of the log.
+pub(crate) async fn record(settings: &NatsSettings, position: u64) -> RecordId {
+    NatsLog::connect(settings).await.unwrap().finder()(LogPosition(position)).unwrap().expect("the log has it")
 }
 
 /// The line with which a log is refused.

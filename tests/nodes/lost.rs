@@ -4,9 +4,13 @@ use std::path::Path;
 
 use starling::nats::NatsLog;
 use starling_actors::nodes::record::FORMAT;
+use tempfile::TempDir;
 use test_kit::nats::Nats;
+use test_kit::process::Signal;
+use test_kit::wait_until;
 
 use crate::harness::{Ear, Node, operator, settings};
+use crate::server::{Server, nats, say};
 
 #[tokio::test]
 async fn a_record_that_no_node_of_this_version_wrote_ends_the_process() {
@@ -57,6 +61,23 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Ends a server of NATS, keeps a copy of its files, and starts it again.
+async fn remember(nats: &mut Nats) -> TempDir {
+    let old = tempfile::tempdir().unwrap();
+    nats.kill();
+    copy(&nats.files(), old.path());
+    nats.start_again().await;
+    old
+}
+
+/// A server of NATS has the files of before again, as if its machine had lost power.
+async fn lose_what_came_since(nats: &mut Nats, old: &TempDir) {
+    nats.kill();
+    std::fs::remove_dir_all(nats.files()).unwrap();
+    copy(old.path(), &nats.files());
+    nats.start_again().await;
+}
+
 #[tokio::test]
 async fn a_log_that_has_lost_records_ends_the_process_even_if_others_took_their_place() {
     for has_others in [false, true] {
@@ -64,21 +85,63 @@ async fn a_log_that_has_lost_records_ends_the_process_even_if_others_took_their_
         let settings = settings(&nats.url());
         let mut node = Node::start(&settings, 1).await;
         node.write_upto(10).await;
-        let old = tempfile::tempdir().unwrap();
-        nats.kill();
-        copy(&nats.files(), old.path());
-        nats.start_again().await;
+        let old = remember(&mut nats).await;
         node.write_upto(100).await;
-        nats.kill();
-        std::fs::remove_dir_all(nats.files()).unwrap();
-        copy(old.path(), &nats.files());
-        nats.start_again().await;
+        lose_what_came_since(&mut nats, &old).await;
         if has_others {
             // More than was lost.
             Node::start(&settings, 2).await.write_upto(1_000).await;
         }
         let line = node.ear.death().await;
         assert!(line.ends_with("the log has lost records"), "{line}");
+    }
+}
+
+#[actix::test]
+async fn a_node_that_has_what_the_log_has_lost_does_not_start_even_if_others_took_its_place() {
+    // Nobody is declared out while NATS is away.
+    let patient = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
+    for has_others in [false, true] {
+        let mut nats = nats().await;
+        let mut node = Server::start(&nats, "a", &patient).await;
+        let (mut alice, _) = node.enter("alice").await;
+        say(&mut alice, &["one"]).await;
+        let old = remember(&mut nats).await;
+        say(&mut alice, &["two", "three"]).await;
+        drop(alice);
+        node.process.signal(Signal::TERM);
+        assert_eq!(node.process.exit_code().await, Some(0));
+        let kept = node.kept_upto();
+        lose_what_came_since(&mut nats, &old).await;
+
+        let last = async || NatsLog::connect(&settings(&nats.url())).await.unwrap().state().last.0;
+        let other = if has_others {
+            let other = Server::start(&nats, "b", &patient).await;
+            let (mut bob, _) = other.enter("bob").await;
+            let mut count = 0;
+            while last().await <= kept {
+                count += 1;
+                say(&mut bob, &[&format!("other {count}")]).await;
+            }
+            Some(other)
+        } else {
+            None
+        };
+        let line = if has_others {
+            format!("record {kept} of the log is not the one that the history has: the log has lost records")
+        } else {
+            format!("the log ends at record {}, but the history has records up to {kept}", last().await)
+        };
+        for _ in 0..2 {
+            let (code, lines) = node.run_again();
+            assert_eq!(code, Some(1), "{lines}");
+            assert!(lines.lines().last().unwrap().contains(&line), "{line}: {lines}");
+            assert_eq!(node.kept_upto(), kept, "its folder stays as it is");
+        }
+        if let Some(other) = other {
+            let empty = Server::start(&nats, "a", &patient).await;
+            wait_until("both have the same", || empty.history("lobby") == other.history("lobby")).await;
+        }
     }
 }
 

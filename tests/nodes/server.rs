@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_kit::nats::Nats;
@@ -103,6 +104,12 @@ impl Server {
     /// The file of its history.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("data/starling.db")
+    }
+
+    /// Up to which record its history has the log.
+    pub(crate) fn kept_upto(&self) -> u64 {
+        let file = Connection::open(self.file()).unwrap();
+        file.query_one("SELECT position FROM log_mark", [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned()
     }
 
     /// Its settings, for another start.

@@ -14,7 +14,7 @@ use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::ids::{HubSet, RoomId, SessionId};
-use crate::nodes::record::{Incarnation, LogPosition};
+use crate::nodes::record::{Incarnation, LogPosition, RecordId};
 
 /// Collects the effects of one command, in the order in which they are to be performed.
 #[derive(Debug)]
@@ -157,13 +157,13 @@ pub enum NodeEffect {
         placed: SmallVec<[Arc<StoredMessage>; 2]>,
     },
     /// All records up to this one have been applied.
-    Applied(LogPosition),
+    Applied(RecordId),
     /// Write a record into the log once more.
     Write(Bytes),
     /// Store a checkpoint: the state of all nodes behind a record.
     Checkpoint {
         /// The record.
-        at: LogPosition,
+        at: RecordId,
         /// The bytes of a [`Checkpoint`](crate::nodes::checkpoint::Checkpoint).
         state: Bytes,
     },

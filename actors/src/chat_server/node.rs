@@ -17,7 +17,7 @@ use crate::config::ChatConfig;
 use crate::history::{EntryCopy, History, LogMark};
 use crate::metrics::Metrics;
 use crate::nodes::log::{Log, LogState};
-use crate::nodes::record::{BadRecord, LogPosition};
+use crate::nodes::record::{BadRecord, LogPosition, RecordId};
 use crate::nodes::start;
 
 /// The settings and the log of a node.
@@ -30,8 +30,10 @@ pub struct NodeSettings {
     pub log: Box<dyn Log>,
     /// The engine's knowledge of the log.
     pub state: LogState,
+    /// Finds the record that the log has at a position, if it has one. The error is for a person.
+    pub find: Box<dyn FnOnce(LogPosition) -> Result<Option<RecordId>, String> + Send>,
     /// Loads a checkpoint. The error is for a person.
-    pub load: Box<dyn FnOnce(LogPosition) -> Result<Bytes, String> + Send>,
+    pub load: Box<dyn FnOnce(RecordId) -> Result<Bytes, String> + Send>,
 }
 
 impl std::fmt::Debug for NodeSettings {
@@ -46,6 +48,9 @@ pub enum CannotBegin {
     /// The history and the log do not belong together.
     #[error(transparent)]
     Start(#[from] start::CannotStart),
+    /// The record of the history's mark cannot be read.
+    #[error("the history cannot be compared with the log: {0}")]
+    NotCompared(String),
     /// The checkpoint cannot be loaded.
     #[error("the checkpoint cannot be loaded: {0}")]
     NoCheckpoint(String),
@@ -66,20 +71,22 @@ impl ChatServer {
         metrics: Arc<Metrics>,
         node: NodeSettings,
     ) -> Result<(ChatServerHandle, PreparedChat, oneshot::Receiver<bool>), CannotBegin> {
-        let NodeSettings { name, timeout, log, state: of_log, load } = node;
+        let NodeSettings { name, timeout, log, state: of_log, find, load } = node;
         let mut history = history.following_a_log();
         let restored = history.restore();
-        let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log)?;
+        let noted = restored.mark.filter(|mark| mark.at_nanos.is_some());
+        let there = noted.map(|mark| find(LogPosition(mark.position))).transpose().map_err(CannotBegin::NotCompared)?;
+        let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log, there.flatten())?;
         if restored.mark.is_none() {
             // The mark is in the commit of the first message, so a history with messages of the log always has a mark.
-            history.mark(LogMark { log: of_log.id, position: begin.checkpoint.0 });
+            history.mark(mark(of_log.id, begin.checkpoint));
         }
         let mut state = ChatState::new(config, Self::seed());
         let life = state.become_node(&name, timeout, of_log.id);
-        let checkpoint = (begin.checkpoint.0 > 0).then(|| load(begin.checkpoint)).transpose();
-        let checkpoint = checkpoint.map_err(CannotBegin::NoCheckpoint)?;
+        let checkpoint = begin.checkpoint.map(load).transpose().map_err(CannotBegin::NoCheckpoint)?;
         state.begin_from(checkpoint.as_deref(), restored, begin.kept_upto, Now::read())?;
-        let log = LogOfNode { log, id: of_log.id, behind: begin.checkpoint, life };
+        let behind = begin.checkpoint.map_or(LogPosition(0), |at| at.position);
+        let log = LogOfNode { log, id: of_log.id, behind, life };
         Ok(Self::prepare_with(state, history, Some(log), metrics))
     }
 
@@ -92,9 +99,9 @@ impl ChatServer {
                 }
                 self.history.keep(entry, &placed, &mut self.completions);
             }
-            NodeEffect::Applied(position) => {
-                self.history.mark(LogMark { log: *id, position: position.0 });
-                log.applied(position);
+            NodeEffect::Applied(record) => {
+                self.history.mark(mark(*id, Some(record)));
+                log.applied(record.position);
             }
             NodeEffect::Write(record) => log.write(record),
             NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
@@ -108,4 +115,9 @@ impl ChatServer {
             NodeEffect::BeginsAnew(life) => log.begin(life),
         }
     }
+}
+
+/// The mark of a history that has everything up to this record of a log.
+fn mark(log: u64, record: Option<RecordId>) -> LogMark {
+    LogMark { log, position: record.map_or(0, |record| record.position.0), at_nanos: record.map(|record| record.nanos) }
 }

@@ -160,8 +160,11 @@ pub struct StoredId {
 pub struct LogMark {
     /// Distinguishes the log from another one.
     pub log: u64,
-    /// The store has all messages up to this record.
+    /// The store has all messages up to this record; 0: it has none.
     pub position: u64,
+    /// The time that the log gave that record, in nanoseconds since the Unix epoch. It tells the record from another one
+    /// that took its place. `None`: there is no record, or a version that did not note its time has noted the mark.
+    pub at_nanos: Option<u64>,
 }
 
 /// The content of a store when the process starts.

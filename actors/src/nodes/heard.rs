@@ -1,17 +1,15 @@
 //! The events of a node: records of the log, and signals of other nodes outside the log.
 
-use super::record::{Incarnation, LogPosition, Record};
+use super::record::{Incarnation, Record, RecordId};
 
 /// An event of the log or of another node.
 #[derive(Debug)]
 pub enum Heard {
     /// The next record of the log.
     Record {
-        /// Its position in the log.
-        position: LogPosition,
-        /// The log's time for it, in milliseconds since the Unix epoch.
-        at: u64,
-        /// Its bytes.
+        /// Its position and its time in the log.
+        id: RecordId,
+        /// Its content.
         record: Record,
     },
     /// Whether the log is reachable. While it is not, this node accepts no clients.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::heard::Heard;
-use super::record::{Incarnation, LogPosition};
+use super::record::{Incarnation, LogPosition, RecordId};
 use crate::vitals::Vitals;
 
 /// Most records that are reported ahead of the one that was [applied](Log::applied), so that a node that starts does not
@@ -24,8 +24,9 @@ pub struct LogState {
     pub first: LogPosition,
     /// The newest record; 0 if there never was one.
     pub last: LogPosition,
-    /// The records after which a checkpoint is stored, the oldest first. The log is trimmed only up to one of them.
-    pub checkpoints: Vec<LogPosition>,
+    /// The records after which a checkpoint is stored, the oldest first. The log has each of them: it is trimmed only up to
+    /// one of them, and a checkpoint of a record that the log has lost does not count.
+    pub checkpoints: Vec<RecordId>,
 }
 
 /// The log of all nodes, and the signals between nodes outside it.
@@ -54,7 +55,7 @@ pub trait Log: Send {
 
     /// Stores a checkpoint: the state after this record. The newest three are kept, and the log from the oldest of
     /// them.
-    fn store_checkpoint(&mut self, at: LogPosition, state: Bytes);
+    fn store_checkpoint(&mut self, at: RecordId, state: Bytes);
 
     /// This node has applied all records up to this one. Further records may be reported, see [`RECORDS_AHEAD_MAX`].
     fn applied(&mut self, position: LogPosition);

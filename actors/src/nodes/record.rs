@@ -20,6 +20,23 @@ pub struct Incarnation(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct LogPosition(pub u64);
 
+/// A record of the log, told from every other one that was ever at its position. Where a log has lost its end, later
+/// records take the positions of those that are gone, each at a time of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId {
+    /// Its place in the log.
+    pub position: LogPosition,
+    /// The time that the log gave it, in nanoseconds since the Unix epoch.
+    pub nanos: u64,
+}
+
+impl RecordId {
+    /// The time that the log gave it, in milliseconds since the Unix epoch.
+    pub fn at(self) -> u64 {
+        self.nanos / 1_000_000
+    }
+}
+
 /// A session, as all nodes know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemoteSession {

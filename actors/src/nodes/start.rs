@@ -1,14 +1,14 @@
 //! Where a node that starts begins to read.
 
 use super::log::LogState;
-use super::record::LogPosition;
+use super::record::{LogPosition, RecordId};
 use crate::history::LogMark;
 
 /// Where a node that starts begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
-    /// The checkpoint from which its state is taken; 0: it begins with nothing.
-    pub checkpoint: LogPosition,
+    /// The checkpoint from which its state is taken; `None`: it begins with nothing.
+    pub checkpoint: Option<RecordId>,
     /// The newest record that its history has. Records up to it are read for the state alone.
     pub kept_upto: LogPosition,
     /// Whether records between its history and the checkpoint are gone. What its history has of a room that has moved on
@@ -40,23 +40,34 @@ pub enum CannotStart {
         /// The newest record of which the history knows.
         kept: u64,
     },
+    /// The log lacks the newest record that the history has, and has another one in its place.
+    #[error(
+        "record {0} of the log is not the one that the history has: the log has lost records, and others took their \
+         place; if that is accepted, start this node with an empty folder"
+    )]
+    Replaced(u64),
     /// The log begins behind its first record, and no checkpoint is stored.
     #[error("the log begins at record {0}, and there is no checkpoint to begin from")]
     NoCheckpoint(u64),
 }
 
 /// Finds where to begin, for a node whose history has this mark. `has_rooms`: whether there is anything in the history.
+/// `there`: the record that the log has at the mark; `None` where it has none there any more.
 ///
 /// # Errors
 /// [`CannotStart`].
-pub fn start(view: Option<LogMark>, has_rooms: bool, log: &LogState) -> Result<Start, CannotStart> {
+pub fn start(
+    view: Option<LogMark>,
+    has_rooms: bool,
+    log: &LogState,
+    there: Option<RecordId>,
+) -> Result<Start, CannotStart> {
     if view.is_none() && has_rooms {
         return Err(CannotStart::Alone);
     }
     let begins_whole = log.first.0 <= 1;
-    let beginning = begins_whole.then_some(LogPosition(0));
-    let usable = log.checkpoints.iter().copied().filter(|at| at.0 + 1 >= log.first.0 && *at <= log.last);
-    let mut places = beginning.into_iter().chain(usable);
+    let beginning = begins_whole.then_some(None);
+    let mut places = beginning.into_iter().chain(log.checkpoints.iter().copied().map(Some));
     let Some(oldest) = places.clone().next() else { return Err(CannotStart::NoCheckpoint(log.first.0)) };
     let Some(view) = view else {
         // The whole log, for the sake of its messages.
@@ -68,7 +79,13 @@ pub fn start(view: Option<LogMark>, has_rooms: bool, log: &LogState) -> Result<S
     if view.position > log.last.0 {
         return Err(CannotStart::Lost { last: log.last.0, kept: view.position });
     }
-    let newest = places.by_ref().take_while(|at| at.0 <= view.position).last();
+    // Where the log is trimmed behind the mark, nothing proves that it had the same records up to there: a checkpoint has
+    // the numbers of messages, but not the messages.
+    if view.at_nanos.zip(there).is_some_and(|(kept, there)| there.nanos != kept) {
+        return Err(CannotStart::Replaced(view.position));
+    }
+    let reached = |at: &Option<RecordId>| at.is_none_or(|at| at.position.0 <= view.position);
+    let newest = places.by_ref().take_while(reached).last();
     Ok(match newest {
         Some(checkpoint) => Start { checkpoint, kept_upto: LogPosition(view.position), has_gap: false },
         None => Start { checkpoint: oldest, kept_upto: LogPosition(0), has_gap: true },
@@ -81,33 +98,48 @@ mod tests {
 
     #[test]
     fn a_node_begins_at_the_newest_checkpoint_that_its_history_has_reached() {
+        /// The record that the log has at a position.
+        fn record(position: u64) -> RecordId {
+            RecordId { position: LogPosition(position), nanos: 1_000 + position }
+        }
         let log = |first, last, checkpoints: &[u64]| LogState {
             id: 7,
             first: LogPosition(first),
             last: LogPosition(last),
-            checkpoints: checkpoints.iter().copied().map(LogPosition).collect(),
+            checkpoints: checkpoints.iter().copied().map(record).collect(),
         };
-        let mark = |position| Some(LogMark { log: 7, position });
-        let at = |checkpoint, kept_upto, has_gap| {
-            Ok(Start { checkpoint: LogPosition(checkpoint), kept_upto: LogPosition(kept_upto), has_gap })
+        let mark = |position| Some(LogMark { log: 7, position, at_nanos: Some(1_000 + position) });
+        let lost = |position| Some(LogMark { log: 7, position, at_nanos: Some(999 + position) });
+        let older = |position| Some(LogMark { log: 7, position, at_nanos: None });
+        let at = |checkpoint: u64, kept_upto, has_gap| {
+            let checkpoint = (checkpoint > 0).then(|| record(checkpoint));
+            Ok(Start { checkpoint, kept_upto: LogPosition(kept_upto), has_gap })
         };
-        let other = Some(LogMark { log: 8, position: 1 });
+        let other = Some(LogMark { log: 8, position: 1, at_nanos: Some(1_001) });
         let cases = [
             ("nothing was ever written", None, log(1, 0, &[]), at(0, 0, false)),
             ("an empty folder reads everything", None, log(1, 90, &[50]), at(0, 0, false)),
-            ("an empty folder, a trimmed log", None, log(51, 90, &[50, 80]), at(50, 0, false)),
+            ("an empty folder, a trimmed log", None, log(50, 90, &[50, 80]), at(50, 0, false)),
+            ("a folder that has read nothing", older(0), log(1, 90, &[50]), at(0, 0, false)),
             ("an old folder", mark(70), log(1, 90, &[50, 80]), at(50, 70, false)),
-            ("a folder at a checkpoint", mark(80), log(51, 90, &[50, 80]), at(80, 80, false)),
+            ("a folder at a checkpoint", mark(80), log(50, 90, &[50, 80]), at(80, 80, false)),
             ("a folder before the first checkpoint", mark(20), log(1, 90, &[50]), at(0, 20, false)),
-            ("a folder that is too old", mark(20), log(51, 90, &[50, 80]), at(50, 0, true)),
+            ("a folder at the end of the log", mark(90), log(1, 90, &[]), at(0, 90, false)),
+            ("a folder that is too old", mark(20), log(50, 90, &[50, 80]), at(50, 0, true)),
+            ("a folder of a version that noted no times", older(70), log(1, 90, &[]), at(0, 70, false)),
             ("another log", other, log(1, 90, &[]), Err(CannotStart::OtherLog)),
             ("a log that has lost records", mark(91), log(1, 90, &[]), Err(CannotStart::Lost { last: 90, kept: 91 })),
+            ("others took their place", lost(70), log(1, 90, &[50]), Err(CannotStart::Replaced(70))),
+            ("at the end of the log", lost(90), log(1, 90, &[]), Err(CannotStart::Replaced(90))),
+            ("at a checkpoint", lost(50), log(50, 90, &[50]), Err(CannotStart::Replaced(50))),
+            ("too old to be compared", lost(20), log(50, 90, &[50, 80]), at(50, 0, true)),
             ("a log without its beginning", None, log(51, 90, &[]), Err(CannotStart::NoCheckpoint(51))),
-            ("a checkpoint whose records are gone", None, log(51, 90, &[20]), Err(CannotStart::NoCheckpoint(51))),
         ];
         for (what, view, log, expected) in cases {
-            assert_eq!(start(view, view.is_some(), &log), expected, "{what}");
+            let is_there = |position: &u64| (log.first.0..=log.last.0).contains(position);
+            let there = view.map(|mark| mark.position).filter(is_there).map(record);
+            assert_eq!(start(view, view.is_some(), &log, there), expected, "{what}");
         }
-        assert_eq!(start(None, true, &log(1, 90, &[])), Err(CannotStart::Alone));
+        assert_eq!(start(None, true, &log(1, 90, &[]), None), Err(CannotStart::Alone));
     }
 }

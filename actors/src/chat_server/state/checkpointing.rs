@@ -20,7 +20,7 @@ use crate::nodes::checkpoint::{
 };
 use crate::nodes::digest::Digest;
 use crate::nodes::names::Holder;
-use crate::nodes::record::{BadRecord, Incarnation, LogEntry, LogPosition, RemoteSession};
+use crate::nodes::record::{BadRecord, Incarnation, LogEntry, LogPosition, RecordId, RemoteSession};
 use crate::nodes::replica::Life;
 
 impl ChatState {
@@ -61,14 +61,14 @@ impl ChatState {
         }
     }
 
-    pub(super) fn logged_checkpoint(&mut self, position: LogPosition, is_own: bool, turn: &mut Turn) {
+    pub(super) fn logged_checkpoint(&mut self, at: RecordId, is_own: bool, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
-        cluster.note_checkpoint(position);
+        cluster.note_checkpoint(at.position);
         if is_own {
             let digest = cluster.digest.0;
-            cluster.propose(LogEntry::Digest { at: position, digest }, None);
+            cluster.propose(LogEntry::Digest { at: at.position, digest }, None);
             let state = Bytes::from(self.checkpoint().write());
-            turn.push(Effect::Node(NodeEffect::Checkpoint { at: position, state }));
+            turn.push(Effect::Node(NodeEffect::Checkpoint { at, state }));
         }
     }
 

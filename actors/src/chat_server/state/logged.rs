@@ -25,14 +25,14 @@ use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::heard::Heard;
 use crate::nodes::names::{Holder, Taken};
-use crate::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record, RemoteSession};
+use crate::nodes::record::{Incarnation, LogEntry, LoggedMessage, Record, RecordId, RemoteSession};
 use crate::nodes::replica::Admission;
 
 /// The record of which an entry is, for the rules.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
     life: Incarnation,
-    position: LogPosition,
+    record: RecordId,
     /// The log's time, in milliseconds since the Unix epoch.
     pub(super) at: u64,
     /// The same moment on this process's clock.
@@ -52,7 +52,7 @@ impl ChatState {
     /// Handles what the log or another node tells.
     pub(super) fn heard(&mut self, heard: Heard, turn: &mut Turn) {
         match heard {
-            Heard::Record { position, at, record } => self.logged(position, at, record, turn),
+            Heard::Record { id, record } => self.logged(id, record, turn),
             Heard::Reachable(is_reachable) => {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.set_reachable(is_reachable, turn.now.at);
@@ -73,9 +73,9 @@ impl ChatState {
         }
     }
 
-    fn logged(&mut self, position: LogPosition, at: u64, record: Record, turn: &mut Turn) {
+    fn logged(&mut self, id: RecordId, record: Record, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
-        let admission = cluster.replica.read(position, at, &record);
+        let admission = cluster.replica.read(id.position, id.at(), &record);
         cluster.has_read(&record, turn.now.at);
         if admission == Admission::Counts {
             let at = cluster.replica.at();
@@ -83,7 +83,7 @@ impl ChatState {
             let is_own = record.incarnation == cluster.life();
             let tags = if is_own { cluster.came_back(record.counter) } else { Vec::new() };
             let mut tags = tags.into_iter();
-            let source = Source { life: record.incarnation, position, at, taken_at };
+            let source = Source { life: record.incarnation, record: id, at, taken_at };
             self.order.expire(taken_at);
             self.direct_ids.expire(taken_at);
             let is_checkpoint = record.entries.contains(&LogEntry::Checkpoint);
@@ -96,10 +96,10 @@ impl ChatState {
                 self.dropped_for_space = dropped_for_space;
             }
             if is_checkpoint {
-                self.logged_checkpoint(source.position, is_own, turn);
+                self.logged_checkpoint(id, is_own, turn);
             }
         }
-        turn.push(Effect::Node(NodeEffect::Applied(position)));
+        turn.push(Effect::Node(NodeEffect::Applied(id)));
     }
 
     fn logged_entry(&mut self, entry: LogEntry, tag: Option<Tag>, source: Source, turn: &mut Turn) {
@@ -208,7 +208,7 @@ impl ChatState {
         let draft = message.draft(source.at);
         let (mut copies, mut stored) = (Vec::with_capacity(rooms.len()), SmallVec::<[StoredCopy; 2]>::new());
         let last = rooms.len().saturating_sub(1);
-        let is_kept = self.cluster.as_ref().is_some_and(|cluster| source.position <= cluster.kept_upto);
+        let is_kept = self.cluster.as_ref().is_some_and(|cluster| source.record.position <= cluster.kept_upto);
         for (index, (room, (key, epoch))) in rooms.into_iter().zip(places).enumerate() {
             let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
             let Placement::Placed(seq) = self.order.place(&entry, source.at, source.taken_at) else { continue };

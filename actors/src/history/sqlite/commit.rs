@@ -137,10 +137,10 @@ pub(super) fn write_singly(
 }
 
 fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>) -> rusqlite::Result<()> {
-    if let Some(LogMark { log, position }) = mark {
-        let mut note =
-            connection.prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position) VALUES (1, ?1, ?2)")?;
-        note.execute((log.cast_signed(), position.cast_signed()))?;
+    if let Some(LogMark { log, position, at_nanos }) = mark {
+        let mut note = connection
+            .prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position, at_nanos) VALUES (1, ?1, ?2, ?3)")?;
+        note.execute((log.cast_signed(), position.cast_signed(), at_nanos.map(u64::cast_signed)))?;
     }
     for Forgotten { room, has_messages, .. } in forgotten {
         if *has_messages {

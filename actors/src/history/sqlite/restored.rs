@@ -45,9 +45,13 @@ pub(super) fn restore(
 }
 
 fn log_mark(connection: &Connection) -> rusqlite::Result<Option<LogMark>> {
-    let mut select = connection.prepare("SELECT log, position FROM log_mark")?;
+    let mut select = connection.prepare("SELECT log, position, at_nanos FROM log_mark")?;
     let mark = select.query_row([], |row| {
-        Ok(LogMark { log: row.get::<_, i64>(0)?.cast_unsigned(), position: row.get::<_, i64>(1)?.cast_unsigned() })
+        Ok(LogMark {
+            log: row.get::<_, i64>(0)?.cast_unsigned(),
+            position: row.get::<_, i64>(1)?.cast_unsigned(),
+            at_nanos: row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned),
+        })
     });
     mark.optional()
 }

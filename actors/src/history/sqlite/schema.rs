@@ -75,10 +75,12 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     CREATE INDEX dropped_ids_by_at ON dropped_ids (at);",
     // How far the log of several nodes was followed, and which log that was: at most one row.
     "CREATE TABLE log_mark (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;",
+    // The time that the log gave the record of the mark.
+    "ALTER TABLE log_mark ADD COLUMN at_nanos INTEGER;",
 ];
 
 /// The schema version that this program writes.
-pub(super) const VERSION: u8 = 7;
+pub(super) const VERSION: u8 = 8;
 
 /// The key of a message in the database: the room's number and the seq.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {

@@ -17,6 +17,11 @@ fn follow(folder: &TempDir) -> Store {
     Store { history, metrics, reports, restored, bounds: (Seq(1), Seq(0)) }
 }
 
+/// The mark behind the record of this number.
+fn mark(position: u64) -> LogMark {
+    LogMark { log: LOG, position, at_nanos: Some(u64::MAX - position) }
+}
+
 impl Store {
     /// Keeps these messages of the lobby; the log has each in the record of its number.
     fn keep(&mut self, seqs: std::ops::RangeInclusive<u64>) {
@@ -26,7 +31,7 @@ impl Store {
             let placed = draft(seq).placed(entry.copies[0].key.clone(), Seq(seq));
             let placed: [Arc<StoredMessage>; 1] = [Arc::new(placed)];
             self.history.keep(entry, &placed, &mut Vec::new());
-            self.history.mark(LogMark { log: LOG, position: seq });
+            self.history.mark(mark(seq));
             self.bounds.1 = Seq(seq);
         }
     }
@@ -66,8 +71,25 @@ fn what_was_kept_is_read_at_once_and_found_by_the_next_process_with_its_place_in
     assert_eq!(store.answer(), (2..=10).collect::<Vec<_>>(), "what was asked for, whatever came behind it");
     drop(store);
     let store = follow(&folder);
-    assert_eq!(store.restored.mark, Some(LogMark { log: LOG, position: 12 }));
+    assert_eq!(store.restored.mark, Some(mark(12)));
     assert_eq!((store.restored.rooms[0].seq, store.restored.rooms[0].oldest), (Seq(12), Seq(1)));
+}
+
+#[test]
+fn a_mark_of_a_version_that_noted_no_times_is_kept_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut database = Connection::open(settings(&folder).path).unwrap();
+    let transaction = database.transaction().unwrap();
+    schema::make(&transaction, 7).unwrap();
+    transaction.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
+    transaction.execute("INSERT INTO log_mark (id, log, position) VALUES (1, ?1, 5)", [LOG]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let mut store = follow(&folder);
+    assert_eq!(store.restored.mark, Some(LogMark { at_nanos: None, ..mark(5) }));
+    store.keep(1..=1);
+    drop(store);
+    assert_eq!(follow(&folder).restored.mark, Some(mark(1)));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::hub::ToSession;
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{HubId, SessionId};
 use crate::nodes::heard::Heard;
-use crate::nodes::record::{Incarnation, LogPosition, Record};
+use crate::nodes::record::{Incarnation, LogPosition, Record, RecordId};
 
 /// What a client does.
 #[derive(Debug, Clone, Copy)]
@@ -205,8 +205,10 @@ impl Servers {
             for server in behind {
                 while let Some((at, bytes)) = self.log.get(self.all[server].read).cloned() {
                     self.all[server].read += 1;
-                    let (position, record) = (LogPosition(self.all[server].read as u64), Record::read(&bytes).unwrap());
-                    self.apply(server, Command::Heard(Heard::Record { position, at, record }));
+                    let position = LogPosition(self.all[server].read as u64);
+                    let id = RecordId { position, nanos: at * 1_000_000 };
+                    let record = Record::read(&bytes).unwrap();
+                    self.apply(server, Command::Heard(Heard::Record { id, record }));
                 }
             }
         }
@@ -227,7 +229,7 @@ impl Servers {
                 Effect::Read(request) => it.history.read(request, &mut done),
                 Effect::Answer(answer) => answer.send(),
                 Effect::Node(NodeEffect::Checkpoint { at, state }) => {
-                    self.checkpoint = Some((usize::try_from(at.0).unwrap(), state));
+                    self.checkpoint = Some((usize::try_from(at.position.0).unwrap(), state));
                 }
                 Effect::To { session, command: ToSession::Tell { event, .. } } => self.tell(server, session, &event),
                 Effect::To { session, command: ToSession::Close { code, .. } } => {

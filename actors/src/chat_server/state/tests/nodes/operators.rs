@@ -14,7 +14,7 @@ use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::history::{Restored, RoomKey};
 use crate::nodes::heard::Heard;
-use crate::nodes::record::{Incarnation, LogEntry, LogPosition, Record};
+use crate::nodes::record::{Incarnation, LogEntry, LogPosition, Record, RecordId};
 
 /// A node and its log.
 struct Node {
@@ -58,7 +58,8 @@ impl Node {
 
     fn read(&mut self, record: Record) {
         self.position += 1;
-        self.apply(Command::Heard(Heard::Record { position: LogPosition(self.position), at: 1_000, record }));
+        let id = RecordId { position: LogPosition(self.position), nanos: 1_000_000_000 };
+        self.apply(Command::Heard(Heard::Record { id, record }));
     }
 
     /// Reads the records that it has written.

@@ -19,7 +19,7 @@ use crate::history::sqlite::{SqliteSettings, SqliteStore};
 use crate::history::{Durability, EntryCopy, History, LogMark, RoomKey, StoreReport};
 use crate::nodes::heard::Heard;
 use crate::nodes::log::LogState;
-use crate::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record};
+use crate::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record, RecordId};
 use crate::nodes::start::start;
 use crate::vitals::Vitals;
 
@@ -29,6 +29,11 @@ const CLIENTS: [&str; 3] = ["alice", "bob", "carol"];
 
 fn client(name: &str) -> ClientId {
     ClientId::parse(name).unwrap()
+}
+
+/// The record at a position of the log.
+fn id(position: u64) -> RecordId {
+    RecordId { position: LogPosition(position), nanos: (1_000_000 + position) * 1_000_000 }
 }
 
 /// A room as its writers know it.
@@ -112,9 +117,10 @@ impl Reader {
         let restored = history.restore();
         let last = LogPosition(log.len() as u64);
         let of_log = LogState { id: LOG, first: LogPosition(1), last, checkpoints: Vec::new() };
-        let begin = start(restored.mark, !restored.rooms.is_empty(), &of_log).unwrap();
+        let there = restored.mark.filter(|mark| mark.position > 0).map(|mark| id(mark.position));
+        let begin = start(restored.mark, !restored.rooms.is_empty(), &of_log, there).unwrap();
         if restored.mark.is_none() {
-            history.mark(LogMark { log: LOG, position: 0 });
+            history.mark(LogMark { log: LOG, position: 0, at_nanos: None });
         }
         let now = Now::read();
         let mut state =
@@ -147,8 +153,8 @@ impl Reader {
         for record in log.iter().skip(self.read) {
             self.read += 1;
             let record = Record { entries: record.entries.clone(), ..*record };
-            let position = LogPosition(self.read as u64);
-            self.apply(Command::Heard(Heard::Record { position, at: 1_000_000 + position.0, record }));
+            let id = id(self.read as u64);
+            self.apply(Command::Heard(Heard::Record { id, record }));
             if end_turn() {
                 self.end_turn();
             }
@@ -186,8 +192,8 @@ impl Reader {
                         assert!(entry.copies.iter().all(|EntryCopy { seq, .. }| seq.is_some()));
                         self.history.keep(entry, &placed, &mut done);
                     }
-                    Effect::Node(NodeEffect::Applied(LogPosition(position))) => {
-                        self.history.mark(LogMark { log: LOG, position });
+                    Effect::Node(NodeEffect::Applied(RecordId { position, nanos })) => {
+                        self.history.mark(LogMark { log: LOG, position: position.0, at_nanos: Some(nanos) });
                     }
                     Effect::Read(request) => self.history.read(request, &mut done),
                     Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut done),

@@ -65,7 +65,7 @@ impl World {
                 it.outgoing.clear();
             }
             Effect::Node(NodeEffect::Diverged { at }) => panic!("the nodes differ at {at:?}"),
-            Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.0, state)),
+            Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.position.0, state)),
             Effect::Node(NodeEffect::Applied(_)) | Effect::NoteSent { .. } => {}
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{NODES, World};
 use crate::chat_server::command::Command;
 use crate::nodes::heard::Heard;
-use crate::nodes::record::{LogPosition, Record};
+use crate::nodes::record::{LogPosition, Record, RecordId};
 
 impl World {
     /// The next record of a node reaches the log.
@@ -49,9 +49,9 @@ impl World {
         }
         let Some((at, bytes)) = self.log.get(usize::try_from(it.read).unwrap()) else { return };
         it.read += 1;
-        let (position, at) = (LogPosition(it.read), *at);
+        let id = RecordId { position: LogPosition(it.read), nanos: *at * 1_000_000 };
         let record = Record::read(bytes).unwrap();
-        self.apply(node, Command::Heard(Heard::Record { position, at, record }));
+        self.apply(node, Command::Heard(Heard::Record { id, record }));
         self.check_agreement(node);
         let it = &mut self.nodes[node];
         if !it.is_ready && it.read >= it.ready_at {
