@@ -121,6 +121,8 @@ pub(super) struct Hub {
     last_when_looked: u64,
     /// Since when the log has more, and nothing is read.
     still_since: Option<Instant>,
+    /// Why the stream would take no record, as of the latest look.
+    obstacle: Option<&'static str>,
     writer: Writer,
     reach: Reach,
     /// Why NATS did not let this node in again, as far as the operator was told.
@@ -159,6 +161,7 @@ impl Hub {
             lost_since: None,
             last_when_looked: 0,
             still_since: None,
+            obstacle: None,
             writer: Writer::new(clock::now()),
             reach: Reach::opened(clock::now(), newest.0),
             told_no_entry: None,
@@ -300,6 +303,7 @@ impl Hub {
                 self.link.progress.saw_newest(last);
                 self.reach.answered(clock::now());
                 self.see_whether_reading_stands_still(last);
+                self.obstacle = obstacle(&info);
                 if last > std::mem::replace(&mut self.last_when_looked, last) {
                     self.lost_since = None;
                 }
@@ -313,7 +317,7 @@ impl Hub {
         let now = clock::now();
         let Some(fatal) = looks_lost else {
             self.lost_since = None;
-            if self.writer.is_idle() {
+            if self.writer.is_idle() && self.obstacle.is_none() {
                 self.proved(now);
             }
             return Ok(());
@@ -427,13 +431,42 @@ impl Hub {
             Some(_) if standing == Standing::CatchesUp => {
                 info!("catching up with {} records", self.link.progress.lag());
             }
-            Some(failure) => warn!("{failure}"),
+            Some(failure) => match self.obstacle.filter(|_| standing == Standing::Refused) {
+                Some(obstacle) => warn!("{failure}: {obstacle}"),
+                None => warn!("{failure}"),
+            },
         }
         self.link.metrics.reach().set(standing);
         if was_in_reach {
             (self.link.sink)(Heard::Reachable(false));
         }
     }
+}
+
+/// How long a server of the stream may be silent for its leader. They say several times a second that they are there.
+const SILENT_TIME: Duration = Duration::from_secs(4);
+
+/// The smallest free space in the stream, in bytes, with which it takes the next record.
+const SPACE_MIN: u64 = 1_024;
+
+/// Why the stream would take no record, as far as its state shows. It is also seen while this node has nothing to write.
+fn obstacle(info: &Info) -> Option<&'static str> {
+    if let Some(cluster) = &info.cluster {
+        let silent = cluster.replicas.iter().filter(|peer| peer.offline || peer.active > SILENT_TIME).count();
+        let servers = cluster.replicas.len() + 1;
+        if cluster.leader.as_ref().is_none_or(String::is_empty) {
+            return Some("no server leads the stream");
+        }
+        if 2 * (servers - silent) <= servers {
+            return Some("a majority of the stream's servers is not reachable");
+        }
+    }
+    let is_full = |most: u64| info.state.bytes + SPACE_MIN > most;
+    u64::try_from(info.config.max_bytes)
+        .ok()
+        .filter(|most| *most > 0)
+        .filter(|most| is_full(*most))
+        .map(|_| "the stream is full")
 }
 
 /// Tells a log from another one: the time at which its stream was made.
@@ -443,4 +476,52 @@ pub(super) fn id_of(info: &Info) -> u64 {
 
 async fn subscribe(link: &Link, subject: String) -> Result<Subscriber, Fatal> {
     link.client.subscribe(subject).await.map_err(|error| Fatal::Closed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The state of a stream in three servers, of which these have been silent for some seconds.
+    fn info(leader: &str, silent: [u64; 2], change: impl FnOnce(&mut Value)) -> Info {
+        let replica = |seconds: u64| json!({"name": "n", "current": true, "active": seconds * 1_000_000_000});
+        let mut info = json!({
+            "config": {"name": "s", "retention": "limits", "max_consumers": -1, "max_msgs": -1, "max_bytes": 0,
+                "max_age": 0, "storage": "file", "num_replicas": 3},
+            "created": "2026-01-01T00:00:00Z",
+            "state": {"messages": 9, "bytes": 5_000, "first_seq": 1, "first_ts": "2026-01-01T00:00:00Z", "last_seq": 9,
+                "last_ts": "2026-01-01T00:00:00Z", "consumer_count": 0},
+            "cluster": {"leader": leader, "replicas": silent.map(replica)},
+        });
+        change(&mut info);
+        serde_json::from_value(info).unwrap()
+    }
+
+    #[test]
+    fn a_stream_that_takes_no_record_is_known_by_its_state() {
+        let majority = Some("a majority of the stream's servers is not reachable");
+        let cases = [
+            ("all is well", info("a", [0, 0], |_| {}), None),
+            ("one of three is silent", info("a", [0, 60], |_| {}), None),
+            ("two of three are silent", info("a", [60, 60], |_| {}), majority),
+            (
+                "two are known to be away",
+                info("a", [0, 60], |info| info["cluster"]["replicas"][0]["offline"] = true.into()),
+                majority,
+            ),
+            ("nobody leads", info("", [0, 0], |_| {}), Some("no server leads the stream")),
+            ("a single server", info("", [0, 0], |info| info["cluster"] = Value::Null), None),
+            ("space is left", info("a", [0, 0], |info| info["config"]["max_bytes"] = 9_000.into()), None),
+            (
+                "no space is left",
+                info("a", [0, 0], |info| info["config"]["max_bytes"] = 5_100.into()),
+                Some("the stream is full"),
+            ),
+        ];
+        for (what, info, expected) in cases {
+            assert_eq!(obstacle(&info), expected, "{what}");
+        }
+    }
 }

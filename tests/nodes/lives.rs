@@ -197,8 +197,11 @@ async fn a_node_whose_log_is_full_says_so_and_goes_on_when_there_is_space() {
     let mut config = stream.cached_info().config.clone();
     let limit = std::mem::replace(&mut config.max_bytes, 1);
     operator.update_stream(&config).await.unwrap();
-    alice.send_json(&json!({"type": "message", "Message": "one", "id": "m-1"})).await;
+    // The node sees it although it has nothing to write.
     a.is_not_ready("the log takes no records").await;
+    a.process.line_with("the log takes no records: the stream is full");
+    raw::handshake(&a, "/ws?clientId=bob").await.expect_refusal(503, "unavailable");
+    alice.send_json(&json!({"type": "message", "Message": "one", "id": "m-1"})).await;
     a.process.line_with("maximum bytes exceeded");
     config.max_bytes = limit;
     operator.update_stream(&config).await.unwrap();
@@ -253,6 +256,22 @@ async fn a_node_that_goes_on_alone_keeps_its_history_in_new_epochs_and_is_no_nod
     let output = starling().run(folder.path(), &[], &variables);
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.contains("the history has messages of a server without others"), "{line}");
+}
+
+#[actix::test]
+async fn no_command_changes_the_history_of_a_single_node() {
+    let nats = nats().await;
+    let a = Server::start(&nats, "a", &[]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    say(&mut alice, &["one"]).await;
+    let variables = a.variables();
+    let folder = a.stop();
+    let output = starling().run(folder.path(), &["history", "drop", "--room", "lobby"], &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("is the history of a node: without the room it would differ"), "{said}");
+    let a = Server::start_again(folder, &variables).await;
+    assert_eq!(a.history("lobby").len(), 1);
 }
 
 #[actix::test]

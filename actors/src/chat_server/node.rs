@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use log::warn;
 use tokio::sync::oneshot;
 
 use super::ChatServer;
@@ -112,7 +113,12 @@ impl ChatServer {
                     at.0
                 ));
             }
-            NodeEffect::BeginsAnew(life) => log.begin(life),
+            NodeEffect::BeginsAnew(life) => {
+                warn!(
+                    "the other nodes have declared this node dead: it has closed its connections, and goes on as a new node"
+                );
+                log.begin(life);
+            }
         }
     }
 }

@@ -238,7 +238,10 @@ impl LoggedMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
     /// A newer server wrote it.
-    #[error("it has format {format}, but this server reads only formats up to {known}: upgrade this server")]
+    #[error(
+        "it has format {format}, but this server reads only formats up to {known}: upgrade this server, or, if no newer \
+         server runs, find what else writes into the stream"
+    )]
     Newer {
         /// Its format.
         format: u8,

@@ -156,7 +156,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::Broker,
-        when: "NATS cannot be reached, or a record takes half a second from packing to reading it back",
+        when: "NATS cannot be reached or takes no records, or a record takes half a second from packing to reading it back",
         remedy: "Look at the servers of NATS: their disks, their CPU, and the network between them.",
         would_refute: "The same waits with another NATS.",
         find: broker,
@@ -422,12 +422,12 @@ fn broker(window: &Window<'_>) -> Option<Found> {
     let is_slow = wait >= LOG_WAITS && window.lasting("chat_nodes_lag_records") < LAGS;
     (is_away || is_slow).then(|| {
         let sentence = if is_away {
-            "NATS cannot be reached: this node waits for the log of all nodes.".to_owned()
+            "NATS cannot be reached, or takes no records: this node waits for the log of all nodes.".to_owned()
         } else {
             format!("NATS is slow: a record takes {:.0} ms until it is read back.", wait * 1e3)
         };
         let evidence = vec![
-            Evidence::new("NATS is out of reach (1: yes)", f64::from(u8::from(is_away)), 1.0),
+            Evidence::new("NATS is out of reach or takes no records (1: yes)", f64::from(u8::from(is_away)), 1.0),
             Evidence::new("from packing a record to reading it back, p99 (seconds)", wait, LOG_WAITS),
         ];
         Found::sure(sentence, evidence)

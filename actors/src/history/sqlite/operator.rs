@@ -10,6 +10,7 @@ use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
 use super::lock::Lock;
 use super::open_error::OpenError;
 use super::page::receiver;
+use super::restored::log_mark;
 use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
 use super::written::{Opener, WrittenDatabase};
 use super::{SqliteSettings, connections, file, ownership, search};
@@ -36,6 +37,12 @@ pub enum OperatorError {
     /// The history has no such room or inbox to drop.
     #[error("there is no {} in the history", named(.0))]
     NothingToDrop(RoomKey),
+    /// The history is the copy of a node, and the change would make it differ from those of the other nodes.
+    #[error(
+        "{0} is the history of a node: without the room it would differ from those of the other nodes; use the \
+         operators' routes of a running node"
+    )]
+    OfNode(PathBuf),
     /// The target of a backup already exists.
     #[error("{0} already exists, and a backup overwrites no file")]
     Exists(PathBuf),
@@ -318,6 +325,9 @@ pub fn drop_room(settings: &SqliteSettings, key: &RoomKey) -> Result<u64, Operat
     let settings = SqliteSettings { path: file::locate(path)?, durability: Durability::Machine, ..settings.clone() };
     let (_lock, mut database) = change(&settings)?;
     let connection = &mut database.connection;
+    if log_mark(connection)?.is_some() {
+        return Err(OperatorError::OfNode(settings.path));
+    }
     let found = connection.query_row("SELECT id FROM rooms WHERE name = ?1", [key.to_string()], |row| row.get(0));
     let room = DbRoom(found.optional()?.ok_or_else(|| OperatorError::NothingToDrop(key.clone()))?);
     mark_dropped(connection, room)?;

@@ -44,7 +44,7 @@ pub(super) fn restore(
     Ok((numbers, Restored { rooms, ids, mark }, dropped))
 }
 
-fn log_mark(connection: &Connection) -> rusqlite::Result<Option<LogMark>> {
+pub(super) fn log_mark(connection: &Connection) -> rusqlite::Result<Option<LogMark>> {
     let mut select = connection.prepare("SELECT log, position, at_nanos FROM log_mark")?;
     let mark = select.query_row([], |row| {
         Ok(LogMark {
