@@ -31,7 +31,8 @@ impl Fault {
                 let position = Scribe::begin(&url, 1).await.write_bytes(vec![FORMAT + 1, 0, 0]).await.0;
                 format!(
                     "cannot read record {position} of the log: it has format {}, but this server reads only formats up \
-                     to {FORMAT}: upgrade this server",
+                     to {FORMAT}: upgrade this server, or, if no newer server runs, find what else writes into the \
+                     stream",
                     FORMAT + 1
                 )
             }
