@@ -30,7 +30,7 @@ impl Fault {
             Self::NewerRecord => {
                 let position = Scribe::begin(&url, 1).await.write_bytes(vec![FORMAT + 1, 0, 0]).await.0;
                 format!(
-                    "cannot read record {position} of the log: it has format {}, and this server reads up to {FORMAT}: \
+                    "cannot read record {position} of the log: it has format {}, but this server reads only formats up to {FORMAT}: \
                      upgrade this server",
                     FORMAT + 1
                 )
@@ -131,6 +131,6 @@ async fn an_older_node_does_not_start_from_a_checkpoint_of_a_newer_format() {
     .await;
     let (code, lines) = node.run_again();
     assert_eq!(code, Some(1), "{lines}");
-    let reason = "the checkpoint cannot be read: it has format 2, and this server reads up to 1: upgrade this server";
+    let reason = "the checkpoint cannot be read: it has format 2, but this server reads only formats up to 1: upgrade this server";
     assert!(lines.contains(reason), "{lines}");
 }
