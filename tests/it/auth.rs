@@ -251,7 +251,7 @@ async fn a_server_that_cannot_verify_tokens_does_not_start_and_says_why_in_one_l
     for (variables, said) in [
         (vec![JWT[0]], "CHAT_AUTH=jwt needs either"),
         (vec![JWT[0], JWT[1], key("key.pem")], "CHAT_AUTH=jwt needs either"),
-        (vec![JWT[1]], "CHAT_AUTH=open asks for no token"),
+        (vec![JWT[1]], "CHAT_AUTH=open uses no tokens"),
         (vec![JWT[0], ("CHAT_JWT_SECRET", "short")], "CHAT_JWT_SECRET=(hidden): must be"),
         (vec![JWT[0], key("missing.pem")], "CHAT_JWT_PUBLIC_KEY_FILE=missing.pem: "),
         (vec![JWT[0], key("key.pem")], "CHAT_JWT_PUBLIC_KEY_FILE=key.pem: not a public key"),

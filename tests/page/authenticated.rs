@@ -49,7 +49,7 @@ async fn a_reload_keeps_the_token_and_private_conversations_come_back_from_the_i
     let asked = "const [token, name] = ['token', 'name'].map((id) => document.querySelector(`#enter-${id}`)); \
         return [token.getAttribute('aria-invalid'), name.getAttribute('aria-invalid'), name.checkVisibility(), \
         document.querySelector('#enter-problem').textContent]";
-    let paste = "This server needs a token: paste yours here.";
+    let paste = "This server needs a token. Paste yours here.";
     assert_eq!(alice.run(asked, vec![]).await, json!(["true", "false", false, paste]));
     show(&alice, &token(&["alice"])).await;
     alice.until_in("alice").await;

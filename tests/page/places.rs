@@ -64,7 +64,7 @@ async fn rooms_and_people_have_addresses_that_the_back_button_and_others_follow(
     until_found(&carol, "message 42").await;
     carol.click("#newest").await;
     carol.until_last(&["message 699", "message 700"]).await;
-    for (nowhere, said) in [("#/room/dev/9999", "no longer has"), ("#/room/no%20room", "leads to no room")] {
+    for (nowhere, said) in [("#/room/dev/9999", "no longer has"), ("#/room/no%20room", "names no room")] {
         carol.run("location.hash = arguments[0]", vec![json!(nowhere)]).await;
         carol.until_true(nowhere, &format!("document.querySelector('#toast').textContent.includes('{said}')")).await;
     }

@@ -254,7 +254,7 @@ async fn where_no_bot_was_connected_the_first_line_says_why_and_what_to_do() {
     let other_version = mute_after_handshake(Some(r#"{"type":"welcome","protocol":9,"seq":-1}"#)).await;
     let cases: [(&str, &[&str], &str, &str); 15] = [
         (&full, &[], "connect: no answer by the end of the run", "a firewall may drop the packets"),
-        (&reset, &[], "connect: connection reset", "ends every connection at once"),
+        (&reset, &[], "connect: connection reset", "every connection is closed at once"),
         (&moved, &[], "HTTP 302", "set BOT_SERVER_URL to that address"),
         (&no_upgrade, &[], "handshake: Invalid", "answers the WebSocket handshake incorrectly"),
         (&nobody, &[], "connect: connection refused", "no server listens at BOT_SERVER_URL"),
