@@ -60,7 +60,7 @@ counters! {
     sent_again,
     /// Acks of messages that had been accepted before.
     acked_as_duplicates,
-    /// Temporary refusals such as `rate_limited`: the message is sent again.
+    /// Temporary refusals, `rate_limited` and `unavailable`: the message is sent again.
     refused_for_now,
     /// Messages that the server refused permanently.
     refused,

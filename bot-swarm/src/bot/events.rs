@@ -276,8 +276,7 @@ impl Bot {
         let Some(id) = &refusal.id else { return };
         self.visit_was_refused(id);
         let is_resume = self.resume_was_refused(id);
-        let is_temporary = !self.conduct.behaviour.ignores_limits()
-            && (refusal.code == ErrorCode::RateLimited || refusal.retry_after_ms.is_some());
+        let is_temporary = !self.conduct.behaviour.ignores_limits() && passes(refusal);
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
             self.speech.pause(self.worker.now().after(pause));
@@ -319,4 +318,9 @@ impl Bot {
         counters.refused += 1;
         counters.refused_unprovoked += u64::from(!is_provoked);
     }
+}
+
+/// Whether the server takes the frame later, on the same connection.
+fn passes(refusal: &Refusal) -> bool {
+    matches!(refusal.code, ErrorCode::RateLimited | ErrorCode::Unavailable) || refusal.retry_after_ms.is_some()
 }

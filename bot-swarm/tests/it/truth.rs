@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bot_swarm::Config;
 use futures_util::future::join_all;
+use starling_protocol::ErrorCode;
 
 use crate::process::{program, stderr, stdout};
 use crate::reports::ended;
@@ -82,10 +83,33 @@ async fn a_server_that_stalls_and_goes_on_keeps_everything_but_the_latencies() {
 
 #[actix_rt::test]
 async fn a_server_that_refuses_messages_without_need_is_not_said_to_keep_anything() {
-    let run = Run::with(Options { clients_max: Some(0), ..Options::default() }, "clean").await;
-    run.must_say(1, "BROKEN: clean: ", &["refused without reason"]);
-    run.must_add_up();
-    assert_eq!(run.report.messages.done, 0);
+    let (for_good, for_now) = ("refused without reason", "refused temporarily and not accepted later");
+    for (code, said, unsaid) in [
+        (ErrorCode::Forbidden, for_good, for_now),
+        (ErrorCode::NoSuchRoom, for_good, for_now),
+        (ErrorCode::RateLimited, for_now, for_good),
+        (ErrorCode::Unavailable, for_now, for_good),
+    ] {
+        let run = Run::with(Options { refuses_upto: Some((u64::MAX, code)), ..Options::default() }, "clean").await;
+        run.must_say(1, "BROKEN: clean: ", &[said]);
+        assert!(run.report.errors[code.as_str()] > 0, "{code:?}: {:?}", run.report.errors);
+        assert!(!run.first_line().contains(unsaid), "{code:?}: {}", run.first_line());
+        run.must_add_up();
+        assert_eq!(run.report.messages.done, 0, "{code:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_message_that_a_server_cannot_take_for_a_while_is_sent_again_and_counts_as_refused_for_now() {
+    for code in [ErrorCode::RateLimited, ErrorCode::Unavailable] {
+        let refusing = Options { refuses_upto: Some((20, code)), ..Options::default() };
+        let run = Run::of(refusing, "clean, refused=0, deferred=0", "1.5", &["--drain-seconds", "30"]).await;
+        run.must_say(0, "KEPT: clean, refused=0, deferred=0", &[]);
+        run.must_add_up();
+        let refused = run.report.counters["refused_for_now"];
+        assert_eq!((refused, run.report.errors[code.as_str()]), (20, 20), "{code:?}");
+        assert_eq!((run.report.messages.sent_again, run.report.messages.not_done), (20, 0), "{code:?}");
+    }
 }
 
 #[actix_rt::test]

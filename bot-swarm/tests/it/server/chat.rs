@@ -266,6 +266,10 @@ impl Chat {
             let refusal = Refusal::new(ErrorCode::NoSuchClient, "not here").with_id(Some(frame_id));
             return self.tell(id, &ServerEvent::Error(refusal));
         }
+        if let Some((_, code)) = self.options.refuses_upto.filter(|(most, _)| self.asked <= *most) {
+            let refusal = Refusal::new(code, "not now").with_id(Some(frame_id));
+            return self.tell(id, &ServerEvent::Error(refusal));
+        }
         if self.options.limits_after.is_some_and(|after| self.taken >= after) {
             let refusal =
                 Refusal::new(ErrorCode::RateLimited, "too fast").with_id(Some(frame_id)).retry_after_ms(60_000);
@@ -276,7 +280,7 @@ impl Chat {
             return self.tell(id, &ServerEvent::Error(refusal));
         }
         if self.options.clients_max.is_some_and(|most| self.clients.len() > most) {
-            let refusal = Refusal::new(ErrorCode::Unavailable, "overloaded").with_id(Some(frame_id));
+            let refusal = Refusal::new(ErrorCode::Forbidden, "too many clients").with_id(Some(frame_id));
             return self.tell(id, &ServerEvent::Error(refusal));
         }
         self.is_troubled();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use starling_protocol::ErrorCode;
+
 use super::faults::Fault;
 use super::inboxes::InboxFault;
 use super::lies::Lie;
@@ -13,9 +15,11 @@ pub(crate) struct Options {
     pub(crate) fault: Option<Fault>,
     /// One message of this many is refused for its rate; 0: none.
     pub(crate) refuse_every: u64,
+    /// Every message up to the one of this number is refused, with this code; `None`: none.
+    pub(crate) refuses_upto: Option<(u64, ErrorCode)>,
     /// Whether no resume recovers anything.
     pub(crate) recovers_nothing: bool,
-    /// The most clients that it can serve: while more are connected, it refuses every message; `None`: no limit.
+    /// The most clients that it can serve: while more are connected, it refuses every message for good; `None`: no limit.
     pub(crate) clients_max: Option<usize>,
     /// The delay of each delivery; answers are not delayed.
     pub(crate) delay: Duration,
