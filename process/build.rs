@@ -1,7 +1,7 @@
 //! Sets `STARLING_VERSION`: the version of the package and the commit that it was built from.
 //!
-//! The commit is in `STARLING_COMMIT`, or the one that is checked out. A debug build does not name it: otherwise, every
-//! commit would build everything again.
+//! The commit is in `STARLING_COMMIT`, or the one that is checked out. A debug build does not contain it: otherwise,
+//! every commit would rebuild everything.
 
 use std::env;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Says what limits a Starling server, and how sure that is, from readings of its metrics.
+//! Determines from readings of a Starling server's metrics what limits it, and how sure that is.
 //!
 //! [`observe`] is a pure function: readings in, a [`Verdict`] out. The server, the swarm and the tests share it. The
 //! rules are a table, [`RULES`], whose first rule that finds its cause decides; `docs/diagnosis.md` explains its order.
@@ -16,7 +16,7 @@ use rules::Found;
 use window::Window;
 pub(crate) use {reading::StageReading, window::grown};
 
-/// Says what limits the server between the first and the last of these readings, which are in order.
+/// Determines what limits the server between the first and the last of these readings, which are in order.
 ///
 /// Ten seconds of readings, one a second, are enough. With fewer than two readings, [`What::Unknown`].
 pub fn observe(readings: &[Reading]) -> Verdict {
@@ -25,7 +25,7 @@ pub fn observe(readings: &[Reading]) -> Verdict {
     found.unwrap_or_else(|| nothing(&window))
 }
 
-/// Everything that has a limit, with how near it is, between the first and the last of these readings.
+/// All figures with a limit, and their distance from it, between the first and the last of these readings.
 pub(crate) fn distances(readings: &[Reading]) -> Vec<Evidence> {
     Window::of(readings).map(|window| window.distances()).unwrap_or_default()
 }
@@ -35,7 +35,7 @@ pub(crate) fn cores_used(readings: &[Reading]) -> f64 {
     Window::of(readings).map_or(0.0, |window| window.cores_used())
 }
 
-/// Nothing is saturated: how far the nearest thing is from its limit.
+/// The verdict that nothing is saturated, with the figure that is nearest to its limit.
 fn nothing(window: &Window) -> Verdict {
     let mut evidence = window.distances();
     evidence.sort_by(|a, b| b.share().total_cmp(&a.share()));

@@ -49,11 +49,11 @@ pub struct Point {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
-    /// The stages in the order in which a message passes them, and then those beside its way.
+    /// The stages in the order in which a message passes them, and then the other stages.
     pub stages: Vec<StageFigures>,
     /// The mean latency of a delivery, in its parts.
     pub latency: Latency,
-    /// Everything that has a limit, the nearest to its limit first.
+    /// All figures with a limit, the nearest to its limit first.
     pub limits: Vec<Evidence>,
     /// The figures second by second, the oldest first. The first event of a stream has up to five minutes, each later
     /// one the newest second.
@@ -68,7 +68,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// Takes readings of the last seconds in their order; the last one is new.
+    /// Adds readings of the last seconds in their order; only the last one is new.
     pub fn take(&mut self, readings: &[Reading]) {
         if let Some(point) = point(readings) {
             if self.points.len() == POINTS_MAX {
@@ -115,7 +115,7 @@ fn point(readings: &[Reading]) -> Option<Point> {
     })
 }
 
-/// Everything that has a limit, the nearest to it first.
+/// All figures with a limit, the nearest to its limit first.
 fn limits(readings: &[Reading]) -> Vec<Evidence> {
     let mut limits = diagnosis::distances(readings);
     if let Some(last) = readings.last() {

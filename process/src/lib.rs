@@ -3,14 +3,14 @@
 //! - [`Environment`] is the variables of the process and those of a file `.env`.
 //! - [`dotenv`] reads and writes such files.
 //! - [`samples`] parses Prometheus' text format.
-//! - [`diagnosis`] says what limits a server, by its metrics.
+//! - [`diagnosis`] determines what limits a server, from its metrics.
 //! - [`lab`] makes the figures of the page `/lab` from the same metrics.
-//! - [`start`] sees to the clock and to the signal of the limit on the size of files.
-//! - [`exposition`] makes metric families of figures that were counted elsewhere.
+//! - [`start`] checks the clock and handles the signal of the file size limit.
+//! - [`exposition`] makes metric families from figures that were counted elsewhere.
 //! - [`manuals`] makes man pages and shell completions.
 //! - [`log_lines`] writes log lines to standard error and never waits for it.
 //!
-//! The crate knows no variable of either program.
+//! The crate contains no variable of either program.
 
 pub mod diagnosis;
 pub mod dotenv;

@@ -47,7 +47,7 @@ static LOG: OnceLock<Writing> = OnceLock::new();
 static WAITING_BYTES: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Lines dropped since the start of the process, because standard error took none.
+/// Lines dropped since the start of the process, because standard error did not accept them.
 pub fn dropped() -> u64 {
     DROPPED.load(Relaxed)
 }
@@ -197,8 +197,8 @@ fn write_lines(items: &Receiver<Item>) {
             Item::Line(line) => {
                 if io::stderr().write_all(&line).is_err() {
                     DROPPED.fetch_add(1, Relaxed);
-                    // Nobody reads any more. A line that reports this would be dropped too, and reported again, for
-                    // ever.
+                    // Standard error has no reader any more. A line that reports this would be dropped too, and
+                    // reported again, for ever.
                     told += 1;
                 }
                 WAITING_BYTES.fetch_sub(line.len() + LINE_OVERHEAD, Relaxed);

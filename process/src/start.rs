@@ -1,4 +1,4 @@
-//! What both programs see to before anything else.
+//! The first steps of both programs.
 
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// year.
 const YEAR_10000: Duration = Duration::from_hours(70_389_528);
 
-/// Why a program does not start: one line for the operator.
+/// The reason that a program does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No date of this time can be written.
+    /// The time has no date that can be written.
     #[error("the clock of this machine is before 1970 or after 9999; set it first")]
     Clock,
     /// The system refuses the handler of a signal.
@@ -21,8 +21,8 @@ pub enum StartError {
     Signal(#[from] io::Error),
 }
 
-/// Makes sure that the clock tells a time that can be written, and that a file past the limit on its size (`ulimit -f`)
-/// is an error where it is written, like a full disk, and not the end of the process by SIGXFSZ.
+/// Checks that the clock has a time that can be written. Ensures that a write beyond the file size limit (`ulimit -f`)
+/// fails with an error, like a full disk, instead of ending the process by SIGXFSZ.
 ///
 /// # Errors
 /// [`StartError`].
@@ -30,7 +30,7 @@ pub fn prepare() -> Result<(), StartError> {
     if !is_usable(SystemTime::now()) {
         return Err(StartError::Clock);
     }
-    // A signal that is caught is nothing that ends the process, and it stays caught when this runtime is gone.
+    // A caught signal does not end the process, and it stays caught after this runtime has ended.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _context = runtime.enter();
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);

@@ -1,4 +1,4 @@
-//! The metrics of a server at one moment, as far as the rules use them.
+//! The metrics of a server at one moment that the rules use.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::samples::samples;
 
-/// The metrics without labels that are read.
+/// The names of the metrics without labels.
 const SINGLE: [&str; 28] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
@@ -39,7 +39,7 @@ const SINGLE: [&str; 28] = [
     "process_resident_memory_bytes",
 ];
 
-/// The metrics that are read by the values of their labels, which are these.
+/// The metrics with labels, and the names of these labels.
 const LABELLED: [(&str, &[&str]); 8] = [
     ("chat_messages_total", &["kind"]),
     ("chat_thread_cpu_seconds_total", &["role", "worker"]),
@@ -73,7 +73,7 @@ pub struct Reading {
     pub(crate) at: Duration,
     /// By the name of the stage, and the number of the worker.
     pub(crate) stages: BTreeMap<(String, String), StageReading>,
-    /// The times from the reading of a message's frame until the kernel has taken it for a client.
+    /// The times from reading a message's frame until the kernel has accepted it for a client.
     pub(crate) deliveries: Buckets,
     values: BTreeMap<String, f64>,
 }
@@ -88,7 +88,7 @@ impl Reading {
         (!reading.stages.is_empty()).then_some(reading)
     }
 
-    /// Takes what a registry or a collector has gathered.
+    /// Reads the metrics that a registry or a collector has gathered.
     pub fn of(families: &[MetricFamily], at: Duration) -> Self {
         let mut reading = Self { at, ..Self::default() };
         for family in families {

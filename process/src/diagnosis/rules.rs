@@ -13,17 +13,17 @@ const WAITS: f64 = 0.02;
 /// The share of time for which a busy thread must have waited for a core.
 const WITHOUT_CORE: f64 = 0.25;
 
-/// Cores that others must use, where they are to be why a thread has none.
+/// Cores that other programs must use to count as the reason that a thread has none.
 const OTHERS: f64 = 0.3;
 
-/// One cause, and how it is found.
+/// One cause, and its signs.
 #[derive(Debug)]
 pub struct Rule {
     /// The cause.
     pub what: What,
-    /// The signs, as a person reads them.
+    /// The signs, for people.
     pub when: &'static str,
-    /// What helps.
+    /// The remedy.
     pub remedy: &'static str,
     /// The observation that would refute it.
     pub would_refute: &'static str,
@@ -305,11 +305,11 @@ fn connect_storm(window: &Window<'_>) -> Option<Found> {
     })
 }
 
-/// What fills a full worker.
+/// The work that fills a full worker.
 fn filled_by(worker: &Worker) -> (What, f64) {
     let rest = unexplained(worker);
     let deliveries = worker.hub.busy + worker.write.busy;
-    // Of equals the last counts: the stage nearest to the socket.
+    // Of equal stages the last one counts: it is nearest to the socket.
     let parts = [
         (What::Worker, rest),
         (What::Session, worker.session.busy),
@@ -413,7 +413,7 @@ fn history_read(window: &Window<'_>) -> Option<Found> {
 /// The wait for the log, in seconds, from which it counts as slow. An election of its leader takes longer.
 const LOG_WAITS: f64 = 0.5;
 
-/// The records by which a node must be behind for three seconds.
+/// The number of records by which a node must be behind for three seconds.
 const LAGS: f64 = 1_000.0;
 
 fn broker(window: &Window<'_>) -> Option<Found> {

@@ -51,13 +51,13 @@ causes! {
     Session = "session",
     /// Work that belongs to no stage fills a worker.
     Worker = "worker",
-    /// The server itself uses all cores that it may.
+    /// The server itself uses all cores that it may use.
     CoresUsed = "cores_used",
     /// The disk is slow to commit.
     Disk = "disk",
     /// Reading the stored history takes all of its thread.
     HistoryRead = "history_read",
-    /// The log of several nodes is slow, or cannot be reached.
+    /// The log of several nodes is slow or unreachable.
     Broker = "broker",
     /// This node falls behind the log.
     NodeLags = "node_lags",
@@ -121,7 +121,7 @@ impl Evidence {
 pub struct Verdict {
     /// What limits the server.
     pub what: What,
-    /// Which of several, for example `worker 1`; `null` if there is only one.
+    /// The instance, for example `worker 1`; `null` if there is only one.
     pub subject: Option<String>,
     /// How sure the verdict is.
     pub confidence: Confidence,
@@ -129,7 +129,7 @@ pub struct Verdict {
     pub sentence: String,
     /// The figures on which it rests.
     pub evidence: Vec<Evidence>,
-    /// What helps.
+    /// The remedy.
     pub remedy: String,
     /// The observation that would refute the verdict.
     pub would_refute: String,

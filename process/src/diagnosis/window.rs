@@ -1,4 +1,4 @@
-//! What the readings of some seconds say: rates, shares and waits.
+//! The figures from the readings of some seconds: rates, shares and waits.
 
 use super::reading::{Buckets, Reading};
 use super::verdict::Evidence;
@@ -113,12 +113,12 @@ impl<'a> Window<'a> {
         self.last.get(name, &[]).unwrap_or(0.0)
     }
 
-    /// Whether the log of several nodes cannot be written at the end. A server that is alone has no log.
+    /// Whether the log of several nodes cannot be written at the end. A server without other nodes has no log.
     pub(super) fn is_log_away(&self) -> bool {
         self.last.get("chat_nodes_reachable", &[]).is_some_and(|reachable| reachable < 1.0)
     }
 
-    /// The least value of a gauge in the newest three readings: what lasts, and is no moment.
+    /// The least value of a gauge in the newest three readings: a short peak does not count.
     pub(super) fn lasting(&self, name: &str) -> f64 {
         let newest = self.all.iter().rev().take(3).map(|reading| reading.get(name, &[]).unwrap_or(0.0));
         newest.min_by(f64::total_cmp).unwrap_or(0.0)
@@ -157,7 +157,7 @@ impl<'a> Window<'a> {
         self.rate("chat_pressure_seconds_total", &[of, resource, kind])
     }
 
-    /// Everything that has a limit, with how near it is.
+    /// All figures with a limit.
     pub(super) fn distances(&self) -> Vec<Evidence> {
         let mut all = vec![Evidence::new("the ChatServer's thread (share of time)", self.chat_server.busy, 1.0)];
         all.push(Evidence::new("the history's thread (share of time)", self.history.busy, 1.0));

@@ -24,7 +24,7 @@ impl<'a> Interval<'a> {
         grown(value(self.first), value(self.last))
     }
 
-    /// The mean of the values that a histogram has got; `None` if it has got none.
+    /// The mean of the new values of a histogram; `None` if there are none.
     pub(super) fn mean(&self, name: &str) -> Option<f64> {
         ratio(self.growth(&format!("{name}_sum")), self.growth(&format!("{name}_count")))
     }

@@ -1,6 +1,6 @@
 //! The mean latency of a delivery, in its parts.
 //!
-//! [`parts`] is the one function that knows them: a mean wait and a mean time of work for each stage on the way.
+//! Only [`parts`] defines them: a mean wait and a mean time of work for each stage that a message passes.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::interval::{Interval, ratio, rounded};
 use super::stages::StageFigures;
 
-/// The utilisation up to which a server counts as one without load.
+/// The utilisation up to which a server counts as idle.
 const WITHOUT_LOAD: f64 = 0.1;
 
-/// What a message does in a part of its latency.
+/// The kind of a part of the latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// It waits in the stage's queue.
+    /// The message waits in the stage's queue.
     Wait,
     /// The stage works on it.
     Work,
@@ -31,8 +31,8 @@ pub struct Part {
     pub kind: Kind,
     /// The mean of the last five seconds.
     pub seconds: f64,
-    /// The least mean in five seconds in which no stage was busy for more than a tenth of the time; `null` before there
-    /// were any.
+    /// The least mean in five seconds in which no stage was busy for more than a tenth of the time; `null` before the
+    /// first such interval.
     pub no_load_seconds: Option<f64>,
 }
 
@@ -40,15 +40,15 @@ pub struct Part {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
-    /// The measured mean of the last five seconds, from the reading of a message's frame until the kernel has taken it
-    /// for a client; `null` without a delivery.
+    /// The measured mean of the last five seconds, from reading a message's frame until the kernel has accepted it for
+    /// a client; `null` without a delivery.
     pub mean_seconds: Option<f64>,
-    /// The parts in the order of the message's way. They are means over all work of each stage, so their sum comes near
-    /// the measured mean where all work is messages.
+    /// The parts in the order in which a message passes them. They are means over all work of each stage, so their sum
+    /// is close to the measured mean if all work is messages.
     pub parts: Vec<Part>,
 }
 
-/// The latency in the interval. `before` has what is known of the server without load.
+/// The latency in the interval. `before` has the known figures of the idle server.
 pub(super) fn latency(interval: &Interval<'_>, stages: &[StageFigures], before: &Latency) -> Latency {
     let is_without_load = stages.iter().all(|stage| stage.utilisation <= WITHOUT_LOAD);
     let mean_seconds = interval.mean("chat_delivery_seconds").map(rounded);
@@ -58,7 +58,7 @@ pub(super) fn latency(interval: &Interval<'_>, stages: &[StageFigures], before: 
         let seconds = seconds.map(rounded);
         let now = seconds.filter(|_| is_without_load && mean_seconds.is_some());
         let no_load_seconds = known.into_iter().chain(now).min_by(f64::total_cmp);
-        // What is known without load stays there while nothing comes.
+        // The known figures of the idle server stay while there is no work.
         let seconds = seconds.or(no_load_seconds.map(|_| 0.0))?;
         Some(Part { stage: stage.to_owned(), kind, seconds, no_load_seconds })
     });
@@ -79,7 +79,7 @@ fn parts(interval: &Interval<'_>) -> [(&'static str, Kind, Option<f64>); 10] {
         ("log", Kind::Wait, wait("log")),
         ("hub", Kind::Wait, wait("hub")),
         ("hub", Kind::Work, work("hub")),
-        // The wait ends when the kernel has taken the frame, so it contains the work.
+        // The wait ends when the kernel has accepted the frame, so it contains the work.
         ("socket_write", Kind::Wait, wait("socket_write")),
     ]
 }

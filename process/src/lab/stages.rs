@@ -1,11 +1,11 @@
-//! The stages of a message's way, each with its busiest worker.
+//! The stages that a message passes, each with its busiest worker.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, StageGrowth, rounded};
 
-/// The stages in the order in which a message passes them, and whether they are on its way.
+/// The stages in the order in which a message passes them, and whether every message passes them.
 const ORDER: [(&str, bool); 8] = [
     ("session", true),
     ("chat_server", true),
@@ -17,17 +17,17 @@ const ORDER: [(&str, bool); 8] = [
     ("worker_loop", false),
 ];
 
-/// A stage. Where every worker has one, the utilisation and the waits are those of the busiest worker.
+/// A stage. If every worker has one, the utilisation and the waits are those of the busiest worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageFigures {
     /// The stage, as the metrics name it.
     pub stage: String,
-    /// Whether each message passes it; the others are beside the way.
+    /// Whether every message passes it.
     pub is_on_the_way: bool,
     /// The number of the busiest worker; `null` for a stage with a thread of its own.
     pub worker: Option<String>,
-    /// The share of the time in which it works. Near 1, and with a wait that grows, it is the bottleneck.
+    /// The share of the time in which it works. Near 1 and with a growing wait, the stage is the bottleneck.
     pub utilisation: f64,
     /// The 99th percentile of the wait in its queue; `null` if no work came.
     pub wait_p99_seconds: Option<f64>,
