@@ -50,7 +50,7 @@ async fn a_container_of_bots_that_was_killed_makes_the_verdict_of_all_invalid() 
     let run = Run::begin("killed").await;
     let victim = &containers("bots")[7];
     // Once it serves metrics, it has begun its report.
-    while !log(victim).contains("metrics at ") {
+    while !log(victim).contains("metrics: ") {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     docker(&["kill", victim]);

@@ -89,8 +89,8 @@ async fn every_metric_is_served_and_documented_and_counts_what_happens() {
         "60",
     ]);
     let mut swarm = Process::spawn(command);
-    let line = swarm.line_with("metrics at ");
-    let url = line.split_once("metrics at ").unwrap().1;
+    let line = swarm.line_with("metrics: ");
+    let url = line.split_once("metrics: ").unwrap().1;
     wait_until("messages", || server.taken() >= 100).await;
     let scrape = async || {
         let mut answer = awc::Client::default().get(url).send().await.unwrap();
