@@ -157,8 +157,8 @@ knobs! {
         /// Path prefix of a proxy that does not remove it from requests; requests without it are served too. Empty: the
         /// proxy removes the prefix, or there is none.
         path_prefix: PathPrefix = "CHAT_PATH_PREFIX", "", Prefix;
-        /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin are
-        /// allowed. Empty: pages of the same host.
+        /// Origins of the pages and apps that may connect; others are refused with 403, programs that send no origin
+        /// are allowed. Empty: pages of the same host.
         allowed_origins: AllowedOrigins = "CHAT_ALLOWED_ORIGINS", "", Origins;
     }
     "TLS" {
@@ -184,8 +184,8 @@ knobs! {
         frame_bytes: u64 = "CHAT_FRAME_BYTES", "131072", Number(4_096, 16_777_216);
     }
     "What a client receives" {
-        /// Smallest frame in bytes that is compressed, once for all receivers that accept compression. 0: compression is
-        /// not offered.
+        /// Smallest frame in bytes that is compressed, once for all receivers that accept compression. 0: compression
+        /// is not offered.
         compression_bytes: u64 = "CHAT_COMPRESSION_BYTES", "256", Number(0, 16_777_216);
         /// Maximum number of unsent bytes of one client; a frame that would exceed it closes the connection with 4001.
         outbox_bytes: u64 = "CHAT_OUTBOX_BYTES", "1048576", Number(262_144, 67_108_864);
@@ -243,8 +243,8 @@ knobs! {
         drain_seconds: u64 = "CHAT_DRAIN_SECONDS", "5", Number(0, 600);
     }
     "Names, tokens and inboxes" {
-        /// Whether names are authenticated: open, a name belongs to the connection that holds it; jwt, every client needs
-        /// a token.
+        /// Whether names are authenticated: open, a name belongs to the connection that holds it; jwt, every client
+        /// needs a token.
         auth: Chosen<AuthMode> = "CHAT_AUTH", "open", AUTH_MODES;
         /// The secret with which tokens are signed (HS256).
         jwt_secret: Secret = "CHAT_JWT_SECRET", "", Hidden(32);
@@ -263,7 +263,8 @@ knobs! {
     "Several nodes" {
         /// Addresses of NATS JetStream, which makes several servers one chat. Empty: this server is alone.
         nats_url: NatsUrls = "CHAT_NATS_URL", "", Urls;
-        /// The file with the credentials for NATS: a user's `.creds`, or the seed of an nkey; empty: the addresses contain a user, or NATS asks for none.
+        /// The file with the credentials for NATS: a user's `.creds`, or the seed of an nkey; empty: the addresses
+        /// contain a user, or NATS asks for none.
         nats_credentials: String = "CHAT_NATS_CREDENTIALS", "", OptionalFile;
         /// The stream of NATS that is the log of all nodes. One chat has one stream; a missing one is created.
         nats_stream: String = "CHAT_NATS_STREAM", "starling", Name(false);
@@ -392,7 +393,7 @@ impl Config {
         if self.node_name.is_empty() { kinds::name_of_host() } else { self.node_name.clone() }
     }
 
-    /// The time without a sign of life after which a node is declared out.
+    /// The time without a sign of life after which a node is declared dead.
     pub fn node_timeout(&self) -> Duration {
         Duration::from_secs(self.node_timeout_seconds)
     }

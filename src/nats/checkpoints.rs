@@ -50,7 +50,7 @@ fn record(log: u64, name: &str) -> Option<RecordId> {
     Some(RecordId { position: LogPosition(position.parse().ok()?), nanos })
 }
 
-/// What is stored under the id of this log, the oldest first.
+/// The objects that are stored under the id of this log, the oldest first.
 async fn stored(store: &ObjectStore, log: u64) -> Result<Vec<RecordId>, async_nats::Error> {
     let objects: Vec<_> = store.list().await?.try_collect().await?;
     let mut found: Vec<_> = objects.iter().filter_map(|object| record(log, &object.name)).collect();
@@ -118,8 +118,8 @@ async fn try_to_store(link: &Link, at: RecordId, state: &Bytes) -> Result<(), as
     Err(last.unwrap_or_else(|| "it was not tried".into()))
 }
 
-/// Drops all but the newest checkpoints, and the log in front of the oldest that is kept. Returns at which record the log
-/// begins then.
+/// Drops all but the newest checkpoints, and the log in front of the oldest that is kept. Returns at which record the
+/// log begins then.
 async fn trim(link: &Link) -> Result<Option<LogPosition>, async_nats::Error> {
     let own = list(&link.checkpoints, &link.stream, link.log).await?;
     let Some(oldest) = own.iter().nth_back(KEPT - 1).map(|at| at.position) else { return Ok(None) };

@@ -59,7 +59,7 @@ pub enum CannotConnect {
     Credentials {
         /// The value of the variable.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         error: io::Error,
     },
     /// NATS lets nobody in with these credentials.
@@ -67,7 +67,7 @@ pub enum CannotConnect {
     Refused {
         /// The addresses, without passwords.
         servers: String,
-        /// What NATS says.
+        /// The answer of NATS.
         error: String,
     },
     /// NATS and the node do not agree on TLS.
@@ -75,7 +75,7 @@ pub enum CannotConnect {
     Tls {
         /// The addresses, without passwords.
         servers: String,
-        /// What is wrong.
+        /// The error.
         error: String,
     },
     /// No server can be reached.
@@ -86,7 +86,7 @@ pub enum CannotConnect {
         /// The error of the last attempt.
         error: String,
     },
-    /// The servers do not offer what the log needs.
+    /// The servers lack something that the log needs.
     #[error("NATS cannot hold the log: {}", .0.join("; "))]
     Lacks(Vec<String>),
     /// The servers do not answer as they should, and may do so later.
@@ -132,7 +132,7 @@ pub(super) struct Engine {
     pub(super) info: Info,
     pub(super) checkpoints: ObjectStore,
     pub(super) syncs: Syncs,
-    /// What happens to the connection.
+    /// The events of the connection.
     pub(super) events: UnboundedReceiver<Event>,
 }
 
@@ -141,7 +141,7 @@ pub(super) fn log_subject(stream: &str) -> String {
     format!("{stream}.log")
 }
 
-/// Asks NATS for something. What may pass is tried again for the time that the settings give.
+/// Asks NATS for something. Repeats the request after a temporary error, for the time in the settings.
 pub(super) async fn patiently<T>(
     settings: &NatsSettings,
     attempt: impl AsyncFn() -> Result<T, CannotConnect>,
@@ -237,7 +237,7 @@ fn with_credentials(options: ConnectOptions, text: &str) -> io::Result<ConnectOp
     Ok(options.nkey(text.to_owned()))
 }
 
-/// What is wrong with TLS, where that is why a connection failed.
+/// The TLS error, if the connection failed because of one.
 fn tls_error(error: &ConnectError) -> Option<String> {
     let failed = error.source()?.downcast_ref::<io::Error>()?;
     let error = failed.get_ref()?.downcast_ref::<rustls::Error>()?;
@@ -249,7 +249,7 @@ fn tls_error(error: &ConnectError) -> Option<String> {
     })
 }
 
-/// Checks what the server says of itself.
+/// Checks the properties that the server reports.
 fn check_server(settings: &NatsSettings, client: &Client) -> Result<(), CannotConnect> {
     let info = client.server_info();
     let (major, minor, patch) = VERSION_MIN;
@@ -320,7 +320,7 @@ fn wanted(settings: &NatsSettings) -> Config {
     }
 }
 
-/// In what the stream is not the one that the log needs.
+/// The settings in which the stream differs from the one that the log needs.
 fn differences(settings: &NatsSettings, config: &Config) -> Vec<String> {
     let name = &settings.stream;
     let has_size = |most: i64, need: i64| most <= 0 || most >= need;
@@ -363,7 +363,7 @@ async fn open_checkpoints(settings: &NatsSettings, context: &Context) -> Result<
     made.map_err(|error| CannotConnect::Unready(format!("it does not make the store of checkpoints: {error}")))
 }
 
-/// What a server tells of its JetStream.
+/// The JetStream settings of a server.
 #[derive(Debug, Deserialize)]
 struct JetStreamInfo {
     data: Option<JetStreamData>,
@@ -395,7 +395,7 @@ async fn ask_for_sync(client: &Client) -> Syncs {
             break;
         }
         let Ok(told) = serde_json::from_slice::<JetStreamInfo>(&answer.payload) else { continue };
-        // A server without JetStream has no such part.
+        // A server without JetStream has no `config`.
         let Some(config) = told.data.and_then(|data| data.config) else { continue };
         if !config.sync_always {
             return Syncs::Later;

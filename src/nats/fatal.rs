@@ -10,7 +10,7 @@ pub(super) enum Fatal {
     Bad {
         /// Its place.
         position: u64,
-        /// What is wrong with it.
+        /// The error.
         reason: BadRecord,
     },
     /// The stream was deleted.

@@ -1,5 +1,5 @@
-//! The thread of the log: takes what the chat wants done, writes records, tells and hears neighbours, and looks after
-//! the connection.
+//! The thread of the log: executes the chat's commands, writes records, exchanges signs of life with other nodes, and
+//! maintains the connection.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,35 +30,35 @@ use super::reach::{Reach, Standing};
 use super::reader;
 use super::writer::{Acknowledged, Writer};
 
-/// The interval at which the hub looks for work that is due by time.
+/// The interval at which the hub checks its timers.
 const TICK: Duration = Duration::from_millis(50);
 
 /// The interval at which NATS is asked for the state of the stream.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// For how long an answer is waited for, before NATS is asked again.
+/// The time to wait for an answer before the next request.
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
-/// The interval at which this node says that it lives: several times in the shortest timeout of a node.
+/// The interval at which this node sends a sign of life: several times in the shortest timeout of a node.
 const ALIVE_INTERVAL: Duration = Duration::from_millis(400);
 
-/// For how long the state of the stream must look as if the log was lost, before it counts as lost. A server of NATS
-/// that has just become the leader tells what it has applied, which may be behind for seconds on a slow disk. The time
-/// begins anew whenever the log has grown. If it grows because others write into what is left of it, the reader finds
-/// another record where it was.
+/// The log counts as lost if the state of the stream shows a loss for this long. A NATS server that has just become the
+/// leader reports the records that it has applied; on a slow disk these may be seconds behind. The time starts again
+/// whenever the log has grown. If the log has really lost records, and grows because other nodes write to it, the
+/// reader finds a different record at its position.
 const LOST_TIME: Duration = Duration::from_secs(8);
 
-/// For how long the log must have more while nothing is read, before it is opened again. NATS may have sent records into
-/// a connection that ended, and sends them to the same reader only once.
+/// The reader opens the log again if the log has more records and none arrives for this long. NATS sends each record to
+/// a reader only once, and may have sent it over a connection that then ended.
 const STILL_TIME: Duration = Duration::from_secs(1);
 
-/// Longest time that the last records may take at the end.
+/// The longest time for writing the last records when the node stops.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
-/// Commands that are taken at once.
+/// The largest number of commands that are taken at once.
 const BATCH: usize = 256;
 
-/// What the chat wants done.
+/// A command of the chat.
 #[derive(Debug)]
 pub(super) enum Command {
     /// This node lives this life from now on.
@@ -81,19 +81,19 @@ struct Refusal {
     description: Option<String>,
 }
 
-/// The newest question for the state of the stream.
+/// The newest request for the state of the stream.
 #[derive(Debug)]
 struct Look {
     number: u64,
     asked: Instant,
-    /// The newest record that was read when it was asked.
+    /// The newest record that had been read at the time of the request.
     read: u64,
     is_answered: bool,
 }
 
 impl Look {
-    /// Whether the state may be asked for again. Only the answer to the newest question counts: a server that was cut off
-    /// answers all of them at once, and says how the stream was before.
+    /// Whether the state may be requested again. Only the answer to the newest request counts: a server that was cut
+    /// off answers all requests at once, with an old state of the stream.
     fn is_over(&self, now: Instant) -> bool {
         let time = if self.is_answered { LOOK_INTERVAL } else { LOOK_TIME };
         now.saturating_duration_since(self.asked) >= time
@@ -107,25 +107,25 @@ pub(super) struct Hub {
     events: UnboundedReceiver<Event>,
     checkpoints: UnboundedSender<Checkpoint>,
     tasks: JoinSet<Result<std::convert::Infallible, Fatal>>,
-    /// Answers of NATS, by the last part of their subjects: `w` and the number of a write, `l` and the number of a look at
-    /// the stream.
+    /// The answers of NATS. The last part of a subject names the request: `w` and the number of a write, or `l` and the
+    /// number of a look at the stream.
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
     life: Option<Incarnation>,
     told_alive: Option<Instant>,
     look: Look,
-    /// Since when the log ends before a record that was read.
+    /// The time since which the log ends before a record that was read.
     lost_since: Option<Instant>,
-    /// Where the log ended at the latest look.
+    /// The last record of the log at the latest look.
     last_when_looked: u64,
-    /// Since when the log has more, and nothing is read.
+    /// The time since which the log has more records, but none arrives.
     still_since: Option<Instant>,
-    /// Why the stream would take no record, as of the latest look.
+    /// The reason that the stream would refuse records, according to the latest look.
     obstacle: Option<&'static str>,
     writer: Writer,
     reach: Reach,
-    /// Why NATS did not let this node in again, as far as the operator was told.
+    /// The reason for the failed reconnects that was logged last.
     told_no_entry: Option<String>,
 }
 
@@ -326,7 +326,7 @@ impl Hub {
         if is_lost { Err(fatal) } else { Ok(()) }
     }
 
-    /// Has the log opened again if it has more, and nothing comes.
+    /// Makes the reader open the log again if the log has more records, but none arrives.
     fn see_whether_reading_stands_still(&mut self, last: u64) {
         let (progress, now) = (&self.link.progress, clock::now());
         let read = progress.read();
@@ -361,7 +361,7 @@ impl Hub {
         Ok(())
     }
 
-    /// An attempt to connect again has failed. Each reason is told once until there is a connection.
+    /// Logs why an attempt to reconnect has failed: each reason once, until there is a connection.
     fn cannot_enter(&mut self, error: String) {
         if self.told_no_entry.as_ref() != Some(&error) {
             warn!("cannot connect to NATS again: {error}");
@@ -395,7 +395,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Writes what may be written.
+    /// Writes the records that may be written now.
     async fn write(&mut self) -> Result<(), Fatal> {
         if !self.is_connected() {
             return Ok(());
@@ -422,7 +422,7 @@ impl Hub {
     fn tell_reach(&mut self) {
         let was_in_reach = self.link.metrics.reach().is_in_reach();
         let Some(standing) = self.reach.changed(clock::now(), self.link.progress.applied_upto()) else { return };
-        // Who is let in because the log is in reach comes to the chat after it has heard so.
+        // The chat must know that the log is reachable before the first new client arrives.
         match standing.failure() {
             None => {
                 info!("the log can be reached");
@@ -443,13 +443,15 @@ impl Hub {
     }
 }
 
-/// How long a server of the stream may be silent for its leader. They say several times a second that they are there.
+/// A server of the stream counts as unreachable if its leader has not heard from it for this long. Each sends several
+/// signs of life a second.
 const SILENT_TIME: Duration = Duration::from_secs(4);
 
 /// The smallest free space in the stream, in bytes, with which it takes the next record.
 const SPACE_MIN: u64 = 1_024;
 
-/// Why the stream would take no record, as far as its state shows. It is also seen while this node has nothing to write.
+/// The reason that the stream would refuse records, if its state shows one. A node notices it even if it writes
+/// nothing.
 fn obstacle(info: &Info) -> Option<&'static str> {
     if let Some(cluster) = &info.cluster {
         let silent = cluster.replicas.iter().filter(|peer| peer.offline || peer.active > SILENT_TIME).count();
@@ -469,7 +471,7 @@ fn obstacle(info: &Info) -> Option<&'static str> {
         .map(|_| "the stream is full")
 }
 
-/// Tells a log from another one: the time at which its stream was made.
+/// Identifies a log: the time at which its stream was created.
 pub(super) fn id_of(info: &Info) -> u64 {
     reader::nanos(info.created)
 }

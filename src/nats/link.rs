@@ -1,4 +1,4 @@
-//! What all tasks of the log share.
+//! The data that all tasks of the log share.
 
 use std::sync::Arc;
 
@@ -24,6 +24,6 @@ pub(super) struct Link {
     pub(super) progress: Arc<Progress>,
     pub(super) metrics: Arc<LogMetrics>,
     pub(super) sink: HeardSink,
-    /// Has the reader open the log again.
+    /// Makes the reader open the log again.
     pub(super) open_again: Notify,
 }

@@ -1,9 +1,9 @@
-//! What nodes tell each other beside the log: that they live.
+//! The signs of life that nodes send each other outside the log.
 
 use bytes::Bytes;
 use starling_actors::nodes::record::Incarnation;
 
-/// The format of what nodes tell each other.
+/// The format of a sign of life.
 const FORMAT: u8 = 1;
 
 /// Says that this life lives.

@@ -1,4 +1,4 @@
-//! Where the reader of the log is, and whether the next record that it gets is the next one of the log.
+//! The position of the reader in the log, and whether an arriving record is the next one of the log.
 //!
 //! Whenever the log is opened again, reading begins with the newest record that was read before. It must be the same
 //! one: a server that lost records and then took others would otherwise go unnoticed.
@@ -8,19 +8,19 @@ use starling_actors::nodes::record::RecordId;
 
 use super::fatal::Fatal;
 
-/// What becomes of a record that was read.
+/// The outcome for an arriving record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Met {
     /// It is the next one.
     Next,
-    /// It is the one that was read last, as it should be.
+    /// It is the record that was read last, as expected after the log was opened again.
     Known,
     /// Neither: the log must be opened again.
     Astray,
-    /// The log was opened just before, and does not go on with the next record. Either the log has it no more, or it was
-    /// sent into a connection that ended.
+    /// The log was just opened, and the next record did not arrive. Either the log no longer has it, or NATS sent it
+    /// over a connection that then ended.
     Hole {
-        /// The first record that did not come.
+        /// The first missing record.
         from: u64,
     },
 }

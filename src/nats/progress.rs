@@ -12,7 +12,7 @@ const BYTES_AHEAD_MAX: usize = 32 * 1024 * 1024;
 /// Positions that all parts see.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// The newest record of the log, as of the last look.
+    /// The newest record of the log, as far as this node knows.
     newest: AtomicU64,
     /// The newest record that was given to the chat.
     read: AtomicU64,

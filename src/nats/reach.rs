@@ -1,4 +1,4 @@
-//! Whether the log can be written, and whether this node knows what is in it.
+//! Whether the log can be written, and whether this node has applied its records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 /// The log counts as out of reach when it could not be written for this long.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// Whether a node may let clients in.
+/// Whether a node may accept clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Standing {
-    /// NATS answers, and this node still reads what was in the log when the log came into reach.
+    /// NATS answers, but this node has not applied all records that the log had when it became reachable.
     CatchesUp,
     InReach,
     /// NATS does not answer.
     OutOfReach,
-    /// NATS answers, and does not take this node's records.
+    /// NATS answers, but does not take this node's records.
     Refused,
 }
 
 impl Standing {
     const ALL: [Self; 4] = [Self::CatchesUp, Self::InReach, Self::OutOfReach, Self::Refused];
 
-    /// The reason that nobody can be let in, if there is one.
+    /// The reason that the node accepts no clients, if there is one.
     pub(super) fn failure(self) -> Option<&'static str> {
         match self {
             Self::CatchesUp => Some("catching up"),
@@ -34,12 +34,12 @@ impl Standing {
     }
 }
 
-/// Whether the log can be written, for those that want to know. Handles of one log share it.
+/// Whether the log can be written. All handles of one log share the state.
 #[derive(Debug, Clone, Default)]
 pub struct LogReach(Arc<AtomicU8>);
 
 impl LogReach {
-    /// The reason that nobody can be let in, if there is one.
+    /// The reason that the node accepts no clients, if there is one.
     pub fn failure(&self) -> Option<&'static str> {
         Standing::ALL.get(usize::from(self.0.load(SeqCst)))?.failure()
     }
@@ -60,7 +60,7 @@ pub(super) struct Reach {
     answered: Instant,
     /// The newest time at which the log could be written.
     proof: Instant,
-    /// The newest record of the log when it came into reach; none while it is out of reach.
+    /// The newest record of the log when it became reachable; `None` while it is unreachable.
     catches_up_to: Option<u64>,
     standing: Standing,
 }
@@ -82,8 +82,8 @@ impl Reach {
         self.catches_up_to.get_or_insert(newest);
     }
 
-    /// How the node stands that has applied the records up to this one, where that has changed since the last call. It
-    /// begins with [`Standing::CatchesUp`].
+    /// The node's standing once it has applied the records up to this one, if the standing has changed since the last
+    /// call. The first standing is [`Standing::CatchesUp`].
     pub(super) fn changed(&mut self, now: Instant, applied: u64) -> Option<Standing> {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < WRITTEN_WITHIN;
         let is_proved = is_recent(self.proof);

@@ -20,14 +20,14 @@ use super::link::Link;
 use super::place::{Met, Place};
 use super::progress::Ahead;
 
-/// Records that are asked for at once. As many of the largest must fit into what a server of NATS holds for a client,
-/// by default 64 MiB.
+/// The number of records in one request. So many of the largest records must fit into the buffer that a NATS server has
+/// for each client, by default 64 MiB.
 const BATCH: usize = 64;
 
 /// How long a request for records is valid.
 const BATCH_VALID: Duration = Duration::from_secs(30);
 
-/// The interval at which NATS says that there is no record. After two without, the log is opened again.
+/// The interval at which NATS reports that there is no record. After two missing reports, the log is opened again.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Time before the log is opened again.
@@ -50,7 +50,7 @@ pub(super) async fn find(stream: &Stream, position: LogPosition) -> Result<Optio
     }
 }
 
-/// Reads the log from behind this record on, for as long as this node can follow it.
+/// Reads the log after this record, for as long as this node can follow it.
 pub(super) async fn read(link: Arc<Link>, behind: u64) -> Result<Infallible, Fatal> {
     let mut place = Place::behind(behind);
     let mut ahead = Ahead::default();

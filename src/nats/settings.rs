@@ -1,4 +1,4 @@
-//! How NATS is reached, and what it has to be.
+//! The address of NATS, and the properties that it must have.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
-/// Where the log is, and what is asked of it.
+/// The address of the log, and its required properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NatsSettings {
-    /// The addresses of servers: `nats://` or `tls://`. The first user and password in them, or the first token in place
-    /// of a user, is for all of them.
+    /// The addresses of servers: `nats://` or `tls://`. The first user and password in them, or the first token in
+    /// place of a user, is for all of them.
     pub urls: Vec<String>,
     /// The file with the credentials of a user.
     pub credentials: Option<PathBuf>,

@@ -1,15 +1,15 @@
-//! The records on their way into the log: which is written next, which is acknowledged, and what is lost.
+//! The records that are not in the log yet: which to write next, which are acknowledged, and which are lost.
 //!
-//! Records are written in order, a bounded number ahead of their acknowledgements. Once one may not have reached the log,
-//! no further one is written: the oldest of them is tried until it is acknowledged, and then the chat writes all again.
-//! A record that reaches the log twice counts once, so a try is harmless.
+//! Records are written in order, a bounded number ahead of their acknowledgements. Once one may not have reached the
+//! log, no further one is written: the oldest of them is tried until it is acknowledged, and then the chat writes all
+//! again. A record that reaches the log twice counts once, so a try is harmless.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// Most records that are written and not acknowledged. NATS drops what exceeds 10,000 for one stream.
+/// The largest number of written records without an acknowledgement. NATS drops more than 10,000 for one stream.
 const RECORDS_MAX: usize = 1_024;
 
 /// Most bytes that are written and not acknowledged, but for a single record.
@@ -148,7 +148,7 @@ impl Writer {
     }
 
     fn lose(&mut self) -> bool {
-        // What is queued behind is written again with the rest.
+        // The records after it are written again, too.
         let Some(oldest) = self.in_flight.pop_front() else { return false };
         self.lost = Some(Lost { record: oldest.record, since: self.next, tried: None });
         self.waiting.clear();

@@ -18,7 +18,7 @@ use crate::Names;
 use crate::faults::Fault;
 use crate::lan::{Machine, Way};
 
-/// After this time without a sign of life a node is declared out, in seconds. Some faults last longer, some do not.
+/// After this time without a sign of life a node is declared dead, in seconds. Some faults last longer, some do not.
 const NODE_TIMEOUT: &str = "5";
 
 /// The address for clients.

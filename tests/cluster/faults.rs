@@ -70,7 +70,7 @@ impl Faults {
             9 => Fault::LeaderPaused,
             _ => Fault::BrokersKilled,
         };
-        // Some are shorter than the time after which a node is declared out, and some longer.
+        // Some are shorter than the time after which a node is declared dead, and some longer.
         (fault, Duration::from_millis(self.random.u64(300..8_000)))
     }
 }

@@ -18,7 +18,7 @@ async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_a
     let (mut bob, _) = b.enter("bob").await;
     say(&mut alice, &["one", "two"]).await;
     let _folder = a.kill();
-    // With its key, a client is accepted at once; without a key, its name is free once the node is out.
+    // With its key, a client is accepted at once; without a key, its name is free once the node was declared dead.
     let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
     let (mut alice, _) = Client::enter(&b, &path).await;
     alice.send_json(&json!({"type": "join", "room": "lobby", "after": 1, "epoch": welcome["epoch"]})).await;
@@ -126,7 +126,7 @@ async fn a_node_that_was_paused_finds_itself_out_closes_its_clients_and_begins_a
     let (mut alice, welcome) = a.enter("alice").await;
     say(&mut alice, &["one"]).await;
     a.process.signal(Signal::STOP);
-    // Its name is free at the other node once it is out.
+    // Its name is free at the other node once it was declared dead.
     let (mut other, _) = enters(&b, "/ws?clientId=alice").await;
     say(&mut other, &["two"]).await;
     a.process.signal(Signal::CONT);

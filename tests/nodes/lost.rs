@@ -99,7 +99,7 @@ async fn a_log_that_has_lost_records_ends_the_process_even_if_others_took_their_
 
 #[actix::test]
 async fn a_node_that_has_what_the_log_has_lost_does_not_start_even_if_others_took_its_place() {
-    // Nobody is declared out while NATS is away.
+    // Nobody is declared dead while NATS is away.
     let patient = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
     for has_others in [false, true] {
         let mut nats = nats().await;

@@ -15,7 +15,7 @@ use crate::server::{Server, say};
 /// Records between two checkpoints.
 const CHECKPOINT_RECORDS: usize = 20_000;
 
-/// No node is declared out meanwhile.
+/// No node is declared dead meanwhile.
 const PATIENT: [(&str, &str); 1] = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
 
 /// Joins a room after the message `after` of an epoch. Returns whether all later messages arrive.

@@ -184,7 +184,7 @@ async fn a_second_tab_is_told_that_the_name_is_taken_and_may_take_it() {
     alice.driver.switch_to_window(third).await.unwrap();
     alice.driver.goto(server.page()).await.unwrap();
     alice.take_name("alice").await;
-    alice.click_text("Be alice here instead").await;
+    alice.click_text("Use alice here instead").await;
     alice.until_in("alice").await;
     alice.driver.switch_to_window(first).await.unwrap();
     alice.until_true("stands still", "document.querySelector('#status').dataset.state === 'stopped'").await;

@@ -161,7 +161,7 @@ pub enum NotDone {
     /// The log cannot be written, so the request was not written.
     #[error("this node cannot reach the log of all nodes: nothing was done")]
     OutOfReach,
-    /// The node was declared out before the log had accepted the request.
+    /// The node was declared dead before the log had accepted the request.
     #[error("this node was cut off from the others: nothing was done")]
     CutOff,
 }

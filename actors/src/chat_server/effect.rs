@@ -172,7 +172,7 @@ pub enum NodeEffect {
         /// The checkpoint at which they differ.
         at: LogPosition,
     },
-    /// This node was declared out, and begins another life.
+    /// This node was declared dead, and begins another life.
     BeginsAnew(Incarnation),
 }
 

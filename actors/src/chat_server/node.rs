@@ -25,7 +25,7 @@ use crate::nodes::start;
 pub struct NodeSettings {
     /// The node's name, for people.
     pub name: String,
-    /// The time of silence after which another node is declared out.
+    /// The time of silence after which another node is declared dead.
     pub timeout: Duration,
     /// The log.
     pub log: Box<dyn Log>,

@@ -119,7 +119,7 @@ impl ChatState {
     }
 
     /// Makes this chat a node of several, with the life of this process. Called once, before the first command.
-    /// `timeout`: the time of silence after which another node is declared out. `secret`: the same on all nodes.
+    /// `timeout`: the time of silence after which another node is declared dead. `secret`: the same on all nodes.
     pub fn become_node(&mut self, node: &str, timeout: Duration, secret: u64) -> Incarnation {
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         self.cluster = Some(Box::new(Cluster::new(node, timeout, life, lobby)));

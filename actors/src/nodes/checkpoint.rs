@@ -41,7 +41,7 @@ pub struct LifeThen {
     pub node: String,
     /// Its newest record.
     pub counter: u64,
-    /// The time at which it was declared out.
+    /// The time at which it was declared dead.
     pub out_since: Option<u64>,
 }
 

@@ -12,7 +12,7 @@ use crate::identity::IdOwner;
 /// The format that this server writes, and the newest that it reads.
 pub const FORMAT: u8 = 1;
 
-/// One life of a node, from its start until it ends or is declared out.
+/// One life of a node, from its start until it ends or is declared dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
@@ -83,11 +83,11 @@ pub enum LogEntry {
     /// A private message that is not stored. Void if its session does not hold the sender's name any more, or if no
     /// session holds the receiver's name.
     Direct(DirectMessage),
-    /// A session opens. Void where another client holds its name and the name is not authenticated, and where there is no
-    /// space for its room.
+    /// A session opens. Void where another client holds its name and the name is not authenticated, and where there is
+    /// no space for its room.
     Open(Opening),
-    /// A session takes another name. Replaces a session that holds the name with the same key. Void where another client
-    /// holds it.
+    /// A session takes another name. Replaces a session that holds the name with the same key. Void where another
+    /// client holds it.
     Take {
         /// The name.
         name: ClientId,
@@ -103,8 +103,8 @@ pub enum LogEntry {
         /// The session, of the node that writes this.
         session: u64,
     },
-    /// A client has its first connection of this node in a room. Makes the room where there is none; if the table of rooms
-    /// is full, in place of the first that may be dropped. Void where there is no space.
+    /// A client has its first connection of this node in a room. Makes the room where there is none; if the table of
+    /// rooms is full, in place of the first that may be dropped. Void where there is no space.
     Enter {
         /// The room.
         key: RoomKey,
@@ -120,8 +120,8 @@ pub enum LogEntry {
         /// The client.
         name: ClientId,
     },
-    /// A client writes to one that has no inbox yet. Makes the inbox; if the table of inboxes is full, in place of the first
-    /// that may be dropped. Void where the inbox is there, and where the maker may not make one.
+    /// A client writes to one that has no inbox yet. Makes the inbox; if the table of inboxes is full, in place of the
+    /// first that may be dropped. Void where the inbox is there, and where the maker may not make one.
     Make {
         /// The owner of the inbox, who has never connected.
         owner: ClientId,

@@ -1,14 +1,14 @@
 //! Decides which records count.
 //!
 //! A record counts if it is the next one of a life of a node that has begun and is not out. Every other record is void,
-//! on all nodes alike. So a node may write a record twice, and the records of a node that was declared out change
+//! on all nodes alike. So a node may write a record twice, and the records of a node that was declared dead change
 //! nothing.
 
 use std::collections::BTreeMap;
 
 use super::record::{Incarnation, LogEntry, LogPosition, Record};
 
-/// How long a life that is out is remembered, in milliseconds of the log's clock: longer than any of its records can be
+/// How long a dead life is remembered, in milliseconds of the log's clock: longer than any of its records can be
 /// in transit.
 const OUT_REMEMBERED_MS: u64 = 3_600_000;
 
@@ -28,7 +28,7 @@ pub enum Admission {
         /// The first missing record.
         expected: u64,
     },
-    /// Its life is out.
+    /// Its life was declared dead.
     Out,
     /// Its life has not begun.
     Unknown,
@@ -176,7 +176,7 @@ mod tests {
         let mut replica = Replica::default();
         assert_eq!(read(&mut replica, &[begin(1), begin(2)]), [Admission::Counts; 2]);
         assert!(replica.end(Incarnation(1), 1, replica.at()));
-        assert!(!replica.end(Incarnation(1), 1, replica.at()), "it is out already");
+        assert!(!replica.end(Incarnation(1), 1, replica.at()), "it was declared dead already");
         let records = [record(1, 2, Vec::new()), begin(1), begin(3)];
         assert_eq!(read(&mut replica, &records), [Admission::Out, Admission::Out, Admission::Counts]);
         let alive: Vec<_> = replica.alive().map(|(incarnation, _)| incarnation.0).collect();

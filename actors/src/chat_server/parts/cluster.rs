@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
     pub(crate) gate: Gate,
     /// When each life was last heard of.
     heard: FxHashMap<Incarnation, Instant>,
-    /// The time of silence after which a life is declared out.
+    /// The time of silence after which a life is declared dead.
     timeout: Duration,
     /// When the newest record was read.
     read_at: Option<Instant>,
@@ -114,8 +114,8 @@ impl Cluster {
         }
     }
 
-    /// Begins another life, because the last one is out. Returns the waiters of the last life; none of its entries is
-    /// pending any more.
+    /// Begins another life, because the last one was declared dead. Returns the waiters of the last life; none of its
+    /// entries is pending any more.
     pub(crate) fn begin_anew(&mut self, incarnation: Incarnation, lobby: Epoch) -> Vec<Tag> {
         let packer = std::mem::replace(&mut self.packer, Packer::new(incarnation, &self.node, lobby));
         self.gate = Gate::default();

@@ -1,7 +1,7 @@
 //! With other nodes: what the log says happens, on every node in the same way.
 //!
-//! What an entry changes in the state that all nodes share depends on the log alone. What it means for the clients of this
-//! node follows from that.
+//! What an entry changes in the state that all nodes share depends on the log alone. What it means for the clients of
+//! this node follows from that.
 
 mod rooms;
 
@@ -372,7 +372,7 @@ impl ChatState {
 
     /// The other nodes have gone on without this one.
     fn begin_anew(&mut self, turn: &mut Turn) {
-        // What has not come back has no place, and gets none: nothing of a life that is out counts.
+        // What has not come back has no place, and gets none: nothing of a life counts after it was declared dead.
         for message in self.in_flight.take_all() {
             let MessageInFlight { asker, repeats, rooms, .. } = *message;
             refuse_all(asker, repeats, ErrorCode::Unavailable, "this node was cut off from the others", turn);

@@ -98,7 +98,7 @@ fn an_operator_is_told_the_truth_of_a_change_whatever_becomes_of_the_node() {
     assert!(answers.posted.try_recv().unwrap().is_ok());
     assert_eq!(answers.removed.try_recv(), Ok(Ok(0)));
 
-    for (what, expected) in [("out of reach", NotDone::OutOfReach), ("declared out", NotDone::CutOff)] {
+    for (what, expected) in [("out of reach", NotDone::OutOfReach), ("declared dead", NotDone::CutOff)] {
         let mut node = Node::begin();
         if expected == NotDone::OutOfReach {
             node.apply(Command::Heard(Heard::Reachable(false)));
