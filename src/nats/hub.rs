@@ -490,7 +490,8 @@ mod tests {
     fn info(leader: &str, silent: [u64; 2], change: impl FnOnce(&mut Value)) -> Info {
         let replica = |seconds: u64| json!({"name": "n", "current": true, "active": seconds * 1_000_000_000});
         let mut info = json!({
-            "config": {"name": "s", "retention": "limits", "discard": "new", "max_consumers": -1, "max_msgs": -1, "max_bytes": 0,
+            "config": {"name": "s", "retention": "limits", "discard": "new", "max_consumers": -1, "max_msgs": -1,
+                "max_bytes": 0,
                 "max_age": 0, "storage": "file", "num_replicas": 3},
             "created": "2026-01-01T00:00:00Z",
             "state": {"messages": 9, "bytes": 5_000, "first_seq": 1, "first_ts": "2026-01-01T00:00:00Z", "last_seq": 9,

@@ -52,7 +52,7 @@ async fn a_person_sees_what_limits_the_server_and_what_happens_in_it() {
         .await;
     has("a worker is named", "document.querySelector('[data-stage=session] .worker').textContent === 'worker 0'").await;
     has("the latency has its parts", "document.querySelectorAll('#latency-bar span').length > 3").await;
-    has("the means are told", "document.querySelector('#latency-mean').textContent.startsWith('Measured')").await;
+    has("the means are told", "document.querySelector('#latency-mean').textContent.startsWith('From reading')").await;
     let plot = "[...document.querySelectorAll('figure')].find((it) => it.textContent.startsWith('Deliveries'))";
     has("a plot has a line", &format!("{plot}.querySelector('path:last-of-type').getAttribute('d').includes('L')"))
         .await;
@@ -117,11 +117,11 @@ async fn without_a_token_there_is_nothing_to_see_and_names_are_for_operators() {
         .await;
     page.click("#show-names").await;
     show(&issue(&["root", "--admin"])).await;
-    page.until_true("sees names", "document.querySelector('#names').textContent.startsWith('No client waits')").await;
+    page.until_true("sees names", "document.querySelector('#names').textContent.startsWith('No client has unsent')").await;
     page.driver.refresh().await.unwrap();
     page.until_true(
         "the tab keeps the token",
-        "document.querySelector('#names').textContent.startsWith('No client waits')",
+        "document.querySelector('#names').textContent.startsWith('No client has unsent')",
     )
     .await;
 }

@@ -12,7 +12,7 @@ async fn a_refused_name_is_said_and_another_can_be_taken() {
     let other = Browser::open(&driver, &server.page()).await;
     let problem = "document.querySelector('#enter-problem').textContent";
     other.take_name("no blanks please").await;
-    other.until_true("is told the rule", &format!("{problem}.includes('Letters')")).await;
+    other.until_true("is told the rule", &format!("{problem}.includes('letters a–z')")).await;
     other.take_name("guest-1").await;
     other.until_true("is told whose these are", &format!("{problem}.includes('assigned by the server')")).await;
     other.take_name("alice").await;

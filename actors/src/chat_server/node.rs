@@ -115,7 +115,8 @@ impl ChatServer {
             }
             NodeEffect::BeginsAnew(life) => {
                 warn!(
-                    "the other nodes have declared this node dead: it has closed its connections, and goes on as a new node"
+                    "the other nodes have declared this node dead: it has closed its connections, and goes on as a new \
+                     node"
                 );
                 log.begin(life);
             }
