@@ -117,7 +117,8 @@ async fn without_a_token_there_is_nothing_to_see_and_names_are_for_operators() {
         .await;
     page.click("#show-names").await;
     show(&issue(&["root", "--admin"])).await;
-    page.until_true("sees names", "document.querySelector('#names').textContent.startsWith('No client has unsent')").await;
+    page.until_true("sees names", "document.querySelector('#names').textContent.startsWith('No client has unsent')")
+        .await;
     page.driver.refresh().await.unwrap();
     page.until_true(
         "the tab keeps the token",
