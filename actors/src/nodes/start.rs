@@ -1,22 +1,22 @@
-//! Where a node that starts begins to read.
+//! The position at which a starting node begins to read.
 
 use super::log::LogState;
 use super::record::{LogPosition, RecordId};
 use crate::history::LogMark;
 
-/// Where a node that starts begins.
+/// The position at which a starting node begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
-    /// The checkpoint from which its state is taken; `None`: it begins with nothing.
+    /// The checkpoint with its state; `None`: it begins with an empty state.
     pub checkpoint: Option<RecordId>,
-    /// The newest record that its history has. Records up to it are read for the state alone.
+    /// The newest record in its history. Records up to it change only the state.
     pub kept_upto: LogPosition,
-    /// Whether records between its history and the checkpoint are gone. What its history has of a room that has moved on
-    /// since is dropped.
+    /// Whether records between its history and the checkpoint are gone. Then the messages of rooms that have got newer
+    /// ones since are dropped.
     pub has_gap: bool,
 }
 
-/// Why a node does not start. It never guesses.
+/// The reason that a node does not start. A node never guesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CannotStart {
     /// The history has messages and followed no log.
@@ -37,7 +37,7 @@ pub enum CannotStart {
     Lost {
         /// The newest record of the log.
         last: u64,
-        /// The newest record of which the history knows.
+        /// The newest record in the history.
         kept: u64,
     },
     /// The log lacks the newest record that the history has, and has another one in its place.
@@ -46,13 +46,13 @@ pub enum CannotStart {
          place; if that is accepted, start this node with an empty folder"
     )]
     Replaced(u64),
-    /// The log begins behind its first record, and no checkpoint is stored.
+    /// The first records of the log are gone, and no checkpoint is stored.
     #[error("the log begins at record {0}, and there is no checkpoint to begin from")]
     NoCheckpoint(u64),
 }
 
-/// Finds where to begin, for a node whose history has this mark. `has_rooms`: whether there is anything in the history.
-/// `there`: the record that the log has at the mark; `None` where it has none there any more.
+/// Finds the position to begin at, for a node whose history has this mark. `has_rooms`: whether the history contains rooms.
+/// `there`: the record of the log at the mark; `None` if the log no longer has it.
 ///
 /// # Errors
 /// [`CannotStart`].
@@ -70,7 +70,7 @@ pub fn start(
     let mut places = beginning.into_iter().chain(log.checkpoints.iter().copied().map(Some));
     let Some(oldest) = places.clone().next() else { return Err(CannotStart::NoCheckpoint(log.first.0)) };
     let Some(view) = view else {
-        // The whole log, for the sake of its messages.
+        // It reads the whole log, to get the messages.
         return Ok(Start { checkpoint: oldest, kept_upto: LogPosition(0), has_gap: false });
     };
     if view.log != log.id {
@@ -79,8 +79,8 @@ pub fn start(
     if view.position > log.last.0 {
         return Err(CannotStart::Lost { last: log.last.0, kept: view.position });
     }
-    // Where the log is trimmed behind the mark, nothing proves that it had the same records up to there: a checkpoint has
-    // the numbers of messages, but not the messages.
+    // If the log no longer has the record of the mark, nothing proves that it had the same records before: a checkpoint
+    // contains the numbers of messages, but not the messages.
     if view.at_nanos.zip(there).is_some_and(|(kept, there)| there.nanos != kept) {
         return Err(CannotStart::Replaced(view.position));
     }

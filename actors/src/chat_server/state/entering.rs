@@ -32,7 +32,7 @@ impl ChatState {
         }
     }
 
-    /// With other nodes: only the log gives names.
+    /// With other nodes: only the log assigns names.
     pub(super) fn check_reachable(&self) -> Result<(), OpenRefusal> {
         let is_out_of_reach = self.cluster.as_ref().is_some_and(|cluster| !cluster.is_reachable);
         if is_out_of_reach { Err(OpenRefusal::Unavailable) } else { Ok(()) }
@@ -79,7 +79,8 @@ impl ChatState {
         Ok(())
     }
 
-    /// The name of a guest: the one that the log has given to the session, or a new one where there is no other node.
+    /// The name of a guest: the name that the log has assigned to the session, or a new one if there are no other
+    /// nodes.
     fn guest_name(&mut self, session: SessionId) -> Result<ClientId, OpenRefusal> {
         let Some(cluster) = &mut self.cluster else { return Ok(self.draw_guest_name()) };
         let here = cluster.of_here(session);
@@ -116,7 +117,7 @@ impl ChatState {
     ///
     /// # Errors
     /// See [`Participants::check_claim`](crate::chat_server::parts::participants::Participants::check_claim). With other
-    /// nodes the log has to have given the name to the session.
+    /// nodes the log must have assigned the name to the session.
     pub(super) fn check_claim(
         &self,
         session: SessionId,

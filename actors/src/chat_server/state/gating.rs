@@ -1,8 +1,10 @@
-//! With other nodes: commands that need the log's word first wait for it, and their session's later commands with them.
+//! With other nodes: some commands wait until the log has decided about them. The later commands of the same session
+//! wait behind them.
 //!
-//! A command needs the log where its session takes a name, where its client is the first one of this node in a room, and
-//! where it writes to a client that has no inbox: the log gives names, a room with somebody in it cannot end, and all nodes
-//! share one table of rooms and one of inboxes. All else is decided here, or when a message comes back.
+//! A command needs the log if its session takes a name, if its client is the first of this node in a room, or if it is
+//! written to a client without an inbox. The log assigns names, a room with a member cannot end, and all nodes share
+//! one table of rooms and one of inboxes. This node decides everything else, at once or when the message returns from
+//! the log.
 
 use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, PostMessage, RoomName, Target};
 
@@ -27,13 +29,13 @@ enum Asked<'a> {
 type Wanted = (LogEntry, Needs);
 
 impl ChatState {
-    /// Returns the command if it may be carried out now. Otherwise it waits for the log.
+    /// Returns the command if it can be executed now. Otherwise the command waits for the log.
     #[cold]
     pub(super) fn pass_gate(&mut self, command: Command, turn: &mut Turn) -> Option<Command> {
         let (session, asked) = match &command {
             Command::OpenSession { open, .. } => (open.session, Asked::Opening(open)),
             Command::Ask { frame, request } => (frame.session, Asked::Request(request)),
-            // They keep their place among the commands of their session.
+            // The commands of one session keep their order.
             Command::CloseSession { session } | Command::WatchPresence { session, .. } => (*session, Asked::Nothing),
             Command::ContinueReplay { .. }
             | Command::PostAsOperator { .. }
@@ -59,7 +61,8 @@ impl ChatState {
         None
     }
 
-    /// The entry that a session waits for has come back, and the log has refused it or not. The session's commands go on.
+    /// Continues the commands of a session: the entry that it waited for has returned from the log, accepted or
+    /// refused.
     pub(super) fn gate_came_back(&mut self, session: SessionId, outcome: Result<(), OpenRefusal>, turn: &mut Turn) {
         let Some((needs, mut commands)) = self.cluster.as_mut().and_then(|cluster| cluster.gate.came_back(session))
         else {
@@ -75,7 +78,7 @@ impl ChatState {
         }
         self.take_back_unused(session, &needs);
         for command in commands {
-            // Each may have to wait, and lets those behind it wait then.
+            // A command that has to wait makes the later ones wait, too.
             self.apply(command, turn);
         }
     }
@@ -89,7 +92,7 @@ impl ChatState {
         }
     }
 
-    /// Gives back what a command got from the log and did not use, because it was refused.
+    /// Returns the name and the places that a refused command got from the log and did not use.
     fn take_back_unused(&mut self, session: SessionId, needs: &Needs) {
         let holds = |name: &ClientId| self.participants.get(session).is_some_and(|it| it.name() == name);
         let unused = needs.name.as_ref().filter(|name| !holds(name));
@@ -110,7 +113,7 @@ impl ChatState {
         sessions.any(|it| it.is_in(room) || it.inbox == Some(room))
     }
 
-    /// What a command needs of the log. `None`: nothing, or it is refused in any case.
+    /// The decision that a command needs from the log. `None`: none, or the command is refused in any case.
     fn wanted(&mut self, session: SessionId, asked: &Asked<'_>, turn: &Turn) -> Option<Wanted> {
         match asked {
             Asked::Opening(open) => match &open.identity {
@@ -212,7 +215,7 @@ impl ChatState {
         Some((LogEntry::Enter { key, name, epoch }, needs))
     }
 
-    /// Whether nobody of this node is in a room, so that it may end, or is not there.
+    /// Whether a room does not exist, or has no client of this node, so that it may end.
     fn needs_to_enter(&self, key: &RoomKey) -> bool {
         self.find(key).and_then(|room| self.rooms.get(room)).is_none_or(crate::chat_server::parts::room::Room::is_empty)
     }

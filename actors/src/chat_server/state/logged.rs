@@ -1,7 +1,7 @@
-//! With other nodes: what the log says happens, on every node in the same way.
+//! With other nodes: applies the entries of the log, on every node in the same way.
 //!
-//! What an entry changes in the state that all nodes share depends on the log alone. What it means for the clients of
-//! this node follows from that.
+//! The change of the shared state depends only on the log. The effects for the clients of this node follow from that
+//! change.
 
 mod rooms;
 
@@ -28,7 +28,7 @@ use crate::nodes::names::{Holder, Taken};
 use crate::nodes::record::{Incarnation, LogEntry, LoggedMessage, Record, RecordId, RemoteSession};
 use crate::nodes::replica::Admission;
 
-/// The record of which an entry is, for the rules.
+/// The record that contains an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
     life: Incarnation,
@@ -49,7 +49,7 @@ pub(super) enum NotPlaced {
 }
 
 impl ChatState {
-    /// Handles what the log or another node tells.
+    /// Handles an event of the log or of another node.
     pub(super) fn heard(&mut self, heard: Heard, turn: &mut Turn) {
         match heard {
             Heard::Record { id, record } => self.logged(id, record, turn),
@@ -175,7 +175,7 @@ impl ChatState {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
                 return self.logged_drop(&key, (epoch, reply), source, turn);
             }
-            // It is about the state behind the whole record.
+            // It is about the state after the whole record.
             LogEntry::Checkpoint => {}
             LogEntry::Digest { at, digest } => self.logged_digest(at, digest, turn),
         }
@@ -237,8 +237,9 @@ impl ChatState {
         self.show(waiting, stored, turn);
     }
 
-    /// Whether a session still holds the name under which it wrote a message. Whoever has taken the name over may have
-    /// sent the message again since, and was told what became of it. An operator needs no name.
+    /// Whether a session still holds the name under which it wrote a message. Otherwise another connection of the
+    /// client has taken the name over; it may have sent the message again, and has got its outcome. An operator needs
+    /// no name.
     pub(super) fn may_speak(&self, name: &ClientId, session: Option<u64>, source: Source) -> bool {
         let remote = |session| RemoteSession { incarnation: source.life, session };
         let holds = |session| self.cluster.as_ref().is_some_and(|cluster| cluster.names.holds(remote(session), name));
@@ -267,7 +268,7 @@ impl ChatState {
         self.deliver(last, ticket, turn);
     }
 
-    /// Answers a message that gets no place.
+    /// Answers a message without a place.
     pub(super) fn not_placed(&mut self, waiting: Option<Box<MessageInFlight>>, why: NotPlaced, turn: &mut Turn) {
         self.digest(&match &why {
             NotPlaced::Repeated(Earlier::Placed(placed)) => [0, placed.seq.0],
@@ -331,7 +332,7 @@ impl ChatState {
 
     fn ended_life(&mut self, life: Incarnation, (counter, as_of): (u64, u64), source: Source, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
-        // A node that leaves says so itself.
+        // A node that stops in order announces it itself.
         let (counter, as_of) = if source.life == life { (u64::MAX, source.at) } else { (counter, as_of) };
         let has_ended = cluster.replica.end(life, counter, as_of);
         let is_own = cluster.life() == life;
@@ -355,7 +356,7 @@ impl ChatState {
         }
     }
 
-    /// Sends all clients away: they have to come back, here or at another node.
+    /// Closes all connections. The clients reconnect, here or at another node.
     pub(super) fn send_away(&mut self, turn: &mut Turn) {
         for session in self.participants.iter().map(|(session, _)| session).collect::<Vec<_>>() {
             self.close_session(session, turn);
@@ -363,16 +364,16 @@ impl ChatState {
         }
     }
 
-    /// This node leaves the others in order.
+    /// Announces to the other nodes that this node stops.
     pub(super) fn leave_others(&mut self, reply: oneshot::Sender<()>, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return turn.reply(Answer::Left(reply)) };
         let (incarnation, as_of) = (cluster.life(), cluster.replica.at());
         cluster.propose(LogEntry::Out { incarnation, counter: u64::MAX, as_of }, Some(Tag::Left(reply)));
     }
 
-    /// The other nodes have gone on without this one.
+    /// Begins a new life, because the other nodes have declared this node dead.
     fn begin_anew(&mut self, turn: &mut Turn) {
-        // What has not come back has no place, and gets none: nothing of a life counts after it was declared dead.
+        // Messages that have not returned from the log never get a place: no record of a dead life counts.
         for message in self.in_flight.take_all() {
             let MessageInFlight { asker, repeats, rooms, .. } = *message;
             refuse_all(asker, repeats, ErrorCode::Unavailable, "this node was cut off from the others", turn);
@@ -389,7 +390,7 @@ impl ChatState {
                     Tag::End(room) => self.rooms.message_refused(room),
                     Tag::Removed(reply) => turn.reply(Answer::Removed(reply, Err(NotDone::CutOff))),
                     Tag::Dropped(reply) => turn.reply(Answer::Dropped(reply, Err(NotDone::CutOff.into()))),
-                    // What it asked for has come about.
+                    // The node no longer counts, which is what it asked for.
                     Tag::Left(reply) => turn.reply(Answer::Left(reply)),
                     // They are answered above, or their sessions are closed.
                     Tag::Message(_) | Tag::Gate(_) => {}

@@ -1,4 +1,4 @@
-//! Private messages that are kept: each is stored in the inboxes of its sender and its receiver.
+//! Stored private messages: each is in the inboxes of its sender and its receiver.
 
 use std::time::Instant;
 
@@ -82,7 +82,7 @@ impl ChatState {
         })
     }
 
-    /// Starts the delivery of private messages to a session. The messages that its client has not been sent come first.
+    /// Starts the delivery of private messages to a session. The messages that its client missed come first.
     pub(super) fn open_inbox(&mut self, session: SessionId, inbox: RoomId, turn: &mut Turn) {
         self.rooms.enter(inbox, session, false);
         // The history may have dropped some of the missed messages; they cannot be sent any more.
@@ -105,7 +105,7 @@ impl ChatState {
         }
     }
 
-    /// Notes that a connection of the owner was sent all messages up to `seq`, if the room is an inbox.
+    /// Notes that the owner was sent all messages up to `seq`, if the room is an inbox.
     pub(super) fn sent(&mut self, room: RoomId, seq: Seq) {
         if self.rooms.get(room).is_some_and(|room| room.key().owner().is_some()) {
             self.inboxes.sent(room, seq);
