@@ -2,9 +2,10 @@
 //!
 //! [`NatsLog`] is the chat's side. Everything else is on a thread of its own, so that the chat never waits for NATS:
 //!
-//! - `hub`: takes what the chat wants done; holds the `writer` (what is written next, what is lost) and `reach`.
-//! - `reader`: reads the records; `place` is where it is, `progress` how far all parts are.
-//! - `neighbours`: what nodes tell each other beside the log.
+//! - `hub`: executes the chat's commands; holds the `writer` (which records to write next) and `reach` (whether the node
+//!   may accept clients). `obstacle` finds the reasons that the stream would refuse records.
+//! - `reader`: reads the records; `place` is its position, `progress` the positions of all parts.
+//! - `neighbours`: the signs of life that nodes send each other outside the log.
 //! - `checkpoints`: stores checkpoints, and trims the log behind them.
 //! - `engine`: the first connection, and whether NATS can hold the log.
 
@@ -15,6 +16,7 @@ mod hub;
 mod link;
 mod metrics;
 mod neighbours;
+mod obstacle;
 mod place;
 mod progress;
 mod reach;

@@ -133,6 +133,5 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
 async fn has_lost(link: &Link, from: u64, later: u64) -> bool {
     // A server that has just become the leader may not have applied all records.
     let has_later = link.stream.get_info().await.is_ok_and(|info| info.state.last_sequence >= later);
-    let found = link.stream.get_raw_message(from).await;
-    has_later && found.is_err_and(|error| error.kind() == RawMessageErrorKind::NoMessageFound)
+    has_later && matches!(find(&link.stream, LogPosition(from)).await, Ok(None))
 }
