@@ -7,7 +7,7 @@ use test_kit::process::Signal;
 use test_kit::{Client, Process, raw, wait_until};
 
 use crate::harness::operator;
-use crate::server::{Server, enters, nats, say, starling};
+use crate::server::{Server, enters, members, nats, say, starling};
 
 #[actix::test]
 async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_are_free() {
@@ -28,6 +28,41 @@ async fn after_the_death_of_a_node_its_clients_resume_at_another_and_its_names_a
     let (_carol, _) = enters(&b, "/ws?clientId=carol").await;
     bob.send_json(&json!({"type": "members", "room": "lobby"})).await;
     assert_eq!(bob.next_of("members").await["count"], 3);
+}
+
+/// A client took its name back from a node that had died, and hung up. It stayed in the lists of the rooms that it was in
+/// at the dead node, and so did the next client with the name.
+#[actix::test]
+async fn a_client_that_takes_its_name_back_from_a_dead_node_is_in_the_rooms_that_it_enters_and_in_no_other() {
+    let nats = nats().await;
+    // Longer than the test: the node is not declared dead.
+    let timeout = [("CHAT_NODE_TIMEOUT_SECONDS", "300")];
+    let (a, b) = (Server::start(&nats, "a", &timeout).await, Server::start(&nats, "b", &timeout).await);
+    let c = Server::start(&nats, "c", &timeout).await;
+    let (mut alice, _) = a.enter("alice").await;
+    let (mut bob, welcome) = Client::enter(&c, "/ws/r3?clientId=bob").await;
+    bob.send_json(&json!({"type": "join", "room": "lobby"})).await;
+    bob.next_of("joined").await;
+    let (_carol, _) = Client::enter(&c, "/ws/r3?clientId=carol").await;
+    let listed = |names: &[&str]| (names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), names.len() as u64);
+    let _folder = c.kill();
+    assert_eq!(members(&mut alice, "r3").await, listed(&["bob", "carol"]), "nobody knows yet");
+    let path = format!("/ws?clientId=bob&key={}", welcome["key"].as_str().unwrap());
+    let (mut bob, _) = Client::enter(&b, &path).await;
+    for client in [&mut bob, &mut alice] {
+        assert_eq!(members(client, "lobby").await, listed(&["alice", "bob"]));
+        assert_eq!(members(client, "r3").await, listed(&["carol"]));
+    }
+    bob.send_close(1000).await;
+    bob.expect_close(1000).await;
+    // As on one server, the name is free once its connection has ended.
+    let (mut stranger, _) = enters(&a, "/ws/dev?clientId=bob").await;
+    for client in [&mut stranger, &mut alice] {
+        assert_eq!(members(client, "lobby").await, listed(&["alice"]));
+        assert_eq!(members(client, "r3").await, listed(&["carol"]));
+        assert_eq!(members(client, "dev").await, listed(&["bob"]));
+    }
+    raw::handshake(&a, "/ws?clientId=carol").await.expect_refusal(409, "name_taken");
 }
 
 #[actix::test]

@@ -193,3 +193,13 @@ pub(crate) async fn say(client: &mut Client, texts: &[&str]) {
         client.next_of("ack").await;
     }
 }
+
+/// Asks for the members of a room. Returns their names in order, and their number.
+pub(crate) async fn members(client: &mut Client, room: &str) -> (Vec<String>, u64) {
+    client.send_json(&json!({"type": "members", "room": room})).await;
+    let answer = client.next_of("members").await;
+    let names = answer["clientIds"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    (names, answer["count"].as_u64().unwrap())
+}

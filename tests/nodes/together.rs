@@ -5,26 +5,13 @@ use test_kit::nats::Nats;
 use test_kit::token::{JWT, issue};
 use test_kit::{Client, wait_until, within};
 
-use crate::server::{Server, enters, nats, starling};
+use crate::server::{Server, enters, members, nats, starling};
 
 /// Two nodes of one chat.
 async fn two(more: &[(&str, &str)]) -> (Nats, Server, Server) {
     let nats = nats().await;
     let (a, b) = (Server::start(&nats, "a", more).await, Server::start(&nats, "b", more).await);
     (nats, a, b)
-}
-
-fn names(members: &Value) -> Vec<String> {
-    let mut names: Vec<_> =
-        members["clientIds"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
-}
-
-async fn members(client: &mut Client, room: &str) -> (Vec<String>, u64) {
-    client.send_json(&json!({"type": "members", "room": room})).await;
-    let answer = client.next_of("members").await;
-    (names(&answer), answer["count"].as_u64().unwrap())
 }
 
 #[actix::test]

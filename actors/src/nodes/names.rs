@@ -46,6 +46,11 @@ impl Names {
         self.holders(name).iter().any(|holder| holder.session == session)
     }
 
+    /// Whether a session of the node of this life holds a name.
+    pub fn is_held_on(&self, name: &ClientId, life: Incarnation) -> bool {
+        self.holders(name).iter().any(|holder| holder.session.incarnation == life)
+    }
+
     /// Whether a session may take a name: no other client holds it, or the name is authenticated.
     pub fn may_take(&self, name: &ClientId, holder: &Holder, is_authenticated: bool) -> bool {
         let holders = self.holders(name);

@@ -47,9 +47,19 @@ pub(crate) struct Room {
 /// The clients in a room, and their nodes.
 #[derive(Debug, Default)]
 struct Present {
-    by_client: FxHashMap<ClientId, SmallVec<[Incarnation; 1]>>,
+    by_client: FxHashMap<ClientId, SmallVec<[OnNode; 1]>>,
     /// Clients that are in the room on another node, and have no connection here.
     elsewhere_only: u32,
+}
+
+/// A client in a room on the node of one life, as the log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OnNode {
+    pub(crate) life: Incarnation,
+    /// Whether a session of that node holds the client's name. If not, a connection to another node has taken the name
+    /// over: the client is no member through this node any more. The entry stays until the node has written that the
+    /// client leaves, or is dead, because other clients may have entered the room there meanwhile.
+    pub(crate) holds_name: bool,
 }
 
 /// The worth of an empty room: 0 if no message was ever stored in it, otherwise one more than its kept messages.
@@ -147,7 +157,12 @@ impl Room {
 
     /// Whether a client is in the room on another node than that of the life `own`.
     pub(crate) fn is_elsewhere(&self, name: &ClientId, own: Incarnation) -> bool {
-        self.present.by_client.get(name).is_some_and(|lives| lives.iter().any(|life| *life != own))
+        self.present.by_client.get(name).is_some_and(|nodes| is_on_another(nodes, own))
+    }
+
+    /// The clients that are in the room on other nodes than that of the life `own`.
+    pub(crate) fn elsewhere(&self, own: Incarnation) -> impl Iterator<Item = &ClientId> {
+        self.present().filter(move |(_, nodes)| is_on_another(nodes, own)).map(|(name, _)| name)
     }
 
     /// Notes that a client with connections on another node has got its first connection here, or lost its last.
@@ -161,23 +176,24 @@ impl Room {
         self.present.by_client.is_empty()
     }
 
-    /// The clients in the room on all nodes, and the lives of the nodes that they are on.
-    pub(crate) fn present(&self) -> impl Iterator<Item = (&ClientId, &[Incarnation])> {
-        self.present.by_client.iter().map(|(name, lives)| (name, lives.as_slice()))
+    /// The clients in the room on all nodes, and the nodes that they are on.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (&ClientId, &[OnNode])> {
+        self.present.by_client.iter().map(|(name, nodes)| (name, nodes.as_slice()))
     }
 
-    /// Applies the log's entry that a client has entered or left the room on the node of `life`. `is_here`: the client
-    /// has a connection here. Returns whether this changes the set of clients in the room.
-    pub(super) fn set_present(&mut self, name: &ClientId, life: Incarnation, is_in: bool, of: &Viewer) -> bool {
+    /// Applies the log's entry that a client is in the room on a node, or is not. Returns whether this changes the set of
+    /// clients in the room.
+    pub(super) fn set_present(&mut self, name: &ClientId, on: OnNode, is_in: bool, of: &Viewer) -> bool {
         let was_elsewhere = self.is_elsewhere(name, of.own);
         if is_in {
-            let lives = self.present.by_client.entry(name.clone()).or_default();
-            if !lives.contains(&life) {
-                lives.push(life);
+            let nodes = self.present.by_client.entry(name.clone()).or_default();
+            match nodes.iter_mut().find(|node| node.life == on.life) {
+                Some(node) => *node = on,
+                None => nodes.push(on),
             }
-        } else if let Some(lives) = self.present.by_client.get_mut(name) {
-            lives.retain(|other| *other != life);
-            if lives.is_empty() {
+        } else if let Some(nodes) = self.present.by_client.get_mut(name) {
+            nodes.retain(|node| node.life != on.life);
+            if nodes.is_empty() {
                 self.present.by_client.remove(name);
             }
         }
@@ -234,6 +250,10 @@ impl Room {
     pub(super) fn is_listed(&self) -> bool {
         self.key.room().is_some() && (self.count() > 0 || self.said > 0)
     }
+}
+
+fn is_on_another(nodes: &[OnNode], own: Incarnation) -> bool {
+    nodes.iter().any(|node| node.life != own && node.holds_name)
 }
 
 #[cfg(test)]

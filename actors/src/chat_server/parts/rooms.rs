@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
+use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch, RoomName, Seq, limits};
 
 use super::parted::PartedMap;
-use super::room::{Ended, Room, Viewer};
+use super::room::{Ended, OnNode, Room, Viewer};
 use super::vacancies::Vacancies;
 use crate::config::ChatConfig;
 use crate::history::RoomKey;
@@ -43,13 +44,22 @@ pub(crate) struct Rooms {
     vacancies: Vacancies,
     /// With other nodes: rooms that the history has, and the log has not opened yet. No lookup finds them.
     asleep: FxHashMap<RoomKey, (RoomId, Epoch)>,
+    /// With other nodes: the rooms and inboxes that each client is in on each node, as the log says.
+    present_in: FxHashMap<(Incarnation, ClientId), SmallVec<[RoomId; 2]>>,
 }
 
 impl Rooms {
     /// Starts without rooms. At most `CHAT_ROOMS` rooms have a name; restored rooms and the lobby may exceed that.
     pub(crate) fn new(config: &ChatConfig) -> Self {
         let (most, vacancies) = (config.rooms as usize, Vacancies::new(config));
-        Self { all: Slab::new(), by_name: PartedMap::default(), most, vacancies, asleep: FxHashMap::default() }
+        Self {
+            all: Slab::new(),
+            by_name: PartedMap::default(),
+            most,
+            vacancies,
+            asleep: FxHashMap::default(),
+            present_in: FxHashMap::default(),
+        }
     }
 
     pub(crate) fn get(&self, room: RoomId) -> Option<&Room> {
@@ -188,10 +198,38 @@ impl Rooms {
         &mut self,
         room: RoomId,
         name: &ClientId,
-        (life, is_in): (Incarnation, bool),
+        (on, is_in): (OnNode, bool),
         of: &Viewer,
     ) -> bool {
-        self.change(room, |room| room.set_present(name, life, is_in, of)).unwrap_or(false)
+        if is_in {
+            let rooms = self.present_in.entry((on.life, name.clone())).or_default();
+            if !rooms.contains(&room) {
+                rooms.push(room);
+            }
+        } else {
+            self.forget_present(room, name, on.life);
+        }
+        self.change(room, |room| room.set_present(name, on, is_in, of)).unwrap_or(false)
+    }
+
+    fn forget_present(&mut self, room: RoomId, name: &ClientId, life: Incarnation) {
+        let key = (life, name.clone());
+        let Some(rooms) = self.present_in.get_mut(&key) else { return };
+        rooms.retain(|other| *other != room);
+        if rooms.is_empty() {
+            self.present_in.remove(&key);
+        }
+    }
+
+    /// The rooms and inboxes that a client is in on the node of a life, as the log says.
+    pub(crate) fn present_in(&self, name: &ClientId, life: Incarnation) -> SmallVec<[RoomId; 2]> {
+        self.present_in.get(&(life, name.clone())).cloned().unwrap_or_default()
+    }
+
+    /// All clients in rooms and inboxes on the node of a life, as the log says.
+    pub(crate) fn present_on(&self, life: Incarnation) -> Vec<(RoomId, ClientId)> {
+        let there = self.present_in.iter().filter(|((other, _), _)| *other == life);
+        there.flat_map(|((_, name), rooms)| rooms.iter().map(|room| (*room, name.clone()))).collect()
     }
 
     /// Notes that a message for the room was given to the log.
@@ -234,6 +272,10 @@ impl Rooms {
             self.by_name.remove(name);
         }
         self.vacancies.note(id, room);
+        let present = room.present().flat_map(|(name, nodes)| nodes.iter().map(|node| (node.life, name.clone())));
+        for (life, name) in present.collect::<Vec<_>>() {
+            self.forget_present(id, &name, life);
+        }
     }
 
     /// Forgets a room that has ended, once none of its messages is in flight.
@@ -292,6 +334,16 @@ impl Rooms {
                 let is_asleep = self.asleep.values().any(|(asleep, _)| *asleep == id);
                 assert!(is_asleep || self.find(name.as_str()) == Some(id), "a room has its name");
             }
+            if !room.has_ended() {
+                for (name, node) in room.present().flat_map(|(name, nodes)| nodes.iter().map(move |node| (name, node)))
+                {
+                    assert!(self.present_in(name, node.life).contains(&id), "{name} is in {id:?}, and known to be");
+                }
+            }
         }
+        let rooms = self.iter().filter(|(_, room)| !room.has_ended());
+        let present: usize = rooms.flat_map(|(_, room)| room.present()).map(|(_, nodes)| nodes.len()).sum();
+        let known: usize = self.present_in.values().map(SmallVec::len).sum();
+        assert_eq!(present, known, "nobody is in a room that has ended");
     }
 }

@@ -37,11 +37,15 @@ impl ChatState {
                 clients.insert(name);
             }
             if room.key().room().is_some() {
-                let life = self.cluster.as_ref().map(|cluster| cluster.life());
-                let others = room.present().filter(|(name, lives)| {
-                    lives.iter().any(|other| Some(*other) != life) && !clients.contains(&Some(*name))
-                });
-                assert_eq!(room.count() as usize, clients.len() + others.count(), "a client is counted once");
+                let own = self.cluster.as_ref().map(|cluster| cluster.life());
+                let others = own.into_iter().flat_map(|own| room.elsewhere(own));
+                let others = others.filter(|name| !clients.contains(&Some(*name))).count();
+                assert_eq!(room.count() as usize, clients.len() + others, "a client is counted once");
+            }
+            let names = self.cluster.as_ref().map(|cluster| &cluster.names);
+            for (name, node) in room.present().flat_map(|(name, nodes)| nodes.iter().map(move |node| (name, node))) {
+                let holds_name = names.is_some_and(|names| names.is_held_on(name, node.life));
+                assert_eq!(node.holds_name, holds_name, "a member of a room holds its name: {name} in {}", room.key());
             }
         }
         for (session, room) in self.catching_up.all() {

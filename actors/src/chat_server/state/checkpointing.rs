@@ -10,7 +10,7 @@ use crate::chat_server::effect::{Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Cluster;
 use crate::chat_server::parts::order::{Placed, Position};
 use crate::chat_server::parts::remembered::{IdKey, RememberedIds};
-use crate::chat_server::parts::room::{Room, Viewer};
+use crate::chat_server::parts::room::{OnNode, Room, Viewer};
 use crate::clock::Now;
 use crate::history::{Restored, RoomKey, StoredRoom};
 use crate::identity::IdOwner;
@@ -129,8 +129,9 @@ impl ChatState {
 
     fn room_then(&self, cluster: &Cluster, id: RoomId, room: &Room) -> RoomThen {
         let position = self.order.position(id);
-        let present =
-            room.present().map(|(name, lives)| (name.as_str().to_owned(), lives.iter().map(|life| life.0).collect()));
+        let present = room
+            .present()
+            .map(|(name, nodes)| (name.as_str().to_owned(), nodes.iter().map(|node| node.life.0).collect()));
         RoomThen {
             key: room.key().to_string(),
             epoch: position.epoch.0,
@@ -145,6 +146,16 @@ impl ChatState {
         let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, placed: placed_ids, direct: direct_ids } =
             checkpoint;
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
+        // The names come first: only who holds a name is a member of a room.
+        if let Some(cluster) = &mut self.cluster {
+            for (name, holders) in names {
+                let name = client(&name)?;
+                for HolderThen { incarnation, session, key } in holders {
+                    let session = RemoteSession { incarnation: Incarnation(incarnation), session };
+                    cluster.names.restore(name.clone(), Holder { session, key: ClientKey(key) });
+                }
+            }
+        }
         let mut numbers = Vec::new();
         for room in rooms {
             numbers.push(self.take_over_room(room, at, now)?);
@@ -162,13 +173,6 @@ impl ChatState {
             (Incarnation(incarnation), Life { node: node.into(), counter, out_since })
         });
         cluster.replica.restore(LogPosition(position), at, lives);
-        for (name, holders) in names {
-            let name = client(&name)?;
-            for HolderThen { incarnation, session, key } in holders {
-                let session = RemoteSession { incarnation: Incarnation(incarnation), session };
-                cluster.names.restore(name.clone(), Holder { session, key: ClientKey(key) });
-            }
-        }
         let placed = |placed: PlacedThen| {
             Ok(Placed {
                 room: placed.room.and_then(|room| numbers.get(room as usize)).copied().unwrap_or(RoomId(u32::MAX)),
@@ -195,9 +199,10 @@ impl ChatState {
         let room = self.make_at(key, position, since).ok_or(BadRecord::Foreign)?;
         for (name, lives) in present {
             let name = client(&name)?;
-            for life in lives {
+            for life in lives.into_iter().map(Incarnation) {
                 let viewer = Viewer { own, is_here: false, at: since };
-                self.rooms.set_present(room, &name, (Incarnation(life), true), &viewer);
+                let holds_name = self.cluster.as_ref().is_some_and(|cluster| cluster.names.is_held_on(&name, life));
+                self.rooms.set_present(room, &name, (OnNode { life, holds_name }, true), &viewer);
             }
         }
         self.inboxes.restore_sent(room, Seq(sent));

@@ -205,7 +205,6 @@ impl ChatState {
     pub(super) fn close_session(&mut self, session: SessionId, turn: &mut Turn) {
         self.proofs.remove(session);
         let Some(participant) = self.participants.remove(session) else { return };
-        self.release_in_log(session, participant.name());
         for room in participant.rooms() {
             turn.dismiss(session, *room);
             self.remove_from_room(session, participant.name(), *room, turn);
@@ -214,6 +213,7 @@ impl ChatState {
             turn.dismiss(session, inbox);
             self.close_inbox(session, inbox, turn);
         }
+        self.release_in_log(session, participant.name());
     }
 
     fn release_in_log(&mut self, session: SessionId, name: &ClientId) {

@@ -10,7 +10,6 @@ use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::room::Room;
 use crate::ids::{RoomId, SessionId};
-use crate::nodes::record::Incarnation;
 
 impl ChatState {
     /// The room of this name, if the session is in it.
@@ -142,9 +141,7 @@ impl ChatState {
         let count = room.map_or(0, Room::count);
         let here = room.into_iter().flat_map(Room::members).filter_map(|member| self.participants.get(member));
         let own = self.cluster.as_ref().map(|cluster| cluster.life());
-        let is_elsewhere = |lives: &[Incarnation]| lives.iter().any(|life| Some(*life) != own);
-        let present = room.into_iter().flat_map(Room::present);
-        let elsewhere = present.filter(|(_, lives)| is_elsewhere(lives)).map(|(name, _)| name);
+        let elsewhere = room.zip(own).into_iter().flat_map(|(room, own)| room.elsewhere(own));
         let mut listed = BTreeSet::new();
         for name in here.map(Participant::name).chain(elsewhere) {
             if listed.len() == limits::MEMBERS_LISTED_MAX {

@@ -138,12 +138,12 @@ impl ChatState {
             }
             LogEntry::Take { name, key, session } => {
                 let session = RemoteSession { incarnation: source.life, session };
-                self.take_name(name, Holder { session, key }, false, turn);
+                self.take_name(&name, Holder { session, key }, false, source, turn);
             }
             LogEntry::Release { name, session } => {
                 let session = RemoteSession { incarnation: source.life, session };
-                if let Some(cluster) = &mut self.cluster {
-                    cluster.names.release(&name, session);
+                if self.cluster.as_mut().is_some_and(|cluster| cluster.names.release(&name, session)) {
+                    self.holders_changed(&name, source.life, source, turn);
                 }
             }
             LogEntry::Enter { key, name, epoch } => {
@@ -316,15 +316,26 @@ impl ChatState {
 
     // ---- names
 
-    fn take_name(&mut self, name: ClientId, holder: Holder, is_authenticated: bool, turn: &mut Turn) {
+    fn take_name(&mut self, name: &ClientId, holder: Holder, is_authenticated: bool, source: Source, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
-        let taken = cluster.names.take(name, holder, is_authenticated);
+        let taken = cluster.names.take(name.clone(), holder, is_authenticated);
         let life = cluster.life();
         self.digest(&[u64::from(taken == Taken::Refused), holder.session.session]);
-        if let Taken::Granted { replaced: Some(replaced) } = taken
-            && replaced.incarnation == life
-        {
-            self.replace(SessionId::from_number(replaced.session), turn);
+        let Taken::Granted { replaced } = taken else { return };
+        if let Some(replaced) = replaced {
+            self.holders_changed(name, replaced.incarnation, source, turn);
+            if replaced.incarnation == life {
+                self.replace(SessionId::from_number(replaced.session), turn);
+            }
+        }
+        self.holders_changed(name, source.life, source, turn);
+    }
+
+    /// The sessions of a node that hold a name are others than before: the name is a member of the rooms that it is in on
+    /// that node if there is one.
+    fn holders_changed(&mut self, name: &ClientId, life: Incarnation, source: Source, turn: &mut Turn) {
+        for room in self.rooms.present_in(name, life) {
+            self.set_present(room, name, (life, true), source, turn);
         }
     }
 
@@ -343,12 +354,7 @@ impl ChatState {
         if !has_ended {
             return;
         }
-        let mut gone = Vec::new();
-        for (id, room) in self.rooms.iter() {
-            let there = room.present().filter(|(_, lives)| lives.contains(&life));
-            gone.extend(there.map(|(name, _)| (id, name.clone())));
-        }
-        for (room, name) in gone {
+        for (room, name) in self.rooms.present_on(life) {
             self.set_present(room, &name, (life, false), source, turn);
         }
         if is_own && source.life != life {

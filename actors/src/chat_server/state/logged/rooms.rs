@@ -9,7 +9,7 @@ use starling_protocol::{ClientId, Epoch, RoomName, Seq};
 use super::Source;
 use crate::chat_server::command::{DropReply, OpenRefusal};
 use crate::chat_server::effect::Turn;
-use crate::chat_server::parts::room::{Room, Viewer};
+use crate::chat_server::parts::room::{OnNode, Room, Viewer};
 use crate::chat_server::state::ChatState;
 use crate::history::RoomKey;
 use crate::ids::RoomId;
@@ -51,7 +51,7 @@ impl ChatState {
         // Made first: a client that is refused must keep its old connection.
         let room = RoomKey::Room(room);
         self.open_room(&room, epoch, source, turn).ok_or(OpenRefusal::TooManyRooms)?;
-        self.take_name(name.clone(), holder, is_authenticated, turn);
+        self.take_name(&name, holder, is_authenticated, source, turn);
         self.logged_enter(&room, &name, epoch, source, turn);
         if let Some(epoch) = inbox {
             self.inboxes.claim(&name);
@@ -88,11 +88,13 @@ impl ChatState {
         source: Source,
         turn: &mut Turn,
     ) {
-        let Some(own) = self.cluster.as_ref().map(|cluster| cluster.life()) else { return };
+        let Some(cluster) = &self.cluster else { return };
+        let own = cluster.life();
+        let on = OnNode { life, holds_name: cluster.names.is_held_on(name, life) };
         let Some(key) = self.rooms.get(room).map(|room| room.key().clone()) else { return };
         let viewer = Viewer { own, is_here: self.is_in(&key, name), at: source.taken_at };
-        if self.rooms.set_present(room, name, (life, is_in), &viewer) && key.room().is_some() {
-            let (joined, left) = if is_in { (Some(name), None) } else { (None, Some(name)) };
+        if self.rooms.set_present(room, name, (on, is_in), &viewer) && key.room().is_some() {
+            let (joined, left) = if is_in && on.holds_name { (Some(name), None) } else { (None, Some(name)) };
             self.note_presence(room, joined, left, turn);
         }
     }
@@ -119,7 +121,7 @@ impl ChatState {
     ) {
         self.digest(&[epoch.0]);
         let present: Vec<_> = self.find(key).and_then(|room| self.rooms.get(room)).map_or_else(Vec::new, |room| {
-            room.present().map(|(name, lives)| (name.clone(), SmallVec::<[_; 1]>::from_slice(lives))).collect()
+            room.present().map(|(name, nodes)| (name.clone(), SmallVec::<[_; 1]>::from_slice(nodes))).collect()
         });
         if let RoomKey::Room(_) = key
             && let Some(cluster) = &mut self.cluster
@@ -134,9 +136,9 @@ impl ChatState {
             let made = self.find(key).or_else(|| self.make_in(key.clone(), epoch, source.taken_at));
             let Some(room) = made else { return };
             if is_claimed {
-                for (name, lives) in present {
-                    for life in lives {
-                        self.set_present(room, &name, (life, true), source, turn);
+                for (name, nodes) in present {
+                    for node in nodes {
+                        self.set_present(room, &name, (node.life, true), source, turn);
                     }
                 }
             }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{CLIENTS, NODES, ROOMS, World, room};
 use crate::chat_server::command::{Command, HistoryQuery};
 use crate::history::StoredMessage;
+use crate::identity::RoomGlobs;
 
 impl World {
     /// Everything is whole again: all records arrive and are read, all clients come back and are answered.
@@ -75,6 +76,14 @@ impl World {
             let names = self.nodes[node].state.held_names();
             assert!(self.is_authenticated || names.iter().all(|(_, holders)| *holders == 1), "{names:?}");
             assert_eq!(names.len(), CLIENTS, "{names:?}");
+            // A client with an authenticated name may have another session at a dead node, and be in a room there.
+            for name in ROOMS.iter().filter(|_| !self.is_authenticated) {
+                let clients = self.clients.iter().filter(|client| client.rooms.contains_key(&room(name)));
+                let expected: Vec<_> = clients.map(|client| &client.name).collect();
+                let (listed, _) = self.nodes[node].state.list_rooms(&RoomGlobs::ALL);
+                let count = listed.iter().find(|listed| listed.room == room(name)).map_or(0, |listed| listed.count);
+                assert_eq!(count as usize, expected.len(), "{name} on node {node} has the members {expected:?}");
+            }
         }
         let kept: HashMap<_, _> = of_newcomer.iter().flatten().map(|(seq, id, _)| (id.clone(), *seq)).collect();
         let count = of_newcomer.iter().map(Vec::len).sum::<usize>();
