@@ -91,7 +91,7 @@ impl Measured {
             match self.heard.recv().unwrap() {
                 Heard::Record { id, .. } => return self.log.applied(id.position),
                 Heard::Lost => panic!("records are lost"),
-                Heard::Reachable(_) | Heard::Alive(_) => {}
+                Heard::Reachable(_) | Heard::Alive { .. } => {}
             }
         }
     }

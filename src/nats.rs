@@ -30,7 +30,7 @@ use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use starling_actors::clock;
-use starling_actors::nodes::log::{HeardSink, Log, LogState};
+use starling_actors::nodes::log::{HeardSink, Log, LogState, NodeFigures};
 use starling_actors::nodes::record::{Incarnation, LogPosition, RecordId};
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
 use tokio::runtime;
@@ -183,6 +183,10 @@ impl Log for NatsLog {
 
     fn applied(&mut self, position: LogPosition) {
         self.progress.applied(position.0);
+    }
+
+    fn show(&mut self, figures: NodeFigures) {
+        self.metrics.show(figures);
     }
 }
 

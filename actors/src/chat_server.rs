@@ -249,6 +249,9 @@ impl Handler<SentToChat> for ChatServer {
         self.apply(command, Now::read_at(started), context);
         if changes_tables {
             self.metrics.set_held(self.state.held());
+            if let Some(LogOfNode { log, .. }) = &mut self.log {
+                log.show(self.state.figures());
+            }
             self.metrics.pass_time(started);
             self.warn_of_full_tables();
         }

@@ -8,6 +8,7 @@
 //! - [`packer`]: this node's pending entries.
 //! - [`replica`]: which records count.
 //! - [`heard`]: events of the log and of other nodes.
+//! - [`known`]: the nodes as one of them knows them.
 //! - [`log`]: the boundary to the log itself.
 //! - [`names`]: the names and their holders.
 //! - [`start`]: the record at which a starting node begins to read.
@@ -17,6 +18,7 @@
 pub mod checkpoint;
 pub mod digest;
 pub mod heard;
+pub mod known;
 pub mod log;
 pub mod names;
 pub mod packer;

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use starling_protocol::limits;
 
 use super::handlers::{
-    asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, lab, lab_page, messages, metrics, openapi,
+    asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, lab, lab_page, messages, metrics, nodes, openapi,
     post_message, readyz, remove_client, rooms, stats, upgrade_required,
 };
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -81,6 +81,7 @@ pub(super) enum Answer {
     /// The figures of the lab, as JSON or as a stream of events.
     Lab,
     Posted,
+    Nodes,
     /// The OpenAPI document.
     Document,
 }
@@ -312,6 +313,20 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             answer: Answer::Lab,
             refusals: &[HttpCode::Unauthorized],
             route: || web::to(lab),
+            ..GET
+        }],
+    },
+    Endpoint {
+        path: "/api/nodes",
+        parameters: &[],
+        operations: &[Operation {
+            id: "nodes",
+            about: "The nodes of the chat that have begun and were not declared dead, as this one knows them. None on a \
+                    server without other nodes.",
+            access: Access::Operator,
+            answer: Answer::Nodes,
+            refusals: &[HttpCode::Unauthorized, HttpCode::Forbidden],
+            route: || web::to(nodes),
             ..GET
         }],
     },

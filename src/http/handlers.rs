@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::command::{DropError, Posted};
 use starling_actors::chat_server::{AskError, HistoryQuery, OperatorPost};
 use starling_actors::history::{RoomKey, SearchText};
+use starling_actors::nodes::known::KnownNode;
 use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
@@ -111,6 +112,61 @@ pub(super) async fn stats(state: Data<ServerState>, _: Reader) -> HttpResponse {
         deliveries: metrics.deliveries(),
         backlog: metrics.backlog(),
     })
+}
+
+/// The nodes of the chat, as one of them knows them.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Nodes")]
+pub(super) struct NodesOfChat {
+    /// Those that have begun and were not declared dead, in the order of their names.
+    nodes: Vec<NodeOfChat>,
+}
+
+/// A node of the chat. The fields from `version` on are those of its last sign of life; they are `null` until there is
+/// one.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Node")]
+pub(super) struct NodeOfChat {
+    /// Its `CHAT_NODE_NAME`.
+    name: String,
+    /// Its life: a node that was declared dead, or starts again, has another one.
+    life: String,
+    /// Whether it is the node that answers.
+    is_this: bool,
+    /// Seconds since its last sign of life; after `CHAT_NODE_TIMEOUT_SECONDS` it is declared dead.
+    silent_seconds: Option<f64>,
+    version: Option<String>,
+    /// Since the beginning of its life.
+    uptime_seconds: Option<u64>,
+    connections: Option<u64>,
+    /// The newest record of the log that it has applied.
+    applied: Option<u64>,
+    /// The records that the answering node has applied, and it had not.
+    lag: Option<u64>,
+}
+
+impl From<KnownNode> for NodeOfChat {
+    fn from(known: KnownNode) -> Self {
+        let KnownNode { name, life, is_this, silent_for, report, lag } = known;
+        let of_report = report.as_ref();
+        Self {
+            name: name.into(),
+            life: format!("{:016x}", life.0),
+            is_this,
+            silent_seconds: silent_for.map(|silence| silence.as_secs_f64()),
+            uptime_seconds: of_report.map(|report| report.uptime_seconds),
+            connections: of_report.map(|report| report.connections),
+            applied: of_report.map(|report| report.applied),
+            version: report.map(|report| report.version),
+            lag,
+        }
+    }
+}
+
+pub(super) async fn nodes(state: Data<ServerState>, _: Operator) -> Answer {
+    let nodes = state.chat().nodes().await.map_err(unanswered)?;
+    Ok(HttpResponse::Ok().json(NodesOfChat { nodes: nodes.into_iter().map(NodeOfChat::from).collect() }))
 }
 
 pub(super) async fn rooms(state: Data<ServerState>, reader: Reader) -> Answer {

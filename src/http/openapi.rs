@@ -12,7 +12,7 @@ use starling_actors::history::SearchText;
 use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
-use super::handlers::{OperatorMessage, PostedMessage, Stats};
+use super::handlers::{NodesOfChat, OperatorMessage, PostedMessage, Stats};
 use crate::diagnosis::Diagnosed;
 use crate::lab::LabFigures;
 use crate::refusal::HttpCode;
@@ -57,6 +57,7 @@ fn document(server: &Described) -> Value {
     written.subschema_for::<Stats>();
     written.subschema_for::<Diagnosed>();
     written.subschema_for::<LabFigures>();
+    written.subschema_for::<NodesOfChat>();
     written.subschema_for::<PostedMessage>();
     read.subschema_for::<OperatorMessage>();
     schemas.extend(written.take_definitions(true));
@@ -213,6 +214,7 @@ fn answer(answer: Answer) -> Value {
             content
         }
         Answer::Posted => named("PostedMessage"),
+        Answer::Nodes => named("Nodes"),
         Answer::Document => json(json!({ "type": "object" })),
     };
     json!({ "description": "The answer.", "content": content })

@@ -16,7 +16,9 @@ use log::{debug, info, warn};
 use serde::Deserialize;
 use starling_actors::clock;
 use starling_actors::nodes::heard::Heard;
+use starling_actors::nodes::known::SelfReport;
 use starling_actors::nodes::record::{Incarnation, LogPosition};
+use starling_process::VERSION;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -113,7 +115,8 @@ pub(super) struct Hub {
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
-    life: Option<Incarnation>,
+    /// The life of this node, and when it began.
+    life: Option<(Incarnation, Instant)>,
     told_alive: Option<Instant>,
     look: Look,
     /// The time since which the log ends before a record that was read.
@@ -211,7 +214,7 @@ impl Hub {
     fn take(&mut self, command: Command) {
         match command {
             Command::Begin(life) => {
-                self.life = Some(life);
+                self.life = Some((life, clock::now()));
                 self.told_alive = None;
             }
             Command::Write(record, packed) => {
@@ -228,7 +231,7 @@ impl Hub {
 
     fn hear(&mut self, message: &Message) {
         match read_alive(&message.payload) {
-            Some(life) => (self.link.sink)(Heard::Alive(life)),
+            Some((life, report)) => (self.link.sink)(Heard::Alive { life, report }),
             None => debug!("something came on {} that no node of this version tells", message.subject),
         }
     }
@@ -378,11 +381,18 @@ impl Hub {
         if !self.is_connected() {
             return Ok(());
         }
-        if let Some(life) = self.life
+        if let Some((life, began)) = self.life
             && self.told_alive.is_none_or(|at| now.saturating_duration_since(at) >= ALIVE_INTERVAL)
         {
             self.told_alive = Some(now);
-            let told = self.link.client.publish(format!("{}.alive", self.link.name), write_alive(life)).await;
+            let report = SelfReport {
+                version: VERSION.to_owned(),
+                uptime_seconds: now.saturating_duration_since(began).as_secs(),
+                connections: self.link.metrics.figures().connections,
+                applied: self.link.progress.applied_upto(),
+            };
+            let alive = write_alive(life, &report);
+            let told = self.link.client.publish(format!("{}.alive", self.link.name), alive).await;
             told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         if self.look.is_over(now) {

@@ -10,6 +10,7 @@ use prometheus::proto::MetricFamily;
 use starling_actors::clock;
 use starling_actors::histogram::Histogram;
 use starling_actors::metrics::stage_families;
+use starling_actors::nodes::log::NodeFigures;
 use starling_actors::nodes::record::{Incarnation, Record};
 use starling_actors::stage::Stage;
 use starling_process::exposition::Family;
@@ -28,6 +29,7 @@ pub(super) struct LogMetrics {
     losses: AtomicU64,
     reconnects: AtomicU64,
     reach: LogReach,
+    figures: Mutex<NodeFigures>,
     is_synced: AtomicBool,
     checkpoint_seconds: Histogram,
     checkpoint_bytes: Histogram,
@@ -69,6 +71,7 @@ impl LogMetrics {
             losses: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
             reach: LogReach::default(),
+            figures: Mutex::default(),
             is_synced: AtomicBool::new(false),
             checkpoint_seconds: Histogram::of_durations(),
             checkpoint_bytes: Histogram::of_sizes(),
@@ -124,6 +127,15 @@ impl LogMetrics {
         &self.reach
     }
 
+    pub(super) fn show(&self, figures: NodeFigures) {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    }
+
+    /// The newest figures of the chat on this node.
+    pub(super) fn figures(&self) -> NodeFigures {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn set_synced(&self, is_synced: bool) {
         self.is_synced.store(is_synced, Relaxed);
     }
@@ -158,6 +170,11 @@ impl LogMetrics {
                 "chat_nodes_lag_records",
                 "Records of the log that this node has not applied.",
                 self.progress.lag() as f64,
+            ),
+            (
+                "chat_nodes_alive",
+                "Nodes of the chat that have begun and were not declared dead.",
+                self.figures().nodes_alive as f64,
             ),
             ("chat_nodes_reachable", "1 while the log can be written.", flag(self.reach.is_in_reach())),
             ("chat_nodes_synced", "1 if NATS syncs each record to disk.", flag(self.is_synced.load(Relaxed))),

@@ -145,7 +145,7 @@ async fn an_operator_says_something_in_a_room_and_removes_a_client() {
     let mut first = Client::connect(&server, &of("alice")).await;
     let mut second = Client::connect(&server, &of("alice")).await;
     let (messages, client) = ("/api/rooms/lobby/messages", "/api/clients/alice");
-    for (method, path) in [("POST", messages), ("DELETE", client)] {
+    for (method, path) in [("POST", messages), ("DELETE", client), ("GET", "/api/nodes")] {
         http(&server, method, path, None, "{}").await.expect_refusal(401, "unauthorized");
         http(&server, method, path, Some("letmein-letmein-letmeout"), "{}").await.expect_refusal(401, "unauthorized");
         http(&server, method, path, Some(&alice), "{}").await.expect_refusal(403, "forbidden");
@@ -170,6 +170,8 @@ async fn an_operator_says_something_in_a_room_and_removes_a_client() {
     post(messages, r#"{"Message":"x","clientId":"guest-1"}"#).await.expect_refusal(400, "bad_name");
     let long = json!({"Message": "x".repeat(16_385)}).to_string();
     post(messages, &long).await.expect_refusal(413, "message_too_large");
+    let nodes = http(&server, "GET", "/api/nodes", Some(&admin), "").await;
+    assert_eq!((nodes.status, nodes.json()), (200, json!({"nodes": []})), "a server without others is no node");
     assert_eq!(http(&server, "DELETE", client, Some(&admin), "").await.status, 204);
     first.expect_close(4004).await;
     second.expect_close(4004).await;

@@ -25,6 +25,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/api/stats", "GET, HEAD, OPTIONS"),
     ("/api/diagnosis", "GET, HEAD, OPTIONS"),
     ("/api/lab", "GET, HEAD, OPTIONS"),
+    ("/api/nodes", "GET, HEAD, OPTIONS"),
     ("/api/rooms", "GET, HEAD, OPTIONS"),
     ("/api/rooms/dev/messages", "GET, HEAD, POST, OPTIONS"),
     ("/api/clients/alice", "DELETE, OPTIONS"),

@@ -167,7 +167,7 @@ impl Node {
                 }
             }
             Heard::Reachable(is_reachable) => self.unreachable += usize::from(!is_reachable),
-            Heard::Alive(_) => {}
+            Heard::Alive { .. } => {}
         }
     }
 

@@ -17,6 +17,7 @@ mod documented;
 mod ends;
 mod faults;
 mod harness;
+mod listed;
 mod lives;
 mod lost;
 mod neighbours;

@@ -13,8 +13,8 @@ async fn two(nats: &Nats) -> (Ear, Ear) {
     let (mut one, mut two) = (Ear::behind(&settings, 0).await, Ear::behind(&settings, 0).await);
     one.log.begin(Incarnation(1));
     two.log.begin(Incarnation(2));
-    one.until(|heard| matches!(heard, Heard::Alive(Incarnation(2)))).await;
-    two.until(|heard| matches!(heard, Heard::Alive(Incarnation(1)))).await;
+    one.until(|heard| matches!(heard, Heard::Alive { life: Incarnation(2), .. })).await;
+    two.until(|heard| matches!(heard, Heard::Alive { life: Incarnation(1), .. })).await;
     (one, two)
 }
 
@@ -25,18 +25,18 @@ async fn a_life_is_heard_several_times_in_a_timeout_by_all_and_another_one_after
     let began = std::time::SystemTime::now();
     let mut before = Vec::new();
     for _ in 0..5 {
-        before.extend(one.until(|heard| matches!(heard, Heard::Alive(Incarnation(2)))).await);
+        before.extend(one.until(|heard| matches!(heard, Heard::Alive { life: Incarnation(2), .. })).await);
     }
-    assert!(before.iter().any(|heard| matches!(heard, Heard::Alive(Incarnation(1)))), "by itself too");
+    assert!(before.iter().any(|heard| matches!(heard, Heard::Alive { life: Incarnation(1), .. })), "by itself too");
     // The timeout is 2 s. A busy machine delays, but does not speed up.
     assert!(began.elapsed().unwrap().as_secs_f64() > 1.2, "and not all the time");
     two.log.begin(Incarnation(3));
-    one.until(|heard| matches!(heard, Heard::Alive(Incarnation(3)))).await;
+    one.until(|heard| matches!(heard, Heard::Alive { life: Incarnation(3), .. })).await;
     let mut after = Vec::new();
     for _ in 0..6 {
-        after.extend(one.until(|heard| matches!(heard, Heard::Alive(_))).await);
+        after.extend(one.until(|heard| matches!(heard, Heard::Alive { .. })).await);
     }
-    assert!(!after.iter().any(|heard| matches!(heard, Heard::Alive(Incarnation(2)))), "{after:?}");
+    assert!(!after.iter().any(|heard| matches!(heard, Heard::Alive { life: Incarnation(2), .. })), "{after:?}");
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn what_no_node_tells_is_ignored() {
     }
     stranger.flush().await.unwrap();
     for _ in 0..3 {
-        one.until(|heard| matches!(heard, Heard::Alive(Incarnation(2)))).await;
+        one.until(|heard| matches!(heard, Heard::Alive { life: Incarnation(2), .. })).await;
     }
     assert_eq!(one.vitals.dead(), None);
 }

@@ -13,6 +13,7 @@ use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::heard::Heard;
+use crate::nodes::known::KnownNode;
 
 /// One input of the state machine.
 ///
@@ -87,6 +88,11 @@ pub enum Command {
         allowed: RoomGlobs,
         /// Receives the rooms, those with the most members first, and whether the list was cut.
         reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
+    },
+    /// An operator asks for the nodes of the chat.
+    ListNodes {
+        /// Receives the nodes that have begun and are not out; none on a server without other nodes.
+        reply: oneshot::Sender<Vec<KnownNode>>,
     },
     /// An operator's page asks for the names of sessions and rooms.
     Name {

@@ -14,6 +14,7 @@ use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::ids::{HubSet, RoomId, SessionId};
+use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
 
 /// Collects the effects of one command, in the order in which they are to be performed.
@@ -174,6 +175,8 @@ pub enum NodeEffect {
     },
     /// This node was declared dead, and begins another life.
     BeginsAnew(Incarnation),
+    /// Tell the operator of another node.
+    Changed(NodeChange),
 }
 
 /// An answer to a caller outside the chat, with the reply channel to send it on.
@@ -197,6 +200,8 @@ pub enum Answer {
     Ticked(oneshot::Sender<()>),
     /// This node has left the others.
     Left(oneshot::Sender<()>),
+    /// The nodes of the chat.
+    Nodes(oneshot::Sender<Vec<KnownNode>>, Vec<KnownNode>),
 }
 
 impl Answer {
@@ -210,6 +215,7 @@ impl Answer {
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Named(reply, names) => drop(reply.send(names)),
             Self::Page(reply, outcome) => drop(reply.send(outcome)),
+            Self::Nodes(reply, nodes) => drop(reply.send(nodes)),
             Self::Ticked(reply) | Self::Left(reply) => drop(reply.send(())),
         }
     }

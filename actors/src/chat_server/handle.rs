@@ -20,6 +20,7 @@ use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
 use crate::nodes::heard::Heard;
+use crate::nodes::known::KnownNode;
 use crate::stage::Stage;
 use crate::vitals::Vitals;
 
@@ -178,6 +179,14 @@ impl ChatServerHandle {
     /// [`AskError::TimedOut`], [`AskError::Ended`].
     pub async fn rooms(&self, allowed: RoomGlobs) -> Result<(Vec<RoomSummary>, bool), AskError> {
         self.ask_for(|reply| Command::ListRooms { allowed, reply }).await
+    }
+
+    /// The nodes of the chat that have begun and are not out; none on a server without other nodes.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn nodes(&self) -> Result<Vec<KnownNode>, AskError> {
+        self.ask_for(|reply| Command::ListNodes { reply }).await
     }
 
     /// The names of sessions and rooms, in the same order.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use log::warn;
+use log::{info, warn};
 use tokio::sync::oneshot;
 
 use super::ChatServer;
@@ -17,6 +17,7 @@ use crate::clock::Now;
 use crate::config::ChatConfig;
 use crate::history::{EntryCopy, History, LogMark};
 use crate::metrics::Metrics;
+use crate::nodes::known::NodeChange;
 use crate::nodes::log::{Log, LogState};
 use crate::nodes::record::{BadRecord, LogPosition, RecordId};
 use crate::nodes::start;
@@ -120,6 +121,21 @@ impl ChatServer {
                 );
                 log.begin(life);
             }
+            NodeEffect::Changed(change) => tell(&change),
+        }
+    }
+}
+
+/// Tells the operator of a change of the other nodes.
+fn tell(change: &NodeChange) {
+    match change {
+        NodeChange::Found(others) if others.is_empty() => info!("no other node of the chat runs"),
+        NodeChange::Found(others) => info!("the other nodes of the chat: {}", others.join(", ")),
+        NodeChange::Joined(node) => info!("node {node} has joined"),
+        NodeChange::Left(node) => info!("node {node} has left"),
+        NodeChange::Died(node, silence) => {
+            let silence = silence.map_or_else(String::new, |silence| format!(" after {} s", silence.as_secs()));
+            warn!("node {node} was declared dead{silence} without a sign of life: the names of its clients are free");
         }
     }
 }

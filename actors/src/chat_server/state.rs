@@ -55,6 +55,7 @@ use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Held;
+use crate::nodes::log::NodeFigures;
 use crate::nodes::record::Incarnation;
 #[cfg(test)]
 use crate::nodes::record::LogPosition;
@@ -165,6 +166,10 @@ impl ChatState {
             Command::RemoveClient { client_id, reply } => self.remove_as_operator(client_id, reply, turn),
             Command::DropRoom { key, reply } => self.drop_room(key, reply, turn),
             Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
+            Command::ListNodes { reply } => {
+                let known = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.known(turn.now.at));
+                turn.reply(Answer::Nodes(reply, known));
+            }
             Command::Name { numbers, reply } => turn.reply(Answer::Named(reply, self.names(&numbers))),
             Command::ReadRoom { query, reply } => self.read_from_outside(query, reply, turn),
             Command::Drain { reason, spread } => turn.push(Effect::Drain { reason, spread }),
@@ -199,6 +204,12 @@ impl ChatState {
     /// The number of sessions, including connections that have not shown a token.
     pub fn session_count(&self) -> usize {
         self.participants.len() + self.proofs.unproven_count()
+    }
+
+    /// With other nodes: this node's figures.
+    pub fn figures(&self) -> NodeFigures {
+        let nodes_alive = self.cluster.as_ref().map_or(0, |cluster| cluster.replica.alive().count() as u64);
+        NodeFigures { connections: self.session_count() as u64, nodes_alive }
     }
 
     /// The number of named rooms, including empty rooms that are still kept.

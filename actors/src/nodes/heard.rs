@@ -1,5 +1,6 @@
 //! The events of a node: records of the log, and signals of other nodes outside the log.
 
+use super::known::SelfReport;
 use super::record::{Incarnation, Record, RecordId};
 
 /// An event of the log or of another node.
@@ -17,5 +18,10 @@ pub enum Heard {
     /// Records that were written but not read back may be missing in the log. The node must write them again.
     Lost,
     /// A sign of life, of another node or of this one. Each node sends several in two seconds.
-    Alive(Incarnation),
+    Alive {
+        /// The life of the node.
+        life: Incarnation,
+        /// What the node says of itself, if this version can read it.
+        report: Option<SelfReport>,
+    },
 }

@@ -42,7 +42,7 @@ pub struct LogState {
 /// - **Reach.** [`Heard::Reachable`] says whether the log can be written. It begins as `false`, and becomes `true` once
 ///   this node has read all records that were in the log when it started.
 /// - **Life.** While this node lives, all nodes, including this one, get [`Heard::Alive`] of it several times in two
-///   seconds.
+///   seconds, with the newest [figures](Self::show).
 pub trait Log: Send {
     /// Starts to read the log after this record.
     fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals);
@@ -59,4 +59,16 @@ pub trait Log: Send {
 
     /// This node has applied all records up to this one. Further records may be reported, see [`RECORDS_AHEAD_MAX`].
     fn applied(&mut self, position: LogPosition);
+
+    /// The figures of this node now, for the signs of life and the metrics. Called several times a second.
+    fn show(&mut self, figures: NodeFigures);
+}
+
+/// Figures of the chat on this node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeFigures {
+    /// The connections of its clients.
+    pub connections: u64,
+    /// The nodes that have begun and are not out, with this one.
+    pub nodes_alive: u64,
 }

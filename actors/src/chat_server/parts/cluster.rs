@@ -17,10 +17,11 @@ use crate::chat_server::command::{Command, DropReply, RemoveReply};
 use crate::history::{EntryNumber, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::digest::Digest;
+use crate::nodes::known::{KnownNode, SelfReport};
 use crate::nodes::names::Names;
 use crate::nodes::packer::{Packer, weight};
 use crate::nodes::record::{Incarnation, LogEntry, LogPosition, Record, RemoteSession};
-use crate::nodes::replica::Replica;
+use crate::nodes::replica::{Life, Replica};
 
 /// The party that waits for an entry of this node.
 #[derive(Debug)]
@@ -39,6 +40,16 @@ pub(crate) enum Tag {
     Left(oneshot::Sender<()>),
 }
 
+/// What was heard of a life.
+#[derive(Debug)]
+struct Signs {
+    /// Since when the life is silent, for the timeout.
+    silent_since: Instant,
+    /// The last sign of life.
+    last: Option<Instant>,
+    report: Option<SelfReport>,
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -48,8 +59,10 @@ pub(crate) struct Cluster {
     pub(crate) names: Names,
     pub(crate) digest: Digest,
     pub(crate) gate: Gate,
-    /// When each life was last heard of.
-    heard: FxHashMap<Incarnation, Instant>,
+    /// What was heard of each life.
+    heard: FxHashMap<Incarnation, Signs>,
+    /// Whether this node has read all records that were in the log when it started.
+    follows: bool,
     /// The time of silence after which a life is declared dead.
     timeout: Duration,
     /// When the newest record was read.
@@ -99,6 +112,7 @@ impl Cluster {
             digest: Digest::default(),
             gate: Gate::default(),
             heard: FxHashMap::default(),
+            follows: false,
             timeout,
             read_at: None,
             in_touch: None,
@@ -183,9 +197,45 @@ impl Cluster {
     }
 
     /// Notes a sign of a life, of another node or of this one.
-    pub(crate) fn is_alive(&mut self, life: Incarnation, now: Instant) {
+    pub(crate) fn is_alive(&mut self, life: Incarnation, report: Option<SelfReport>, now: Instant) {
         self.in_touch = Some(now);
-        self.heard.insert(life, now);
+        self.heard.insert(life, Signs { silent_since: now, last: Some(now), report });
+    }
+
+    /// The names of the other nodes, once this node has read the whole log for the first time.
+    pub(crate) fn found(&mut self, now: Instant) -> Option<Vec<Box<str>>> {
+        let is_first = !std::mem::replace(&mut self.follows, true);
+        let others = self.known(now).into_iter().filter(|node| !node.is_this).map(|node| node.name);
+        is_first.then(|| others.collect())
+    }
+
+    /// Whether the change of a life is news: not one of this node, and not of the time before it.
+    pub(crate) fn is_news(&self, life: Incarnation) -> bool {
+        self.follows && life != self.life()
+    }
+
+    /// The time since the last sign of a life.
+    pub(crate) fn silence(&self, life: Incarnation, now: Instant) -> Option<Duration> {
+        self.heard.get(&life)?.last.map(|last| now.saturating_duration_since(last))
+    }
+
+    /// The nodes that have begun and are not out, in the order of their names.
+    pub(crate) fn known(&self, now: Instant) -> Vec<KnownNode> {
+        let (own, read) = (self.life(), self.replica.position().0);
+        let known = |(life, of_log): (Incarnation, &Life)| {
+            let report = self.heard.get(&life).and_then(|signs| signs.report.clone());
+            KnownNode {
+                name: of_log.node.clone(),
+                life,
+                is_this: life == own,
+                silent_for: self.silence(life, now),
+                lag: report.as_ref().map(|report| read.saturating_sub(report.applied)),
+                report,
+            }
+        };
+        let mut all: Vec<_> = self.replica.alive().map(known).collect();
+        all.sort_by(|one, other| (&one.name, one.life).cmp(&(&other.name, other.life)));
+        all
     }
 
     /// Proposes to declare lives out that were silent for too long. A node that cannot reach the log proposes nothing.
@@ -194,13 +244,14 @@ impl Cluster {
             return;
         }
         let (own, as_of) = (self.life(), self.as_of());
-        let others: Vec<_> = self.replica.alive().filter(|(life, _)| *life != own).collect();
-        self.heard.retain(|life, _| others.iter().any(|(other, _)| other == life));
-        for (incarnation, life) in others {
-            let last = self.heard.entry(incarnation).or_insert(now);
-            if now.saturating_duration_since(*last) > self.timeout {
+        let alive: Vec<_> = self.replica.alive().collect();
+        self.heard.retain(|life, _| alive.iter().any(|(other, _)| other == life));
+        for (incarnation, life) in alive.into_iter().filter(|(life, _)| *life != own) {
+            let unheard = Signs { silent_since: now, last: None, report: None };
+            let signs = self.heard.entry(incarnation).or_insert(unheard);
+            if now.saturating_duration_since(signs.silent_since) > self.timeout {
                 // If it still lives, this node waits another timeout before the next proposal.
-                *last = now;
+                signs.silent_since = now;
                 self.packer.push(LogEntry::Out { incarnation, counter: life.counter, as_of }, None);
             }
         }

@@ -42,6 +42,7 @@ impl ChatState {
             | Command::RemoveClient { .. }
             | Command::DropRoom { .. }
             | Command::ListRooms { .. }
+            | Command::ListNodes { .. }
             | Command::Name { .. }
             | Command::ReadRoom { .. }
             | Command::Drain { .. }

@@ -24,6 +24,7 @@ use crate::credits::Ticket;
 use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::heard::Heard;
+use crate::nodes::known::NodeChange;
 use crate::nodes::names::{Holder, Taken};
 use crate::nodes::record::{Incarnation, LogEntry, LoggedMessage, Record, RecordId, RemoteSession};
 use crate::nodes::replica::Admission;
@@ -57,6 +58,8 @@ impl ChatState {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.set_reachable(is_reachable, turn.now.at);
                     if is_reachable {
+                        let found = cluster.found(turn.now.at).map(NodeChange::Found);
+                        turn.effects.extend(found.map(|found| Effect::Node(NodeEffect::Changed(found))));
                         self.has_caught_up(turn);
                     }
                 }
@@ -65,9 +68,9 @@ impl ChatState {
                 let unread = self.cluster.iter().flat_map(|cluster| cluster.unread());
                 turn.effects.extend(unread.cloned().map(|record| Effect::Node(NodeEffect::Write(record))));
             }
-            Heard::Alive(life) => {
+            Heard::Alive { life, report } => {
                 if let Some(cluster) = &mut self.cluster {
-                    cluster.is_alive(life, turn.now.at);
+                    cluster.is_alive(life, report, turn.now.at);
                 }
             }
         }
@@ -111,7 +114,8 @@ impl ChatState {
             tag => tag,
         };
         match entry {
-            LogEntry::Begin { lobby, .. } => {
+            LogEntry::Begin { node, lobby } => {
+                self.tell_of(source.life, NodeChange::Joined(node), turn);
                 self.open_room(&RoomKey::Room(RoomName::lobby()), lobby, source, turn);
             }
             LogEntry::Out { incarnation, counter, as_of } => {
@@ -344,9 +348,12 @@ impl ChatState {
     fn ended_life(&mut self, life: Incarnation, (counter, as_of): (u64, u64), source: Source, turn: &mut Turn) {
         let Some(cluster) = &mut self.cluster else { return };
         // A node that stops in order announces it itself.
-        let (counter, as_of) = if source.life == life { (u64::MAX, source.at) } else { (counter, as_of) };
+        let is_in_order = source.life == life;
+        let (counter, as_of) = if is_in_order { (u64::MAX, source.at) } else { (counter, as_of) };
         let has_ended = cluster.replica.end(life, counter, as_of);
         let is_own = cluster.life() == life;
+        let name = cluster.replica.life(life).map_or_else(Box::default, |life| life.node.clone());
+        let silence = cluster.silence(life, turn.now.at);
         if has_ended {
             cluster.names.release_all(life);
         }
@@ -354,11 +361,20 @@ impl ChatState {
         if !has_ended {
             return;
         }
+        let change = if is_in_order { NodeChange::Left(name) } else { NodeChange::Died(name, silence) };
+        self.tell_of(life, change, turn);
         for (room, name) in self.rooms.present_on(life) {
             self.set_present(room, &name, (life, false), source, turn);
         }
-        if is_own && source.life != life {
+        if is_own && !is_in_order {
             self.begin_anew(turn);
+        }
+    }
+
+    /// Tells the operator of the beginning or the end of another node's life.
+    fn tell_of(&self, life: Incarnation, change: NodeChange, turn: &mut Turn) {
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.is_news(life)) {
+            turn.push(Effect::Node(NodeEffect::Changed(change)));
         }
     }
 

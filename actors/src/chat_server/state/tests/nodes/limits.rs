@@ -181,7 +181,7 @@ impl Servers {
         let lives: Vec<_> = self.all.iter().filter_map(|server| server.life).collect();
         for server in 0..self.all.len() {
             for life in &lives {
-                self.apply(server, Command::Heard(Heard::Alive(*life)));
+                self.apply(server, Command::Heard(Heard::Alive { life: *life, report: None }));
             }
         }
         for server in 0..self.all.len() {

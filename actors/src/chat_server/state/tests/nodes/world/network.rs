@@ -98,7 +98,7 @@ impl World {
             if !self.nodes[node].is_paused && !self.nodes[node].is_cut {
                 let life = self.nodes[node].life;
                 for other in 0..NODES {
-                    self.nodes[other].told.push_back(Heard::Alive(life));
+                    self.nodes[other].told.push_back(Heard::Alive { life, report: None });
                 }
             }
         }
