@@ -258,7 +258,7 @@ impl Bot {
     /// Gives a message its number and sends it.
     fn send(&mut self, draft: Draft) {
         let (serial, message) = self.speech.begin(draft);
-        self.transmit(serial, message);
+        self.transmit(serial, message, false);
         if self.is_plain() {
             self.has_said(serial, &message);
         }
@@ -268,11 +268,11 @@ impl Bot {
     fn send_again(&mut self) {
         for (serial, message) in self.speech.under_way() {
             self.worker.stats.borrow_mut().counters.sent_again += 1;
-            self.transmit(serial, message);
+            self.transmit(serial, message, true);
         }
     }
 
-    fn transmit(&self, serial: u64, message: Outgoing) {
+    fn transmit(&self, serial: u64, message: Outgoing, is_again: bool) {
         let worker = &self.worker;
         let (target, marked_target) = match message.to {
             Addressee::Room => {
@@ -293,6 +293,7 @@ impl Bot {
             planned: message.planned,
             on_server: worker.on_server(message.planned),
             own_wait: message.own_wait,
+            is_again,
         };
         let bytes = message.bytes as usize;
         if self.is_plain() {

@@ -258,6 +258,9 @@ impl Ledger {
         match (place, arrival) {
             (_, Arrival::Twice) => self.tally.twice += 1,
             (Step::Fills, _) | (Step::InOrder, Arrival::Next | Arrival::Skipped(_)) => return Verdict::Counts,
+            // The server may have refused it at first, because its receiver was away, and that answer was lost. It has
+            // accepted later messages meanwhile, and remembers no refusal. What an inbox keeps is never refused so.
+            (Step::InOrder, Arrival::Late) if seq.is_none() && marker.is_again => return Verdict::Counts,
             // In position, but after a later message of its sender; or out of its position.
             _ => self.tally.out_of_order += 1,
         }

@@ -13,7 +13,7 @@
 //! | 3 | the sender |
 //! | 3 | the room, or the bot |
 //! | 4 | the message's number among the sender's messages to this target |
-//! | 6 | the planned time by the host's clock, in microseconds |
+//! | 6 | a bit: the message is sent again; and the planned time by the host's clock, in microseconds |
 //! | 4 | the planned time by the server's clock, in ticks |
 //! | 3 | a bit: the check covers names; and the sender's own delay of the message, in [`OwnWait`]'s unit |
 //! | 3 | the check |
@@ -49,8 +49,11 @@ const NANOS_PER_MICRO: u64 = 1_000;
 /// The size of a bot's or a room's number, in bytes.
 const NUMBER_BYTES: usize = 3;
 
-/// The size of a planned time by the host's clock, in bytes: enough for an uptime of eight years.
+/// The size of a planned time by the host's clock, in bytes: enough for an uptime of four years.
 const PLANNED_BYTES: usize = 6;
+
+/// The bit of a message that is sent again.
+const AGAIN: u64 = 0x8000_0000_0000;
 
 /// The bit of a message to a room.
 const TO_ROOM: u8 = 0x80;
@@ -78,6 +81,8 @@ pub struct Marker {
     pub on_server: Option<OnServer>,
     /// The sender's own delay since then: it is not part of the message's latency.
     pub own_wait: OwnWait,
+    /// Whether the sender has sent the message before, with the same `id`, and has got no answer.
+    pub is_again: bool,
 }
 
 /// A bot's own delay of a message, in tenths of a millisecond, rounded down; at most 13 minutes.
@@ -204,7 +209,8 @@ impl Marker {
         rest.put_uint(self.sender.into(), NUMBER_BYTES);
         rest.put_uint(target.into(), NUMBER_BYTES);
         rest.put_u32(self.number);
-        rest.put_uint(self.planned.0 / NANOS_PER_MICRO, PLANNED_BYTES);
+        let again = if self.is_again { AGAIN } else { 0 };
+        rest.put_uint((self.planned.0 / NANOS_PER_MICRO) | again, PLANNED_BYTES);
         rest.put_u32(self.on_server.map_or(0, |on_server| on_server.tick));
         let named = if is_named { NAMED } else { 0 };
         rest.put_uint((self.own_wait.0 | named).into(), OwnWait::BYTES);
@@ -219,14 +225,15 @@ impl Marker {
         let sender = get_number(&mut rest);
         let target = get_number(&mut rest);
         let number = rest.get_u32();
-        let planned = Nanos(rest.get_uint(PLANNED_BYTES) * NANOS_PER_MICRO);
+        let planned = rest.get_uint(PLANNED_BYTES);
+        let (planned, is_again) = (Nanos((planned & !AGAIN) * NANOS_PER_MICRO), planned & AGAIN != 0);
         let tick = rest.get_u32();
         let own_wait = OwnWait(get_number(&mut rest) & OwnWait::MAX);
         let target = if first & TO_ROOM == 0 { MarkedTarget::Bot(target) } else { MarkedTarget::Room(target) };
         let off_by = first & !TO_ROOM;
         let on_server = OnServer { tick, off_by: Duration::from_millis(off_by.into()) };
         let on_server = Some(on_server).filter(|_| off_by != OFF_BY_TOO_MUCH);
-        Self { host, run, sender, target, number, planned, on_server, own_wait }
+        Self { host, run, sender, target, number, planned, on_server, own_wait, is_again }
     }
 }
 
@@ -270,18 +277,20 @@ mod tests {
 
     fn marker(target: MarkedTarget) -> Marker {
         let on_server = Some(OnServer { tick: u32::MAX - 1, off_by: Duration::from_millis(126) });
-        let planned = Nanos(0xffff_ffff_ffff * NANOS_PER_MICRO);
+        let planned = Nanos(0x7fff_ffff_ffff * NANOS_PER_MICRO);
         let own_wait = OwnWait::default().and(Duration::from_mins(1));
-        Marker { host: 7, run: 0xdead_beef, sender: 0xff_ffff, target, number: u32::MAX, planned, on_server, own_wait }
+        let (run, sender, number) = (0xdead_beef, 0xff_ffff, u32::MAX);
+        Marker { host: 7, run, sender, target, number, planned, on_server, own_wait, is_again: false }
     }
 
     #[test]
     fn a_marker_is_read_as_it_was_written() {
         for target in [MarkedTarget::Room(tag("lobby")), MarkedTarget::Bot(0xff_ffff)] {
-            for bytes in [0, Marker::LEN, Marker::LEN + 1, 500] {
-                let text = marker(target).render(bytes, NAMES);
+            for (bytes, is_again) in [(0, false), (Marker::LEN, true), (Marker::LEN + 1, false), (500, true)] {
+                let marker = Marker { is_again, ..marker(target) };
+                let text = marker.render(bytes, NAMES);
                 assert_eq!(text.len(), bytes.max(Marker::LEN));
-                assert_eq!(Marker::read(&text, NAMES), Reading::Marked(marker(target)));
+                assert_eq!(Marker::read(&text, NAMES), Reading::Marked(marker));
             }
         }
     }

@@ -169,6 +169,7 @@ mod tests {
             planned: Nanos(5),
             on_server: None,
             own_wait: OwnWait::default(),
+            is_again: false,
         }
     }
 

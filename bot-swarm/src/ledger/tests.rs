@@ -23,6 +23,7 @@ fn said(sender: u32, number: u32) -> Marker {
         planned: Nanos(0),
         on_server: None,
         own_wait: OwnWait::default(),
+        is_again: false,
     }
 }
 

@@ -24,6 +24,32 @@ fn private_messages_of_one_sender_keep_their_order() {
     assert_eq!(ledger.sums().out_of_order, 1);
 }
 
+/// A message was refused because its receiver was away, and the answer was lost with the sender's connection. The sender
+/// sent it again after later ones had been accepted, and the swarm called that out of order.
+#[test]
+fn a_private_message_that_is_sent_again_is_judged_by_its_order_only_where_an_inbox_keeps_it() {
+    // Whether there are inboxes, the messages of bot 0 that bot 1 receives, each with whether it was sent again, and the
+    // messages that are out of order and twice.
+    type Case = (bool, &'static [(u32, bool)], (u64, u64));
+    let cases: [Case; 6] = [
+        (false, &[(2, false), (1, true)], (0, 0)),
+        (false, &[(3, false), (1, true), (2, true)], (0, 0)),
+        (false, &[(2, true), (1, false)], (1, 0)),
+        (false, &[(1, false), (1, true)], (0, 1)),
+        (false, &[(2, false), (1, true), (1, true)], (0, 1)),
+        (true, &[(2, false), (1, true)], (1, 0)),
+    ];
+    for (is_kept, messages, expected) in cases {
+        let mut ledger = if is_kept { ledger_with_inboxes() } else { ledger(2) };
+        for (seq, (number, is_again)) in (1..).zip(messages) {
+            let marker = Marker { is_again: *is_again, ..whispered(0, 1, *number) };
+            ledger.private_message(1, is_kept.then_some(seq), &marker);
+        }
+        let sums = ledger.sums();
+        assert_eq!((sums.out_of_order, sums.twice), expected, "{is_kept} {messages:?}");
+    }
+}
+
 /// A ledger of two bots with inboxes.
 fn ledger_with_inboxes() -> Ledger {
     let mut ledger = ledger(2);
