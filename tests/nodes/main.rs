@@ -10,6 +10,7 @@
     reason = "a test ends with what is wrong"
 )]
 
+mod acknowledged;
 mod admitted;
 mod checkpoints;
 mod credentials;
