@@ -103,6 +103,7 @@ impl ChatServer {
     }
 
     /// Carries out a command.
+    #[inline]
     fn take(&mut self, message: SentToChat, context: &mut Context<Self>) {
         let SentToChat { command, arrival, in_mailbox } = message;
         drop(in_mailbox);
@@ -130,8 +131,11 @@ impl ChatServer {
     fn perform(&mut self, mut turn: Turn, context: &mut Context<Self>) {
         loop {
             let mut effects = std::mem::take(&mut turn.effects);
-            for effect in effects.drain(..) {
-                self.perform_one(effect);
+            if !effects.is_empty() {
+                let now = clock::now();
+                for effect in effects.drain(..) {
+                    self.perform_one(effect, now);
+                }
             }
             turn.effects = effects;
             let mut completions = std::mem::take(&mut self.completions);
@@ -160,7 +164,7 @@ impl ChatServer {
         self.pulse.unfit(reason);
     }
 
-    fn perform_one(&mut self, effect: Effect) {
+    fn perform_one(&mut self, effect: Effect, now: Instant) {
         match effect {
             Effect::To { session, command } => {
                 if let ToSession::Tell { event, .. } = &command
@@ -168,24 +172,23 @@ impl ChatServer {
                 {
                     self.metrics.rejected(refusal.code);
                 }
-                self.send(session.hub(), HubCommand::To { session, command });
+                self.send(session.hub(), HubCommand::To { session, command }, now);
             }
             Effect::TellMany { sessions, event } => {
-                self.send_by_hub(&sessions, |sessions| HubCommand::TellMany { sessions, event: event.clone() });
+                let command = |sessions| HubCommand::TellMany { sessions, event: event.clone() };
+                self.send_by_hub(&sessions, command, now);
             }
             Effect::Deliver { room, hubs, message, ticket } => {
                 let delivery = Arc::new(Delivery::of_room(message, ticket));
                 for hub in self.hubs.iter().flatten().filter(|hub| hubs.contains(hub.id())) {
-                    hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) });
+                    hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) }, now);
                 }
             }
             Effect::DeliverPrivate { sessions, message, ticket } => {
                 self.metrics.message(MessageKind::Private, message.text.len());
                 let delivery = Arc::new(Delivery::of_private(message, ticket));
-                self.send_by_hub(&sessions, |sessions| HubCommand::DeliverPrivate {
-                    sessions,
-                    delivery: Arc::clone(&delivery),
-                });
+                let command = |sessions| HubCommand::DeliverPrivate { sessions, delivery: Arc::clone(&delivery) };
+                self.send_by_hub(&sessions, command, now);
             }
             Effect::Append(entry) => {
                 for EntryCopy { key, draft, .. } in &entry.copies {
@@ -200,7 +203,7 @@ impl ChatServer {
             Effect::Answer(answer) => answer.send(),
             Effect::Drain { reason, spread } => {
                 for hub in self.hubs.iter().flatten() {
-                    hub.send(HubCommand::Drain { reason, spread });
+                    hub.send(HubCommand::Drain { reason, spread }, now);
                 }
             }
         }
@@ -237,18 +240,23 @@ impl ChatServer {
         }
     }
 
-    fn send(&self, hub: HubId, command: HubCommand) {
+    fn send(&self, hub: HubId, command: HubCommand, now: Instant) {
         match self.hubs.get(usize::from(hub.0)) {
-            Some(Some(hub)) => hub.send(command),
+            Some(Some(hub)) => hub.send(command, now),
             _ => error!("dropped a command for the unknown hub {}", hub.0),
         }
     }
 
-    fn send_by_hub(&self, sessions: &[SessionId], command: impl Fn(SmallVec<[SessionId; 2]>) -> HubCommand) {
+    fn send_by_hub(
+        &self,
+        sessions: &[SessionId],
+        command: impl Fn(SmallVec<[SessionId; 2]>) -> HubCommand,
+        now: Instant,
+    ) {
         for hub in self.hubs.iter().flatten() {
             let own: SmallVec<_> = sessions.iter().copied().filter(|session| session.hub() == hub.id()).collect();
             if !own.is_empty() {
-                hub.send(command(own));
+                hub.send(command(own), now);
             }
         }
     }

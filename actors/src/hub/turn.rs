@@ -202,10 +202,12 @@ impl Core {
             self.look_soon(session);
         }
         for chunk in written.chunks.drain(..) {
-            let (waited, took) =
-                (now.saturating_duration_since(chunk.offered_at), now.saturating_duration_since(chunk.read_at));
+            let waited = now.saturating_duration_since(chunk.offered_at);
             self.worker.socket_write.waited(waited, u64::from(chunk.frames));
-            self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
+            if chunk.deliveries > 0 {
+                let took = now.saturating_duration_since(chunk.read_at);
+                self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
+            }
         }
         self.written = written;
         // Only one room at a time: one page of each would exceed the outbox.

@@ -48,7 +48,7 @@ pub(crate) struct Cluster {
     pub(crate) names: Names,
     pub(crate) digest: Digest,
     pub(crate) gate: Gate,
-    /// When each life was last heard of.
+    /// When each life was last heard of, or when this node could hear of it again.
     heard: FxHashMap<Incarnation, Instant>,
     /// The time of silence after which a life is declared dead.
     timeout: Duration,
@@ -164,6 +164,10 @@ impl Cluster {
 
     /// Notes whether the log can be written from now on.
     pub(crate) fn set_reachable(&mut self, is_reachable: bool, now: Instant) {
+        if is_reachable && !self.is_reachable {
+            // This node may have missed the signs of the others, so their silence begins now.
+            self.heard.values_mut().for_each(|heard| *heard = now);
+        }
         self.is_reachable = is_reachable;
         self.unreachable_since = if is_reachable { None } else { self.unreachable_since.or(Some(now)) };
     }
