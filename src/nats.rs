@@ -106,6 +106,7 @@ impl NatsLog {
         };
         let thread = thread::Builder::new().name("nats".into()).spawn(run).map_err(|_| CannotConnect::Thread)?;
         let (state, syncs) = opened.await.map_err(|_| CannotConnect::Thread)??;
+        progress.saw_newest(state.last.0);
         metrics.set_synced(syncs == Syncs::Always);
         Ok(Self { state, syncs, progress, metrics, asks: Some(asks), commands: Some(commands), thread: Some(thread) })
     }
@@ -162,6 +163,7 @@ impl NatsLog {
 
 impl Log for NatsLog {
     fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals) {
+        self.progress.begin(behind.0);
         let start = Start { behind, sink, pulse: vitals.pulse(VitalPart::Log) };
         if let Some(asks) = self.asks.take() {
             // A start that nobody takes drops its pulse, and the process ends.

@@ -140,7 +140,6 @@ impl Hub {
     ) -> Result<Self, Fatal> {
         let (checkpoints, to_store) = unbounded_channel();
         let mut tasks = JoinSet::new();
-        link.progress.begin(behind.0);
         tasks.spawn(reader::read(Arc::clone(&link), behind.0));
         tasks.spawn(checkpoints::store(Arc::clone(&link), to_store));
         let inbox = link.client.new_inbox();

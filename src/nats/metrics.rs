@@ -63,12 +63,12 @@ impl LogMetrics {
         Self {
             stage: Arc::default(),
             own: Mutex::default(),
+            reach: LogReach::new(Arc::clone(&progress)),
             progress,
             written: Counted::default(),
             read: Counted::default(),
             losses: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
-            reach: LogReach::default(),
             is_synced: AtomicBool::new(false),
             checkpoint_seconds: Histogram::of_durations(),
             checkpoint_bytes: Histogram::of_sizes(),
