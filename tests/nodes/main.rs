@@ -11,6 +11,7 @@
 )]
 
 mod admitted;
+mod backups;
 mod checkpoints;
 mod credentials;
 mod documented;
