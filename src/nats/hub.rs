@@ -29,6 +29,7 @@ use super::neighbours::{read_alive, write_alive};
 use super::obstacle::obstacle;
 use super::reach::{Reach, Standing};
 use super::reader;
+use super::same_settings::SameSettings;
 use super::writer::{Acknowledged, Writer};
 
 /// The interval at which the hub checks its timers.
@@ -113,6 +114,8 @@ pub(super) struct Hub {
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
+    settings: SameSettings,
+    told_settings: Subscriber,
     life: Option<Incarnation>,
     told_alive: Option<Instant>,
     look: Look,
@@ -133,8 +136,8 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) async fn new(
         link: Arc<Link>,
-        behind: LogPosition,
-        newest: LogPosition,
+        (behind, newest): (LogPosition, LogPosition),
+        settings: SameSettings,
         commands: UnboundedReceiver<Command>,
         events: UnboundedReceiver<Event>,
     ) -> Result<Self, Fatal> {
@@ -145,6 +148,7 @@ impl Hub {
         let inbox = link.client.new_inbox();
         let answers = subscribe(&link, format!("{inbox}.*")).await?;
         let alive = subscribe(&link, format!("{}.alive", link.name)).await?;
+        let told_settings = subscribe(&link, format!("{}.settings", link.name)).await?;
         (link.sink)(Heard::Reachable(false));
         Ok(Self {
             link,
@@ -155,6 +159,8 @@ impl Hub {
             inbox,
             answers,
             alive,
+            settings,
+            told_settings,
             life: None,
             told_alive: None,
             look: Look { number: 0, asked: clock::now(), read: 0, is_answered: true },
@@ -191,6 +197,7 @@ impl Hub {
                     }
                 }
                 Some(message) = self.alive.next() => self.hear(&message),
+                Some(message) = self.told_settings.next() => self.hear_settings(&message),
                 Some(event) = self.events.recv() => self.happened(&event)?,
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(Ok(never)) => match never {},
@@ -212,6 +219,7 @@ impl Hub {
             Command::Begin(life) => {
                 self.life = Some(life);
                 self.told_alive = None;
+                self.settings.begin(life);
             }
             Command::Write(record, packed) => {
                 self.link.metrics.packed(&record, packed);
@@ -229,6 +237,12 @@ impl Hub {
         match read_alive(&message.payload) {
             Some(life) => (self.link.sink)(Heard::Alive(life)),
             None => debug!("something came on {} that no node of this version tells", message.subject),
+        }
+    }
+
+    fn hear_settings(&mut self, message: &Message) {
+        if let Some(line) = self.settings.heard(&message.payload, clock::now()) {
+            warn!("{line}");
         }
     }
 
@@ -371,6 +385,7 @@ impl Hub {
 
     async fn tick(&mut self) -> Result<(), Fatal> {
         let now = clock::now();
+        self.link.metrics.set_differing(self.settings.differing(now));
         if self.writer.tick(now) {
             self.lost("NATS does not acknowledge them");
         }
@@ -382,6 +397,10 @@ impl Hub {
         {
             self.told_alive = Some(now);
             let told = self.link.client.publish(format!("{}.alive", self.link.name), write_alive(life)).await;
+            told.map_err(|error| Fatal::Closed(error.to_string()))?;
+        }
+        if let Some(settings) = self.settings.due(now) {
+            let told = self.link.client.publish(format!("{}.settings", self.link.name), settings).await;
             told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         if self.look.is_over(now) {

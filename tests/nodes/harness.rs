@@ -24,6 +24,7 @@ pub(crate) fn settings(url: &str) -> NatsSettings {
         stream: "starling".into(),
         replicas: 1,
         node: "test".into(),
+        same: BTreeMap::new(),
         record_bytes_max: 256 * 1024,
         patience: Duration::from_secs(1),
     }

@@ -25,4 +25,5 @@ mod operators;
 mod refused;
 mod replays;
 mod server;
+mod settings;
 mod together;
