@@ -212,9 +212,12 @@ async fn live(
     let open = async || {
         let engine = engine::open(&settings).await?;
         let state = state(&engine).await?;
-        Ok((engine, state))
+        match same_settings::node_that_stores(&engine.client, &settings).await {
+            Some(node) => Err(CannotConnect::OtherStores(node)),
+            None => Ok((engine, state)),
+        }
     };
-    let (engine, state) = match engine::patiently(&settings, open).await {
+    let (engine, state) = match Box::pin(engine::patiently(&settings, open)).await {
         Ok(opened) => opened,
         Err(error) => return opened.send(Err(error)).unwrap_or_default(),
     };

@@ -260,7 +260,9 @@ impl Server {
         };
         shutdown::drain(&self.state, Duration::from_secs(self.config.drain_seconds)).await;
         if self.state.is_node() && vitals.dead().is_none() && !self.state.chat().leave_others(LEAVE_TIME).await {
-            warn!("NATS cannot be reached, so the other nodes are not notified that this node stops");
+            warn!(
+                "NATS cannot be reached, so the other nodes do not know that this node stops: they declare it dead later"
+            );
         }
         // From here on the parts end on request, which is not a failure.
         let died = vitals.dead();

@@ -29,7 +29,7 @@ use super::neighbours::{read_alive, write_alive};
 use super::obstacle::obstacle;
 use super::reach::{Reach, Standing};
 use super::reader;
-use super::same_settings::SameSettings;
+use super::same_settings::{self, SameSettings};
 use super::writer::{Acknowledged, Writer};
 
 /// The interval at which the hub checks its timers.
@@ -148,7 +148,7 @@ impl Hub {
         let inbox = link.client.new_inbox();
         let answers = subscribe(&link, format!("{inbox}.*")).await?;
         let alive = subscribe(&link, format!("{}.alive", link.name)).await?;
-        let told_settings = subscribe(&link, format!("{}.settings", link.name)).await?;
+        let told_settings = subscribe(&link, same_settings::subject(&link.name)).await?;
         (link.sink)(Heard::Reachable(false));
         Ok(Self {
             link,
@@ -236,7 +236,7 @@ impl Hub {
     fn hear(&mut self, message: &Message) {
         match read_alive(&message.payload) {
             Some(life) => (self.link.sink)(Heard::Alive(life)),
-            None => debug!("something came on {} that no node of this version tells", message.subject),
+            None => debug!("a message on {} is not one of a node of this version", message.subject),
         }
     }
 
@@ -301,7 +301,7 @@ impl Hub {
 
     fn lost(&mut self, reason: &str) {
         self.link.metrics.lost();
-        warn!("records may not have reached the log, and are written again: {reason}");
+        warn!("records of this node may not have reached the log, and it writes them again: {reason}");
     }
 
     /// NATS has told the state of the stream.
@@ -348,7 +348,7 @@ impl Hub {
             self.still_since = None;
         } else if now.saturating_duration_since(*self.still_since.get_or_insert(now)) >= STILL_TIME {
             self.still_since = None;
-            info!("the log has record {last}, but reading stands still at {read}: it is opened again");
+            info!("the log has record {last}, but record {read} was the last that came: this node opens the log again");
             self.link.open_again.notify_one();
         }
     }
@@ -356,7 +356,7 @@ impl Hub {
     fn happened(&mut self, event: &Event) -> Result<(), Fatal> {
         match event {
             Event::Disconnected => {
-                warn!("the connection to NATS has ended");
+                warn!("the connection to NATS has ended, and this node tries to connect again");
                 if self.writer.disconnected() {
                     self.lost("the connection has ended");
                 }
@@ -367,9 +367,9 @@ impl Hub {
                 self.told_no_entry = None;
             }
             Event::Closed => return Err(Fatal::Closed("NATS does not let this node in again".into())),
-            Event::SlowConsumer(_) | Event::ServerError(_) => warn!("NATS: {event}"),
+            Event::SlowConsumer(_) | Event::ServerError(_) => warn!("NATS reports: {event}"),
             Event::ClientError(error) => self.cannot_enter(error.to_string()),
-            Event::LameDuckMode => info!("NATS: the server is about to stop; another one is used"),
+            Event::LameDuckMode => info!("the server of NATS is about to stop, and this node connects to another one"),
             Event::Draining => {}
         }
         Ok(())
@@ -400,7 +400,7 @@ impl Hub {
             told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         if let Some(settings) = self.settings.due(now) {
-            let told = self.link.client.publish(format!("{}.settings", self.link.name), settings).await;
+            let told = self.link.client.publish(same_settings::subject(&self.link.name), settings).await;
             told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         if self.look.is_over(now) {
@@ -444,15 +444,15 @@ impl Hub {
         // The chat must know that the log is reachable before the first new client arrives.
         match standing.failure() {
             None => {
-                info!("the log can be reached");
+                info!("the log can be reached: this node accepts clients");
                 (self.link.sink)(Heard::Reachable(true));
             }
             Some(_) if standing == Standing::CatchesUp => {
-                info!("catching up with {} records", self.link.progress.lag());
+                info!("catching up with {} records of the log", self.link.progress.lag());
             }
             Some(failure) => match self.obstacle.filter(|_| standing == Standing::Refused) {
-                Some(obstacle) => warn!("{failure}: {obstacle}"),
-                None => warn!("{failure}"),
+                Some(obstacle) => warn!("{failure}: {obstacle}; this node accepts no clients"),
+                None => warn!("{failure}: this node accepts no clients"),
             },
         }
         self.link.metrics.reach().set(standing);

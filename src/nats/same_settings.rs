@@ -6,15 +6,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use async_nats::Client;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
+use starling_actors::clock;
 use starling_actors::nodes::record::Incarnation;
+use tokio::time::timeout;
+
+use super::settings::NatsSettings;
 
 /// The interval at which a node tells its settings.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
 
 /// A node that has told nothing for this long does not count any more.
 const HEARD_WITHIN: Duration = Duration::from_secs(6);
+
+/// How long a node that starts waits for the answers of the others.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
+
+/// The variable that says whether a node stores the messages, and its value if it does.
+const STORES: (&str, &str) = ("CHAT_HISTORY", "sqlite");
 
 /// The message of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +35,51 @@ struct Told {
     node: String,
     /// Values by variable.
     settings: BTreeMap<String, String>,
+}
+
+impl Told {
+    fn stores_messages(&self) -> bool {
+        let (variable, stores) = STORES;
+        self.settings.get(variable).is_none_or(|value| value == stores)
+    }
+
+    /// Reads a message. A node of another version may have written something else.
+    fn read(message: &[u8]) -> Option<Self> {
+        serde_json::from_slice(message).ok()
+    }
+
+    fn write(&self) -> Option<Bytes> {
+        serde_json::to_vec(self).ok().map(Bytes::from)
+    }
+}
+
+/// The subject on which nodes tell their settings.
+pub(super) fn subject(stream: &str) -> String {
+    format!("{stream}.settings")
+}
+
+/// The name of a node that stores the messages, if this one does not store them. This node would end each room that is
+/// empty for some time, and the other would lose the messages that it has stored of the room.
+pub(super) async fn node_that_stores(client: &Client, settings: &NatsSettings) -> Option<String> {
+    #[expect(clippy::cast_possible_truncation, reason = "any 64 of the bits will do")]
+    let life = clock::secret() as u64;
+    let own = Told { life, node: settings.node.clone(), settings: settings.same.clone() };
+    if own.stores_messages() {
+        return None;
+    }
+    let subject = subject(&settings.stream);
+    let mut answers = client.subscribe(subject.clone()).await.ok()?;
+    // The others answer a node that they do not know.
+    client.publish(subject, own.write()?).await.ok()?;
+    let find = async {
+        while let Some(answer) = answers.next().await {
+            if let Some(other) = Told::read(&answer.payload).filter(Told::stores_messages) {
+                return Some(other.node.escape_debug().to_string());
+            }
+        }
+        None
+    };
+    timeout(ANSWERED_WITHIN, find).await.ok()?
 }
 
 /// Another node.
@@ -62,13 +119,12 @@ impl SameSettings {
             return None;
         }
         self.told = Some(now);
-        serde_json::to_vec(&self.own).ok().map(Bytes::from)
+        self.own.write()
     }
 
     /// A node has told its settings. Returns a line for the operator if they differ and this node has not known that.
     pub(super) fn heard(&mut self, message: &[u8], now: Instant) -> Option<String> {
-        // A node of another version may say something else.
-        let told: Told = serde_json::from_slice(message).ok()?;
+        let told = Told::read(message)?;
         if told.life == self.own.life {
             return None;
         }

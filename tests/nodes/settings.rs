@@ -3,7 +3,7 @@
 use test_kit::nats::Nats;
 use test_kit::{Exposition, wait_until};
 
-use crate::server::Server;
+use crate::server::{Server, say, starling};
 
 fn differing(node: &Server) -> f64 {
     let (_, metrics) = node.process.get("/metrics");
@@ -36,4 +36,25 @@ async fn nodes_with_different_settings_name_them_with_both_values_until_they_are
         let lines = node.process.lines_so_far();
         assert!(!lines.iter().any(|line| line.contains("have different settings")), "once: {lines:#?}");
     }
+}
+
+#[actix::test]
+async fn a_node_that_stores_no_messages_does_not_start_beside_one_that_does() {
+    let nats = Nats::start().await;
+    let memory = [("CHAT_HISTORY", "memory")];
+    let first = Server::start(&nats, "m", &memory).await;
+    drop(first);
+    let node = Server::start(&nats, "a", &[]).await;
+    let (mut alice, _) = node.enter("alice").await;
+    say(&mut alice, &["stored"]).await;
+    for history in ["memory", "off"] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = nats.url();
+        let variables = [("CHAT_HISTORY", history), ("CHAT_NATS_URL", &*url), ("CHAT_BIND", "127.0.0.1:0")];
+        let output = starling().run(folder.path(), &[], &variables);
+        let lines = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{lines}");
+        assert!(lines.contains("ERROR starling] the node a has CHAT_HISTORY=sqlite and this one has not"), "{lines}");
+    }
+    assert_eq!(node.history("lobby").len(), 1);
 }
