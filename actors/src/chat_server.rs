@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod effect;
+mod gathering;
 mod handle;
 mod log_of_node;
 mod mailbox;
@@ -32,6 +33,7 @@ pub use self::prepared::PreparedChat;
 
 use self::command::Command;
 use self::effect::Effect;
+use self::gathering::Gathering;
 use self::log_of_node::LogOfNode;
 use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
 use self::state::ChatState;
@@ -59,6 +61,10 @@ pub struct ChatServer {
     history: History,
     /// The log of all nodes, if there are other nodes.
     log: Option<LogOfNode>,
+    /// Records of the log that wait for later ones.
+    gathering: Gathering<SentToChat>,
+    /// The timer that ends their wait.
+    gathered_within: SpawnHandle,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
@@ -109,6 +115,27 @@ impl ChatServer {
         if self.entries_at_once >= ENTRIES_AT_ONCE {
             self.entries_at_once = 0;
             context.wait(actix::fut::wrap_future(tokio::task::yield_now()));
+        }
+    }
+
+    /// Carries out a command.
+    fn take(&mut self, message: SentToChat, context: &mut Context<Self>) {
+        let SentToChat { command, arrival, in_mailbox } = message;
+        drop(in_mailbox);
+        let work = arrival.begin();
+        if self.is_unfit && !matches!(command, Command::Drain { .. }) {
+            return;
+        }
+        let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
+        let of_log =
+            if let Command::Heard(Heard::Record { record, .. }) = &command { record.entries.len().max(1) } else { 0 };
+        let started = work.started();
+        self.apply(command, Now::read_at(started), context);
+        self.give_way(of_log, context);
+        if changes_tables {
+            self.metrics.set_held(self.state.held());
+            self.metrics.pass_time(started);
+            self.warn_of_full_tables();
         }
     }
 
@@ -255,22 +282,10 @@ impl Handler<SentToChat> for ChatServer {
     type Result = ();
 
     fn handle(&mut self, message: SentToChat, context: &mut Context<Self>) {
-        let SentToChat { command, arrival, in_mailbox } = message;
-        drop(in_mailbox);
-        let work = arrival.begin();
-        if self.is_unfit && !matches!(command, Command::Drain { .. }) {
-            return;
-        }
-        let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
-        let of_log =
-            if let Command::Heard(Heard::Record { record, .. }) = &command { record.entries.len().max(1) } else { 0 };
-        let started = work.started();
-        self.apply(command, Now::read_at(started), context);
-        self.give_way(of_log, context);
-        if changes_tables {
-            self.metrics.set_held(self.state.held());
-            self.metrics.pass_time(started);
-            self.warn_of_full_tables();
+        if matches!(message.command, Command::Heard(_)) {
+            self.hear(message, context);
+        } else {
+            self.take(message, context);
         }
     }
 }

@@ -147,6 +147,11 @@ impl Cluster {
         self.packer.pack(write);
     }
 
+    /// The counter of the newest record that is still to come back, including that of this turn.
+    pub(crate) fn newest_to_come_back(&self) -> Option<u64> {
+        self.packer.newest_to_come_back()
+    }
+
     /// All written records that have not come back.
     pub(crate) fn unread(&self) -> impl Iterator<Item = &Bytes> {
         self.packer.unread()
