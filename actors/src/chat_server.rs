@@ -42,7 +42,12 @@ use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{MessageKind, Metrics};
+use crate::nodes::heard::Heard;
 use crate::vitals::Pulse;
+
+/// The number of entries of the log after which the chat lets the other tasks of its thread run. With one core these
+/// are the connections of a worker, and the log may have millions of records.
+const ENTRIES_AT_ONCE: usize = 512;
 
 /// Shortest time between two warnings in the log that a table is full.
 const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
@@ -69,6 +74,8 @@ pub struct ChatServer {
     /// The time of the last warning about a full table, and the number of rooms and inboxes dropped for others by then.
     warned: Option<Instant>,
     dropped_when_warned: u64,
+    /// The entries of the log that were applied since the other tasks of the thread have run.
+    entries_at_once: usize,
     /// Whether an `EndTurn` is already in the mailbox.
     turn_ends: bool,
     /// Whether this node must not serve any more, because its state differs from the other nodes' or lacks a message.
@@ -102,6 +109,15 @@ impl ChatServer {
         self.perform(turn, context);
     }
 
+    /// Lets the other tasks of the thread run once these and earlier entries of the log are [many](ENTRIES_AT_ONCE).
+    fn give_way(&mut self, entries: usize, context: &mut Context<Self>) {
+        self.entries_at_once += entries;
+        if self.entries_at_once >= ENTRIES_AT_ONCE {
+            self.entries_at_once = 0;
+            context.wait(actix::fut::wrap_future(tokio::task::yield_now()));
+        }
+    }
+
     /// Carries out a command.
     #[inline]
     fn take(&mut self, message: SentToChat, context: &mut Context<Self>) {
@@ -112,8 +128,11 @@ impl ChatServer {
             return;
         }
         let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
+        let of_log =
+            if let Command::Heard(Heard::Record { record, .. }) = &command { record.entries.len().max(1) } else { 0 };
         let started = work.started();
         self.apply(command, Now::read_at(started), context);
+        self.give_way(of_log, context);
         if changes_tables {
             self.metrics.set_held(self.state.held());
             self.metrics.pass_time(started);
@@ -149,7 +168,8 @@ impl ChatServer {
         }
         self.effects = turn.effects;
         if self.history.lacks_a_message() {
-            self.become_unfit(&"the history lacks a message that is in the log: this node stops");
+            self.become_unfit(&"the history lacks a message that the log has, because the disk did not take it; start this node again \
+                 when the disk takes messages: it reads this one again");
         }
         let has_queued = self.history.has_queued() || self.state.has_proposals();
         if has_queued && !self.turn_ends {

@@ -226,7 +226,7 @@ async fn a_server_that_cannot_be_a_node_says_why_and_ends() {
     server.stop();
     let url = nats.url();
     let line = run(&[("CHAT_NATS_URL", &url)]);
-    assert!(line.contains("the history has messages of a server without others"), "{line}");
+    assert!(line.contains("the history has messages of a server without other nodes"), "{line}");
     // The history is unchanged.
     let server = starling().start(folder.path(), &alone);
     assert!(server.get("/api/rooms/lobby/messages").1.contains("mine"));
@@ -255,7 +255,7 @@ async fn a_node_that_goes_on_alone_keeps_its_history_in_new_epochs_and_is_no_nod
     let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let output = starling().run(folder.path(), &[], &variables);
     let line = String::from_utf8(output.stderr).unwrap();
-    assert!(line.contains("the history has messages of a server without others"), "{line}");
+    assert!(line.contains("the history has messages of a server without other nodes"), "{line}");
 }
 
 #[actix::test]
@@ -297,7 +297,7 @@ async fn a_node_whose_disk_refuses_what_the_log_has_ends_and_finds_it_when_the_d
     wait_until("the first message is committed", || stored(&file) == 1).await;
     Connection::open(&file).unwrap().execute_batch(trigger).unwrap();
     say(&mut bob, &["two", "three"]).await;
-    a.process.line_with("the history lacks a message that is in the log: this node stops");
+    a.process.line_with("the history lacks a message that the log has");
     assert_eq!(a.process.exit_code().await, Some(1));
     Connection::open(&file).unwrap().execute_batch("DROP TRIGGER fault").unwrap();
     let variables = a.variables();

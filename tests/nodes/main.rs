@@ -11,6 +11,7 @@
 )]
 
 mod admitted;
+mod backups;
 mod checkpoints;
 mod credentials;
 mod documented;
@@ -24,4 +25,5 @@ mod operators;
 mod refused;
 mod replays;
 mod server;
+mod settings;
 mod together;

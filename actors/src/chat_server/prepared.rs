@@ -110,6 +110,7 @@ impl ChatServer {
             completions: Vec::new(),
             warned: None,
             dropped_when_warned: 0,
+            entries_at_once: 0,
             turn_ends: false,
             is_unfit: false,
             _end: End(Some(ended)),
