@@ -4,8 +4,9 @@ use rusqlite::Connection;
 use serde_json::json;
 use test_kit::nats::Nats;
 use test_kit::process::Signal;
-use test_kit::{Client, Process, raw, wait_until};
+use test_kit::{Client, Listens as _, Process, raw, wait_until};
 
+use crate::faults::{Proxy, Way};
 use crate::harness::operator;
 use crate::server::{Server, enters, nats, say, starling};
 
@@ -139,6 +140,34 @@ async fn a_node_that_was_paused_finds_itself_out_closes_its_clients_and_begins_a
     let refused = raw::handshake(&a, &format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap())).await;
     refused.expect_refusal(409, "name_taken");
     assert_eq!(a.history("lobby"), b.history("lobby"));
+}
+
+#[actix::test]
+async fn a_node_that_was_cut_off_declares_only_the_dead_out_when_it_returns() {
+    let nats = nats().await;
+    let way = Proxy::start(nats.address()).await;
+    let (a, c) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "c", &[]).await);
+    let url = way.url();
+    // The proxy is on this thread.
+    let begin = move || Server::begin(tempfile::tempdir().unwrap(), &url, "b", &[]);
+    let b = tokio::task::spawn_blocking(begin).await.unwrap();
+    b.is_ready().await;
+    let (mut alice, _) = a.enter("alice").await;
+    let (mut bob, _) = b.enter("bob").await;
+    let (carol, _) = c.enter("carol").await;
+    way.set(Way::Cut);
+    assert_eq!(bob.closed().await, 1001);
+    // Its name is free once the others have declared it dead.
+    let (_second, _) = enters(&a, "/ws?clientId=bob").await;
+    way.set(Way::Open);
+    b.is_ready().await;
+    // A node that really is dead is declared so, later than one that `b` took for dead would be.
+    drop(carol);
+    let _folder = c.kill();
+    let (mut carol, _) = enters(&b, "/ws?clientId=carol").await;
+    say(&mut carol, &["one"]).await;
+    say(&mut alice, &["two"]).await;
+    assert_eq!(alice.next_of("message").await["Message"], "two", "she is still connected");
 }
 
 #[actix::test]
