@@ -450,7 +450,7 @@ fn a_private_message_that_is_refused_or_repeated_takes_no_inbox() {
         AtOnce(&[("a", Whispers("b"))], &["ack"]),
         AtOnce(&[("a", WhispersAgain("sa"))], &["ack"]),
     ];
-    play(&with_inboxes(4, 3), &story, &["@a", "@b", "@first", "@tb", "lobby"], 0);
+    play(&with_inboxes(9, 3), &story, &["@a", "@b", "@first", "@tb", "lobby"], 0);
 }
 
 #[test]
