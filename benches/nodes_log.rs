@@ -11,6 +11,7 @@
     reason = "a measure ends with what is wrong"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -73,6 +74,7 @@ impl Measured {
             stream: "starling".into(),
             replicas: 1,
             node: "bench".into(),
+            same: BTreeMap::new(),
             record_bytes_max: 256 * 1024,
             patience: Duration::from_secs(10),
         };

@@ -42,6 +42,27 @@ pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE
 /// The variable of the stack that is easily mistaken for the server's own port.
 pub(crate) const PUBLISHED_PORT: &str = "CHAT_PORT";
 
+/// The variables that must have the same value on all nodes of a chat. `docs/nodes.md` says what happens otherwise.
+const SAME_ON_ALL_NODES: [&str; 17] = [
+    "CHAT_AUTH",
+    "CHAT_EMPTY_ROOM_SECONDS",
+    "CHAT_INBOXES",
+    "CHAT_INBOXES_PER_CLIENT",
+    "CHAT_REMEMBERED_IDS",
+    "CHAT_ROOMS",
+    "CHAT_HISTORY",
+    "CHAT_HISTORY_KEEP_BYTES",
+    "CHAT_HISTORY_KEEP_MESSAGES",
+    "CHAT_HISTORY_KEEP_SECONDS",
+    "CHAT_BURST",
+    "CHAT_FRAME_BYTES",
+    "CHAT_JOINS_PER_MINUTE",
+    "CHAT_MESSAGES_PER_SECOND",
+    "CHAT_MESSAGE_BYTES",
+    "CHAT_ROOMS_PER_CLIENT",
+    "CHAT_NODE_TIMEOUT_SECONDS",
+];
+
 /// Plausible wrong names, each with the variable that is probably meant. Spelling distance would not find it.
 pub(crate) const EXPECTED_NAMES: [(&str, &str); 6] = [
     ("CHAT_ADDR", "CHAT_BIND"),
@@ -383,6 +404,7 @@ impl Config {
             stream: self.nats_stream.clone(),
             replicas: self.nats_replicas.value,
             node: self.node_name(),
+            same: self.same_on_all_nodes(),
             record_bytes_max: RECORD_BYTES_MAX.max(size(self.message_bytes) + RECORD_OVERHEAD),
             patience: NATS_PATIENCE,
         })
@@ -391,6 +413,12 @@ impl Config {
     /// The name of this node: the configured one, or the host's name without invalid characters.
     pub fn node_name(&self) -> String {
         if self.node_name.is_empty() { kinds::name_of_host() } else { self.node_name.clone() }
+    }
+
+    /// The values of [`SAME_ON_ALL_NODES`].
+    fn same_on_all_nodes(&self) -> BTreeMap<String, String> {
+        let values = self.values().into_iter().filter(|(variable, _)| SAME_ON_ALL_NODES.contains(variable));
+        values.map(|(variable, value)| (variable.to_owned(), value)).collect()
     }
 
     /// The time without a sign of life after which a node is declared dead.

@@ -4,17 +4,23 @@
 //! operator's disk and hide important lines. The server's own code follows this rule. The frameworks that handle
 //! connections do not, so their lines are lowered to `debug`, whatever `CHAT_LOG` sets for their target.
 
+use std::fmt::Display;
 use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::time::Duration;
 
+use log::Level;
 use starling_process::log_lines;
-pub use starling_process::log_lines::{Format, dropped, say};
+use starling_process::log_lines::say;
+pub use starling_process::log_lines::{Format, dropped};
 
 /// Targets whose lines are about a single connection: its bytes, its TLS, its end, or each attempt to reach NATS.
 /// `actix_server` is not in the list; its lines are about the workers and the listening socket.
 const OF_CONNECTIONS: &[&str] =
     &["actix_http", "actix_web", "actix_web_prom", "actix_codec", "rustls", "tokio_rustls", "mio", "async_nats"];
+
+/// The name with which the program speaks for itself.
+const PROGRAM: &str = "starling";
 
 /// Longest time that the process waits at its end for standard error to accept the last lines.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -28,6 +34,16 @@ pub fn start(filter: &str, format: Format) -> io::Result<()> {
         panic::set_hook(Box::new(|panicked| log::error!("{}", line_of(panicked))));
     }
     Ok(())
+}
+
+/// Says why the program ends: with a line of the log, or with a plain line if the log takes no errors, for example
+/// because it has not started.
+pub fn fail(reason: &dyn Display) {
+    if log::log_enabled!(target: PROGRAM, Level::Error) {
+        log::error!(target: PROGRAM, "{reason}");
+    } else {
+        say(&format!("{PROGRAM}: {reason}"));
+    }
 }
 
 /// Waits until all lines so far are written, at most half a second: standard error may be a pipe without a reader.

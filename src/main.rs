@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use starling::command_line::{self, Arguments, Command};
-use starling::{Config, Server, healthcheck, logging, service_manager};
+use starling::{Config, RunError, Server, healthcheck, logging, service_manager};
 
 /// glibc's allocator keeps holes between the connections (`docs/decisions/0014-the-allocator.md`).
 #[global_allocator]
@@ -17,7 +17,9 @@ fn main() -> ExitCode {
         // The reader of standard output has closed it, so an error message would have no reader.
         Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
-            logging::say(&format!("starling: {error:#}"));
+            if !error.is::<RunError>() {
+                logging::fail(&format_args!("{error:#}"));
+            }
             logging::finish();
             ExitCode::FAILURE
         }

@@ -5,7 +5,7 @@
 //! - `hub`: executes the chat's commands; holds the `writer` (which records to write next) and `reach` (whether the node
 //!   may accept clients). `obstacle` finds the reasons that the stream would refuse records.
 //! - `reader`: reads the records; `place` is its position, `progress` the positions of all parts.
-//! - `neighbours`: the signs of life that nodes send each other outside the log.
+//! - `neighbours`: the signs of life that nodes send each other outside the log; `same_settings`: the settings.
 //! - `checkpoints`: stores checkpoints, and trims the log behind them.
 //! - `engine`: the first connection, and whether NATS can hold the log.
 
@@ -21,6 +21,7 @@ mod place;
 mod progress;
 mod reach;
 mod reader;
+mod same_settings;
 mod settings;
 mod writer;
 
@@ -49,6 +50,7 @@ use self::link::Link;
 pub use self::metrics::LogCollector;
 use self::metrics::LogMetrics;
 use self::progress::Progress;
+use self::same_settings::SameSettings;
 
 /// Takes an answer. An error is for a person.
 type Answer<T> = mpsc::Sender<Result<T, String>>;
@@ -106,6 +108,7 @@ impl NatsLog {
         };
         let thread = thread::Builder::new().name("nats".into()).spawn(run).map_err(|_| CannotConnect::Thread)?;
         let (state, syncs) = opened.await.map_err(|_| CannotConnect::Thread)??;
+        progress.saw_newest(state.last.0);
         metrics.set_synced(syncs == Syncs::Always);
         Ok(Self { state, syncs, progress, metrics, asks: Some(asks), commands: Some(commands), thread: Some(thread) })
     }
@@ -162,6 +165,7 @@ impl NatsLog {
 
 impl Log for NatsLog {
     fn connect(&mut self, behind: LogPosition, sink: HeardSink, vitals: &Vitals) {
+        self.progress.begin(behind.0);
         let start = Start { behind, sink, pulse: vitals.pulse(VitalPart::Log) };
         if let Some(asks) = self.asks.take() {
             // A start that nobody takes drops its pulse, and the process ends.
@@ -212,9 +216,12 @@ async fn live(
     let open = async || {
         let engine = engine::open(&settings).await?;
         let state = state(&engine).await?;
-        Ok((engine, state))
+        match same_settings::node_that_stores(&engine.client, &settings).await {
+            Some(node) => Err(CannotConnect::OtherStores(node)),
+            None => Ok((engine, state)),
+        }
     };
-    let (engine, state) = match engine::patiently(&settings, open).await {
+    let (engine, state) = match Box::pin(engine::patiently(&settings, open)).await {
         Ok(opened) => opened,
         Err(error) => return opened.send(Err(error)).unwrap_or_default(),
     };
@@ -248,9 +255,10 @@ async fn live(
     };
     let Start { behind, sink, pulse } = start;
     let Engine { client, stream, checkpoints, events, .. } = engine;
+    let own = SameSettings::new(settings.node, settings.same);
     let (name, open_again) = (settings.stream, Notify::new());
     let link = Link { client, stream, name, log, checkpoints, progress, metrics, sink, open_again };
-    if let Err(fatal) = follow(Arc::new(link), behind, last, commands, events).await {
+    if let Err(fatal) = follow(Arc::new(link), (behind, last), own, commands, events).await {
         pulse.unfit(&fatal);
     }
     pulse.rest();
@@ -258,14 +266,14 @@ async fn live(
 
 async fn follow(
     link: Arc<Link>,
-    behind: LogPosition,
-    last: LogPosition,
+    (behind, last): (LogPosition, LogPosition),
+    own: SameSettings,
     commands: UnboundedReceiver<Command>,
     mut events: UnboundedReceiver<async_nats::Event>,
 ) -> Result<(), Fatal> {
     // The first connection is not news.
     while events.try_recv().is_ok() {}
-    Hub::new(link, behind, last, commands, events).await?.run().await
+    Hub::new(link, (behind, last), own, commands, events).await?.run().await
 }
 
 async fn state(engine: &Engine) -> Result<LogState, CannotConnect> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_rt::Arbiter;
 use actix_server::ServerHandle;
-use log::{error, info, warn};
+use log::{info, warn};
 use starling_actors::chat_server::{NodeSettings, PreparedChat};
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::sqlite::SqliteStore;
@@ -25,7 +25,7 @@ use crate::start_error::StartError;
 use crate::state::ServerState;
 use crate::tls::{self, Tls};
 use crate::worker::{SharedChat, SharedLog, WaitingChat, Worker};
-use crate::{environment, memory_watch, shutdown, summary, threads};
+use crate::{environment, logging, memory_watch, shutdown, summary, threads};
 
 /// Most connections that the kernel has completed but no worker has accepted yet.
 const BACKLOG: u32 = 4_096;
@@ -60,17 +60,21 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<History, CannotOpe
     })
 }
 
-/// Listens with a larger backlog than the standard library's 128, which is too small when many clients reconnect at
-/// once.
+/// Takes the address. Until the socket listens, the kernel refuses connections.
 ///
 /// Returns also the address; for port 0, with the port that was chosen.
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+fn bind(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?.into_std()?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+/// Listens with a larger backlog than the standard library's 128, which is too small when many clients reconnect at
+/// once.
+fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Gives the chat a thread of its own, or leaves it to the first worker's thread if there is only one core.
@@ -179,8 +183,8 @@ impl Server {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Hangup)?;
         let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
         let log = connect_to_log(&config).await?;
-        let (listener, address) =
-            listen(config.bind).map_err(|error| StartError::Bind { address: config.bind, error })?;
+        let not_bound = |error| StartError::Bind { address: config.bind, error };
+        let (socket, address) = bind(config.bind).map_err(not_bound)?;
         let workers = config.worker_count();
         let StartedChat { shared, arbiter: chat_arbiter, waiting_chat, ended: chat_ended, kept } =
             StartedChat::start(&config, workers, log, open)?;
@@ -193,6 +197,8 @@ impl Server {
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         let worker = Worker::register(&config, connections, shared, tls.clone(), waiting_chat)?;
         let (state, judged) = (Arc::clone(&worker.state), worker.judged.clone());
+        // Not before: the history may be opened for long, and a connection would wait without an answer.
+        let listener = listen(socket).map_err(not_bound)?;
         let server = actix_server::Server::build()
             .workers(workers)
             .max_concurrent_connections(usize::MAX)
@@ -205,9 +211,8 @@ impl Server {
         let pulse = state.chat().vitals().pulse(VitalPart::Workers);
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
-                error!("the worker threads have ended: {error}");
+                pulse.unfit(&format_args!("the worker threads have ended: {error}"));
             }
-            drop(pulse);
         });
         let lab = state.lab().clone();
         actix_rt::spawn(state.diagnosis().clone().watch(judged, move |readings| lab.take(readings)));
@@ -239,19 +244,25 @@ impl Server {
     }
 
     /// Serves until `stop` completes. Then it shuts down in order: it refuses new connections, notifies every client,
-    /// waits for them to leave, at most for `CHAT_DRAIN_SECONDS`, and stores the queued messages.
+    /// waits for them to leave, at most for `CHAT_DRAIN_SECONDS`, and stores the queued messages. An error is in the log
+    /// as soon as it is known.
     ///
     /// # Errors
     /// [`RunError`] if a vital part has ended or must not serve any more, which also stops the server, or if queued messages could not be stored.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let vitals = self.state.chat().vitals().clone();
-        tokio::select! {
-            () = stop => {}
-            died = vitals.death() => error!("{died}"),
-        }
+        let told = tokio::select! {
+            () = stop => None,
+            died = vitals.death() => {
+                logging::fail(&died);
+                Some(died)
+            }
+        };
         shutdown::drain(&self.state, Duration::from_secs(self.config.drain_seconds)).await;
         if self.state.is_node() && vitals.dead().is_none() && !self.state.chat().leave_others(LEAVE_TIME).await {
-            warn!("NATS cannot be reached, so the other nodes are not notified that this node stops");
+            warn!(
+                "NATS cannot be reached, so the other nodes do not know that this node stops: they declare it dead later"
+            );
         }
         // From here on the parts end on request, which is not a failure.
         let died = vitals.dead();
@@ -265,8 +276,10 @@ impl Server {
             Ok(Ok(false) | Err(_)) => Err(died.unwrap_or(Death::Of(VitalPart::ChatServer)).into()),
             Err(_) => Err(RunError::Unfinished),
         };
-        if outcome.is_ok() {
-            info!("stopped");
+        match &outcome {
+            Ok(()) => info!("stopped"),
+            Err(RunError::Died(died)) if told.as_ref() == Some(died) => {}
+            Err(error) => logging::fail(error),
         }
         outcome
     }

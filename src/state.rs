@@ -118,7 +118,7 @@ impl ServerState {
             Some("the server is short of memory".into())
         } else {
             let of_log = self.shared.log.as_ref().and_then(LogReach::failure);
-            of_log.map(Cow::from).or_else(|| self.shared.metrics.history().health.failure().map(Cow::from))
+            of_log.or_else(|| self.shared.metrics.history().health.failure().map(Cow::from))
         }
     }
 

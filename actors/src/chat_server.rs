@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod effect;
+mod gathering;
 mod handle;
 mod log_of_node;
 mod mailbox;
@@ -32,6 +33,7 @@ pub use self::prepared::PreparedChat;
 
 use self::command::Command;
 use self::effect::Effect;
+use self::gathering::Gathering;
 use self::log_of_node::LogOfNode;
 use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
 use self::state::ChatState;
@@ -40,7 +42,12 @@ use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
 use crate::metrics::{MessageKind, Metrics};
+use crate::nodes::heard::Heard;
 use crate::vitals::Pulse;
+
+/// The number of entries of the log after which the chat lets the other tasks of its thread run. With one core these
+/// are the connections of a worker, and the log may have millions of records.
+const ENTRIES_AT_ONCE: usize = 512;
 
 /// Shortest time between two warnings in the log that a table is full.
 const FULL_TABLE_WARNING_INTERVAL: Duration = Duration::from_mins(1);
@@ -54,6 +61,10 @@ pub struct ChatServer {
     history: History,
     /// The log of all nodes, if there are other nodes.
     log: Option<LogOfNode>,
+    /// Records of the log that wait for later ones.
+    gathering: Gathering<SentToChat>,
+    /// The timer that ends their wait.
+    gathered_within: SpawnHandle,
     hubs: Vec<Option<HubHandle>>,
     metrics: Arc<Metrics>,
     lobby: RoomName,
@@ -63,6 +74,8 @@ pub struct ChatServer {
     /// The time of the last warning about a full table, and the number of rooms and inboxes dropped for others by then.
     warned: Option<Instant>,
     dropped_when_warned: u64,
+    /// The entries of the log that were applied since the other tasks of the thread have run.
+    entries_at_once: usize,
     /// Whether an `EndTurn` is already in the mailbox.
     turn_ends: bool,
     /// Whether this node must not serve any more, because its state differs from the other nodes' or lacks a message.
@@ -96,6 +109,40 @@ impl ChatServer {
         self.perform(turn, context);
     }
 
+    /// Lets the other tasks of the thread run once these and earlier entries of the log are [many](ENTRIES_AT_ONCE).
+    fn give_way(&mut self, entries: usize, context: &mut Context<Self>) {
+        self.entries_at_once += entries;
+        if self.entries_at_once >= ENTRIES_AT_ONCE {
+            self.entries_at_once = 0;
+            context.wait(actix::fut::wrap_future(tokio::task::yield_now()));
+        }
+    }
+
+    /// Carries out a command.
+    #[inline]
+    fn take(&mut self, message: SentToChat, context: &mut Context<Self>) {
+        let SentToChat { command, arrival, in_mailbox } = message;
+        drop(in_mailbox);
+        let work = arrival.begin();
+        if self.is_unfit && !matches!(command, Command::Drain { .. }) {
+            return;
+        }
+        let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
+        let of_log =
+            if let Command::Heard(Heard::Record { record, .. }) = &command { record.entries.len().max(1) } else { 0 };
+        let started = work.started();
+        self.apply(command, Now::read_at(started), context);
+        self.give_way(of_log, context);
+        if changes_tables {
+            self.metrics.set_held(self.state.held());
+            if let Some(LogOfNode { log, .. }) = &mut self.log {
+                log.show(self.state.figures());
+            }
+            self.metrics.pass_time(started);
+            self.warn_of_full_tables();
+        }
+    }
+
     fn turn(&mut self, now: Now) -> Turn {
         Turn { now, effects: std::mem::take(&mut self.effects) }
     }
@@ -106,8 +153,11 @@ impl ChatServer {
     fn perform(&mut self, mut turn: Turn, context: &mut Context<Self>) {
         loop {
             let mut effects = std::mem::take(&mut turn.effects);
-            for effect in effects.drain(..) {
-                self.perform_one(effect);
+            if !effects.is_empty() {
+                let now = clock::now();
+                for effect in effects.drain(..) {
+                    self.perform_one(effect, now);
+                }
             }
             turn.effects = effects;
             let mut completions = std::mem::take(&mut self.completions);
@@ -121,7 +171,8 @@ impl ChatServer {
         }
         self.effects = turn.effects;
         if self.history.lacks_a_message() {
-            self.become_unfit(&"the history lacks a message that is in the log: this node stops");
+            self.become_unfit(&"the history lacks a message that the log has, because the disk did not take it; start this node again \
+                 when the disk takes messages: it reads this one again");
         }
         let has_queued = self.history.has_queued() || self.state.has_proposals();
         if has_queued && !self.turn_ends {
@@ -136,7 +187,7 @@ impl ChatServer {
         self.pulse.unfit(reason);
     }
 
-    fn perform_one(&mut self, effect: Effect) {
+    fn perform_one(&mut self, effect: Effect, now: Instant) {
         match effect {
             Effect::To { session, command } => {
                 if let ToSession::Tell { event, .. } = &command
@@ -144,24 +195,23 @@ impl ChatServer {
                 {
                     self.metrics.rejected(refusal.code);
                 }
-                self.send(session.hub(), HubCommand::To { session, command });
+                self.send(session.hub(), HubCommand::To { session, command }, now);
             }
             Effect::TellMany { sessions, event } => {
-                self.send_by_hub(&sessions, |sessions| HubCommand::TellMany { sessions, event: event.clone() });
+                let command = |sessions| HubCommand::TellMany { sessions, event: event.clone() };
+                self.send_by_hub(&sessions, command, now);
             }
             Effect::Deliver { room, hubs, message, ticket } => {
                 let delivery = Arc::new(Delivery::of_room(message, ticket));
                 for hub in self.hubs.iter().flatten().filter(|hub| hubs.contains(hub.id())) {
-                    hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) });
+                    hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) }, now);
                 }
             }
             Effect::DeliverPrivate { sessions, message, ticket } => {
                 self.metrics.message(MessageKind::Private, message.text.len());
                 let delivery = Arc::new(Delivery::of_private(message, ticket));
-                self.send_by_hub(&sessions, |sessions| HubCommand::DeliverPrivate {
-                    sessions,
-                    delivery: Arc::clone(&delivery),
-                });
+                let command = |sessions| HubCommand::DeliverPrivate { sessions, delivery: Arc::clone(&delivery) };
+                self.send_by_hub(&sessions, command, now);
             }
             Effect::Append(entry) => {
                 for EntryCopy { key, draft, .. } in &entry.copies {
@@ -176,7 +226,7 @@ impl ChatServer {
             Effect::Answer(answer) => answer.send(),
             Effect::Drain { reason, spread } => {
                 for hub in self.hubs.iter().flatten() {
-                    hub.send(HubCommand::Drain { reason, spread });
+                    hub.send(HubCommand::Drain { reason, spread }, now);
                 }
             }
         }
@@ -213,18 +263,23 @@ impl ChatServer {
         }
     }
 
-    fn send(&self, hub: HubId, command: HubCommand) {
+    fn send(&self, hub: HubId, command: HubCommand, now: Instant) {
         match self.hubs.get(usize::from(hub.0)) {
-            Some(Some(hub)) => hub.send(command),
+            Some(Some(hub)) => hub.send(command, now),
             _ => error!("dropped a command for the unknown hub {}", hub.0),
         }
     }
 
-    fn send_by_hub(&self, sessions: &[SessionId], command: impl Fn(SmallVec<[SessionId; 2]>) -> HubCommand) {
+    fn send_by_hub(
+        &self,
+        sessions: &[SessionId],
+        command: impl Fn(SmallVec<[SessionId; 2]>) -> HubCommand,
+        now: Instant,
+    ) {
         for hub in self.hubs.iter().flatten() {
             let own: SmallVec<_> = sessions.iter().copied().filter(|session| session.hub() == hub.id()).collect();
             if !own.is_empty() {
-                hub.send(command(own));
+                hub.send(command(own), now);
             }
         }
     }
@@ -238,22 +293,10 @@ impl Handler<SentToChat> for ChatServer {
     type Result = ();
 
     fn handle(&mut self, message: SentToChat, context: &mut Context<Self>) {
-        let SentToChat { command, arrival, in_mailbox } = message;
-        drop(in_mailbox);
-        let work = arrival.begin();
-        if self.is_unfit && !matches!(command, Command::Drain { .. }) {
-            return;
-        }
-        let changes_tables = matches!(command, Command::OpenSession { .. } | Command::Tick { .. });
-        let started = work.started();
-        self.apply(command, Now::read_at(started), context);
-        if changes_tables {
-            self.metrics.set_held(self.state.held());
-            if let Some(LogOfNode { log, .. }) = &mut self.log {
-                log.show(self.state.figures());
-            }
-            self.metrics.pass_time(started);
-            self.warn_of_full_tables();
+        if matches!(message.command, Command::Heard(_)) {
+            self.hear(message, context);
+        } else {
+            self.take(message, context);
         }
     }
 }

@@ -29,3 +29,4 @@ pub use self::local::{Hub, LocalHub};
 pub(crate) use self::messages::{Delivery, HubCommand, HubHandle};
 pub use self::messages::{Replay, ToSession};
 pub(crate) use self::session_handle::{FromHub, SentToSession, SessionHandle};
+pub(crate) use self::turn::MANY;

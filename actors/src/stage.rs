@@ -37,8 +37,13 @@ impl Default for Stage {
 impl Stage {
     /// Counts one piece of work that enters the queue.
     pub fn arrive(self: &Arc<Self>) -> Arrival {
+        self.arrive_at(clock::now())
+    }
+
+    /// Counts one piece of work that enters the queue at this time, for a caller that has just read the clock.
+    pub fn arrive_at(self: &Arc<Self>, at: Instant) -> Arrival {
         self.arrive_n(1);
-        Arrival { stage: Arc::clone(self), at: clock::now() }
+        Arrival { stage: Arc::clone(self), at }
     }
 
     /// Counts `n` units of work that enter the queue. The caller must later call [`complete_n`](Self::complete_n).

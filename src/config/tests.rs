@@ -115,6 +115,16 @@ fn a_server_is_a_node_with_an_address_of_nats_alone() {
 }
 
 #[test]
+fn what_must_be_the_same_on_all_nodes_is_a_variable_without_a_secret_and_documented() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/nodes.md")).unwrap();
+    let values = Config::default().same_on_all_nodes();
+    assert_eq!(values.len(), SAME_ON_ALL_NODES.len());
+    for knob in Config::knobs().iter().filter(|knob| values.contains_key(knob.variable)) {
+        assert!(!knob.is_secret && page.contains(&format!("`{}`", knob.variable)), "{}", knob.variable);
+    }
+}
+
+#[test]
 fn what_is_printed_is_what_can_be_read() {
     let config = read(&[("CHAT_BIND", "[::1]:9"), ("CHAT_WORKERS", "3")]).unwrap();
     let printed = config.to_string();

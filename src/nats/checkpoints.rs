@@ -90,14 +90,16 @@ pub(super) async fn store(
         let at = at.position.0;
         if let Err(error) = outcome {
             link.metrics.failed_checkpoint();
-            warn!("cannot store the checkpoint at record {at}: {error}");
+            warn!("cannot store the checkpoint at record {at}, so the log grows until the next one: {error}");
             continue;
         }
         link.metrics.stored_checkpoint(bytes, began);
         match trim(&link).await {
             Ok(Some(first)) => info!("stored a checkpoint at record {at}; the log begins at record {}", first.0),
             Ok(None) => info!("stored a checkpoint at record {at}"),
-            Err(error) => warn!("stored a checkpoint at record {at}, but cannot trim the log: {error}"),
+            Err(error) => {
+                warn!("stored a checkpoint at record {at}, but cannot remove old records from the log: {error}");
+            }
         }
     }
     // The sender lives as long as this task.

@@ -63,7 +63,7 @@ pub enum CannotConnect {
         error: io::Error,
     },
     /// NATS lets nobody in with these credentials.
-    #[error("NATS at {servers} does not accept the credentials: {error}")]
+    #[error("NATS at {servers} does not accept the credentials of CHAT_NATS_URL or CHAT_NATS_CREDENTIALS: {error}")]
     Refused {
         /// The addresses, without passwords.
         servers: String,
@@ -89,11 +89,17 @@ pub enum CannotConnect {
     /// The servers lack something that the log needs.
     #[error("NATS cannot hold the log: {}", .0.join("; "))]
     Lacks(Vec<String>),
+    /// Another node stores the messages, and this one does not.
+    #[error(
+        "the node {0} has CHAT_HISTORY=sqlite and this one has not: it would end empty rooms, whose messages the other has \
+         stored; give all nodes the same CHAT_HISTORY"
+    )]
+    OtherStores(String),
     /// The servers do not answer as they should, and may do so later.
     #[error("NATS is not ready: {0}")]
     Unready(String),
     /// The thread of the log cannot be started, or has ended.
-    #[error("the thread of the log has ended")]
+    #[error("the thread that reads and writes the log has ended")]
     Thread,
 }
 

@@ -31,6 +31,7 @@ use super::neighbours::{read_alive, write_alive};
 use super::obstacle::obstacle;
 use super::reach::{Reach, Standing};
 use super::reader;
+use super::same_settings::{self, SameSettings};
 use super::writer::{Acknowledged, Writer};
 
 /// The interval at which the hub checks its timers.
@@ -115,6 +116,8 @@ pub(super) struct Hub {
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
+    settings: SameSettings,
+    told_settings: Subscriber,
     /// The life of this node, and when it began.
     life: Option<(Incarnation, Instant)>,
     told_alive: Option<Instant>,
@@ -136,19 +139,19 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) async fn new(
         link: Arc<Link>,
-        behind: LogPosition,
-        newest: LogPosition,
+        (behind, newest): (LogPosition, LogPosition),
+        settings: SameSettings,
         commands: UnboundedReceiver<Command>,
         events: UnboundedReceiver<Event>,
     ) -> Result<Self, Fatal> {
         let (checkpoints, to_store) = unbounded_channel();
         let mut tasks = JoinSet::new();
-        link.progress.begin(behind.0);
         tasks.spawn(reader::read(Arc::clone(&link), behind.0));
         tasks.spawn(checkpoints::store(Arc::clone(&link), to_store));
         let inbox = link.client.new_inbox();
         let answers = subscribe(&link, format!("{inbox}.*")).await?;
         let alive = subscribe(&link, format!("{}.alive", link.name)).await?;
+        let told_settings = subscribe(&link, same_settings::subject(&link.name)).await?;
         (link.sink)(Heard::Reachable(false));
         Ok(Self {
             link,
@@ -159,6 +162,8 @@ impl Hub {
             inbox,
             answers,
             alive,
+            settings,
+            told_settings,
             life: None,
             told_alive: None,
             look: Look { number: 0, asked: clock::now(), read: 0, is_answered: true },
@@ -195,6 +200,7 @@ impl Hub {
                     }
                 }
                 Some(message) = self.alive.next() => self.hear(&message),
+                Some(message) = self.told_settings.next() => self.hear_settings(&message),
                 Some(event) = self.events.recv() => self.happened(&event)?,
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(Ok(never)) => match never {},
@@ -216,6 +222,7 @@ impl Hub {
             Command::Begin(life) => {
                 self.life = Some((life, clock::now()));
                 self.told_alive = None;
+                self.settings.begin(life);
             }
             Command::Write(record, packed) => {
                 self.link.metrics.packed(&record, packed);
@@ -232,7 +239,13 @@ impl Hub {
     fn hear(&mut self, message: &Message) {
         match read_alive(&message.payload) {
             Some((life, report)) => (self.link.sink)(Heard::Alive { life, report }),
-            None => debug!("something came on {} that no node of this version tells", message.subject),
+            None => debug!("a message on {} is not one of a node of this version", message.subject),
+        }
+    }
+
+    fn hear_settings(&mut self, message: &Message) {
+        if let Some(line) = self.settings.heard(&message.payload, clock::now()) {
+            warn!("{line}");
         }
     }
 
@@ -291,7 +304,7 @@ impl Hub {
 
     fn lost(&mut self, reason: &str) {
         self.link.metrics.lost();
-        warn!("records may not have reached the log, and are written again: {reason}");
+        warn!("records of this node may not have reached the log, and it writes them again: {reason}");
     }
 
     /// NATS has told the state of the stream.
@@ -338,7 +351,7 @@ impl Hub {
             self.still_since = None;
         } else if now.saturating_duration_since(*self.still_since.get_or_insert(now)) >= STILL_TIME {
             self.still_since = None;
-            info!("the log has record {last}, but reading stands still at {read}: it is opened again");
+            info!("the log has record {last}, but record {read} was the last that came: this node opens the log again");
             self.link.open_again.notify_one();
         }
     }
@@ -346,7 +359,7 @@ impl Hub {
     fn happened(&mut self, event: &Event) -> Result<(), Fatal> {
         match event {
             Event::Disconnected => {
-                warn!("the connection to NATS has ended");
+                warn!("the connection to NATS has ended, and this node tries to connect again");
                 if self.writer.disconnected() {
                     self.lost("the connection has ended");
                 }
@@ -357,9 +370,9 @@ impl Hub {
                 self.told_no_entry = None;
             }
             Event::Closed => return Err(Fatal::Closed("NATS does not let this node in again".into())),
-            Event::SlowConsumer(_) | Event::ServerError(_) => warn!("NATS: {event}"),
+            Event::SlowConsumer(_) | Event::ServerError(_) => warn!("NATS reports: {event}"),
             Event::ClientError(error) => self.cannot_enter(error.to_string()),
-            Event::LameDuckMode => info!("NATS: the server is about to stop; another one is used"),
+            Event::LameDuckMode => info!("the server of NATS is about to stop, and this node connects to another one"),
             Event::Draining => {}
         }
         Ok(())
@@ -375,6 +388,7 @@ impl Hub {
 
     async fn tick(&mut self) -> Result<(), Fatal> {
         let now = clock::now();
+        self.link.metrics.set_differing(self.settings.differing(now));
         if self.writer.tick(now) {
             self.lost("NATS does not acknowledge them");
         }
@@ -393,6 +407,10 @@ impl Hub {
             };
             let alive = write_alive(life, &report);
             let told = self.link.client.publish(format!("{}.alive", self.link.name), alive).await;
+            told.map_err(|error| Fatal::Closed(error.to_string()))?;
+        }
+        if let Some(settings) = self.settings.due(now) {
+            let told = self.link.client.publish(same_settings::subject(&self.link.name), settings).await;
             told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         if self.look.is_over(now) {
@@ -436,15 +454,15 @@ impl Hub {
         // The chat must know that the log is reachable before the first new client arrives.
         match standing.failure() {
             None => {
-                info!("the log can be reached");
+                info!("the log can be reached: this node accepts clients");
                 (self.link.sink)(Heard::Reachable(true));
             }
             Some(_) if standing == Standing::CatchesUp => {
-                info!("catching up with {} records", self.link.progress.lag());
+                info!("catching up with {} records of the log", self.link.progress.lag());
             }
             Some(failure) => match self.obstacle.filter(|_| standing == Standing::Refused) {
-                Some(obstacle) => warn!("{failure}: {obstacle}"),
-                None => warn!("{failure}"),
+                Some(obstacle) => warn!("{failure}: {obstacle}; this node accepts no clients"),
+                None => warn!("{failure}: this node accepts no clients"),
             },
         }
         self.link.metrics.reach().set(standing);

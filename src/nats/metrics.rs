@@ -31,6 +31,7 @@ pub(super) struct LogMetrics {
     reach: LogReach,
     figures: Mutex<NodeFigures>,
     is_synced: AtomicBool,
+    differing: AtomicU64,
     checkpoint_seconds: Histogram,
     checkpoint_bytes: Histogram,
     checkpoint_failures: AtomicU64,
@@ -65,14 +66,15 @@ impl LogMetrics {
         Self {
             stage: Arc::default(),
             own: Mutex::default(),
+            reach: LogReach::new(Arc::clone(&progress)),
             progress,
             written: Counted::default(),
             read: Counted::default(),
             losses: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
-            reach: LogReach::default(),
             figures: Mutex::default(),
             is_synced: AtomicBool::new(false),
+            differing: AtomicU64::new(0),
             checkpoint_seconds: Histogram::of_durations(),
             checkpoint_bytes: Histogram::of_sizes(),
             checkpoint_failures: AtomicU64::new(0),
@@ -140,6 +142,10 @@ impl LogMetrics {
         self.is_synced.store(is_synced, Relaxed);
     }
 
+    pub(super) fn set_differing(&self, settings: u64) {
+        self.differing.store(settings, Relaxed);
+    }
+
     pub(super) fn stored_checkpoint(&self, bytes: usize, began: Instant) {
         self.checkpoint_seconds.observe(clock::now().saturating_duration_since(began));
         self.checkpoint_bytes.observe_n(bytes as f64, 1);
@@ -178,6 +184,11 @@ impl LogMetrics {
             ),
             ("chat_nodes_reachable", "1 while the log can be written.", flag(self.reach.is_in_reach())),
             ("chat_nodes_synced", "1 if NATS syncs each record to disk.", flag(self.is_synced.load(Relaxed))),
+            (
+                "chat_nodes_settings_differing",
+                "Settings that must be the same on all nodes, and are not.",
+                value(&self.differing),
+            ),
         ];
         let mut families = stage_families([("log", "-", &self.stage)]);
         families.extend(counters.map(|(name, help, value)| Family::single_counter(name, help, value)));

@@ -1,8 +1,11 @@
 //! Whether the log can be written, and whether this node has applied its records.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+
+use super::progress::Progress;
 
 /// The log counts as out of reach when it could not be written for this long.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
@@ -35,21 +38,39 @@ impl Standing {
 }
 
 /// Whether the log can be written. All handles of one log share the state.
-#[derive(Debug, Clone, Default)]
-pub struct LogReach(Arc<AtomicU8>);
+#[derive(Debug, Clone)]
+pub struct LogReach {
+    standing: Arc<AtomicU8>,
+    progress: Arc<Progress>,
+}
 
 impl LogReach {
+    pub(super) fn new(progress: Arc<Progress>) -> Self {
+        Self { standing: Arc::new(AtomicU8::new(Standing::CatchesUp as u8)), progress }
+    }
+
     /// The reason that the node accepts no clients, if there is one.
-    pub fn failure(&self) -> Option<&'static str> {
-        Standing::ALL.get(usize::from(self.0.load(SeqCst)))?.failure()
+    pub fn failure(&self) -> Option<Cow<'static, str>> {
+        let standing = self.standing();
+        let failure = standing.failure()?;
+        Some(if standing == Standing::CatchesUp {
+            format!("{failure}: {} records of the log are left", self.progress.lag()).into()
+        } else {
+            failure.into()
+        })
     }
 
     pub(super) fn is_in_reach(&self) -> bool {
-        self.failure().is_none()
+        self.standing() == Standing::InReach
     }
 
     pub(super) fn set(&self, standing: Standing) {
-        self.0.store(standing as u8, SeqCst);
+        self.standing.store(standing as u8, SeqCst);
+    }
+
+    fn standing(&self) -> Standing {
+        let told = Standing::ALL.get(usize::from(self.standing.load(SeqCst)));
+        told.copied().unwrap_or(Standing::OutOfReach)
     }
 }
 
@@ -134,11 +155,19 @@ mod tests {
 
     #[test]
     fn every_standing_is_told_to_those_that_want_to_know() {
-        let told = LogReach::default();
-        assert_eq!(told.failure(), Standing::CatchesUp.failure(), "at first");
+        let progress = Arc::new(Progress::default());
+        let told = LogReach::new(Arc::clone(&progress));
+        progress.saw_newest(90);
+        progress.begin(20);
+        let at_first = told.failure();
+        assert_eq!(at_first.as_deref(), Some("catching up: 70 records of the log are left"));
         for standing in Standing::ALL {
             told.set(standing);
-            assert_eq!(told.failure(), standing.failure());
+            if standing == Standing::CatchesUp {
+                assert_eq!(told.failure(), at_first);
+            } else {
+                assert_eq!(told.failure().as_deref(), standing.failure());
+            }
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn read(link: Arc<Link>, behind: u64) -> Result<Infallible, Fat
         if let Some(failure) = failure
             && !std::mem::replace(&mut has_told, true)
         {
-            warn!("cannot open the log, and tries again: {failure}");
+            warn!("cannot read the log, and tries again: {failure}");
         }
         sleep(OPEN_INTERVAL).await;
     }
@@ -100,7 +100,7 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
         let message = match next {
             Ok(message) => message,
             Err(error) => {
-                debug!("the log is opened again: {error}");
+                debug!("this node opens the log again: {error}");
                 return Ok(());
             }
         };
@@ -115,7 +115,7 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
                 return Err(Fatal::Missing { from, to: position - 1 });
             }
             Met::Astray | Met::Hole { .. } => {
-                info!("record {position} of the log is not the next one: the log is opened again");
+                info!("record {position} came and is not the next one: this node opens the log again");
                 return Ok(());
             }
         }

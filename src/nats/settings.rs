@@ -1,5 +1,6 @@
 //! The address of NATS, and the properties that it must have.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct NatsSettings {
     pub replicas: usize,
     /// The name of this node, for people.
     pub node: String,
+    /// The values of the settings that must be the same on all nodes, by variable.
+    pub same: BTreeMap<String, String>,
     /// The size of the largest record that the chat writes.
     pub record_bytes_max: usize,
     /// How long the first connection is tried.

@@ -239,7 +239,7 @@ fn a_port_in_use_stops_the_start_with_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let line = expect_one_line(folder().path(), &[("CHAT_BIND", &address)]);
-    assert!(line.starts_with(&format!("starling: cannot listen on {address}: Address already in use")), "{line}");
+    assert!(line.contains(&format!("ERROR starling] cannot listen on {address}: Address already in use")), "{line}");
 }
 
 #[test]
@@ -266,6 +266,20 @@ fn the_cause_of_a_refused_start_is_told_once() {
         let count = parts.len();
         parts.dedup();
         assert_eq!(parts.len(), count, "{line}");
+    }
+}
+
+#[test]
+fn a_refused_start_is_told_in_the_format_of_the_log_and_even_where_the_log_is_off() {
+    let folder = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let reason = format!("cannot listen on {address}: Address already in use");
+    for (variable, begins) in
+        [(("CHAT_LOG", "error"), "["), (("CHAT_LOG", "off"), "starling: "), (("CHAT_LOG_FORMAT", "json"), r#"{"at":"#)]
+    {
+        let line = expect_one_line(folder.path(), &[("CHAT_BIND", &address), variable]);
+        assert!(line.starts_with(begins) && line.contains(&reason), "{variable:?}: {line}");
     }
 }
 

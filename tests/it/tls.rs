@@ -338,11 +338,11 @@ fn a_certificate_that_is_no_good_stops_the_start_with_one_line() {
         stderr
     };
     let missing = identity.path("missing.pem");
-    assert!(line(&missing, &key).starts_with(&format!("starling: CHAT_TLS_CERT={missing}: ")));
-    assert!(line(&cert, &cert).starts_with(&format!("starling: CHAT_TLS_KEY={cert}: ")));
-    assert!(line(&key, &key).starts_with(&format!("starling: CHAT_TLS_CERT={key}: ")));
+    assert!(line(&missing, &key).contains(&format!("ERROR starling] CHAT_TLS_CERT={missing}: ")));
+    assert!(line(&cert, &cert).contains(&format!("ERROR starling] CHAT_TLS_KEY={cert}: ")));
+    assert!(line(&key, &key).contains(&format!("ERROR starling] CHAT_TLS_CERT={key}: ")));
     let other = Identity::new();
-    assert!(line(&cert, &other.path("key.pem")).starts_with("starling: CHAT_TLS_CERT and CHAT_TLS_KEY: "));
+    assert!(line(&cert, &other.path("key.pem")).contains("ERROR starling] CHAT_TLS_CERT and CHAT_TLS_KEY: "));
 }
 
 #[actix::test]

@@ -24,6 +24,7 @@ pub(crate) fn settings(url: &str) -> NatsSettings {
         stream: "starling".into(),
         replicas: 1,
         node: "test".into(),
+        same: BTreeMap::new(),
         record_bytes_max: 256 * 1024,
         patience: Duration::from_secs(1),
     }
@@ -225,11 +226,31 @@ impl Scribe {
     pub(crate) async fn write_void(&self, count: usize) {
         let mut bytes = Vec::new();
         Record { incarnation: Incarnation(u64::MAX), counter: 2, entries: Vec::new() }.write(&mut bytes);
-        let bytes = Bytes::from(bytes);
-        for begun in (0..count).step_by(IN_FLIGHT) {
+        self.write_all(std::iter::repeat_n(Bytes::from(bytes), count)).await;
+    }
+
+    /// Writes a record for each of these entries.
+    pub(crate) async fn write_each(&mut self, entries: impl Iterator<Item = LogEntry>) {
+        let records: Vec<_> = entries
+            .map(|entry| {
+                self.counter += 1;
+                let mut bytes = Vec::new();
+                Record { incarnation: Incarnation(self.life), counter: self.counter, entries: vec![entry] }
+                    .write(&mut bytes);
+                Bytes::from(bytes)
+            })
+            .collect();
+        self.write_all(records.into_iter()).await;
+    }
+
+    async fn write_all(&self, mut records: impl Iterator<Item = Bytes>) {
+        loop {
             let mut written = Vec::with_capacity(IN_FLIGHT);
-            for _ in begun..count.min(begun + IN_FLIGHT) {
-                written.push(self.stream.publish("starling.log", bytes.clone()).await.unwrap().into_future());
+            for record in records.by_ref().take(IN_FLIGHT) {
+                written.push(self.stream.publish("starling.log", record).await.unwrap().into_future());
+            }
+            if written.is_empty() {
+                return;
             }
             for written in written {
                 within("the log takes it", written).await.unwrap();

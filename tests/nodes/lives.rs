@@ -4,8 +4,9 @@ use rusqlite::Connection;
 use serde_json::json;
 use test_kit::nats::Nats;
 use test_kit::process::Signal;
-use test_kit::{Client, Process, raw, wait_until};
+use test_kit::{Client, Listens as _, Process, raw, wait_until};
 
+use crate::faults::{Proxy, Way};
 use crate::harness::operator;
 use crate::server::{Server, enters, members, nats, say, starling};
 
@@ -177,6 +178,34 @@ async fn a_node_that_was_paused_finds_itself_out_closes_its_clients_and_begins_a
 }
 
 #[actix::test]
+async fn a_node_that_was_cut_off_declares_only_the_dead_out_when_it_returns() {
+    let nats = nats().await;
+    let way = Proxy::start(nats.address()).await;
+    let (a, c) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "c", &[]).await);
+    let url = way.url();
+    // The proxy is on this thread.
+    let begin = move || Server::begin(tempfile::tempdir().unwrap(), &url, "b", &[]);
+    let b = tokio::task::spawn_blocking(begin).await.unwrap();
+    b.is_ready().await;
+    let (mut alice, _) = a.enter("alice").await;
+    let (mut bob, _) = b.enter("bob").await;
+    let (carol, _) = c.enter("carol").await;
+    way.set(Way::Cut);
+    assert_eq!(bob.closed().await, 1001);
+    // Its name is free once the others have declared it dead.
+    let (_second, _) = enters(&a, "/ws?clientId=bob").await;
+    way.set(Way::Open);
+    b.is_ready().await;
+    // A node that really is dead is declared so, later than one that `b` took for dead would be.
+    drop(carol);
+    let _folder = c.kill();
+    let (mut carol, _) = enters(&b, "/ws?clientId=carol").await;
+    say(&mut carol, &["one"]).await;
+    say(&mut alice, &["two"]).await;
+    assert_eq!(alice.next_of("message").await["Message"], "two", "she is still connected");
+}
+
+#[actix::test]
 async fn a_node_that_was_paused_and_thrown_out_by_nats_is_ready_once_it_has_what_was_said_meanwhile() {
     // NATS ends the connection of a client that does not answer, and what it has sent to the client is lost.
     let nats = Nats::with("ping_interval: \"200ms\"\nping_max: 1\njetstream {}").await;
@@ -261,7 +290,7 @@ async fn a_server_that_cannot_be_a_node_says_why_and_ends() {
     server.stop();
     let url = nats.url();
     let line = run(&[("CHAT_NATS_URL", &url)]);
-    assert!(line.contains("the history has messages of a server without others"), "{line}");
+    assert!(line.contains("the history has messages of a server without other nodes"), "{line}");
     // The history is unchanged.
     let server = starling().start(folder.path(), &alone);
     assert!(server.get("/api/rooms/lobby/messages").1.contains("mine"));
@@ -290,7 +319,7 @@ async fn a_node_that_goes_on_alone_keeps_its_history_in_new_epochs_and_is_no_nod
     let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let output = starling().run(folder.path(), &[], &variables);
     let line = String::from_utf8(output.stderr).unwrap();
-    assert!(line.contains("the history has messages of a server without others"), "{line}");
+    assert!(line.contains("the history has messages of a server without other nodes"), "{line}");
 }
 
 #[actix::test]
@@ -332,7 +361,7 @@ async fn a_node_whose_disk_refuses_what_the_log_has_ends_and_finds_it_when_the_d
     wait_until("the first message is committed", || stored(&file) == 1).await;
     Connection::open(&file).unwrap().execute_batch(trigger).unwrap();
     say(&mut bob, &["two", "three"]).await;
-    a.process.line_with("the history lacks a message that is in the log: this node stops");
+    a.process.line_with("the history lacks a message that the log has");
     assert_eq!(a.process.exit_code().await, Some(1));
     Connection::open(&file).unwrap().execute_batch("DROP TRIGGER fault").unwrap();
     let variables = a.variables();

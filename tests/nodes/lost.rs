@@ -22,7 +22,8 @@ async fn a_record_that_no_node_of_this_version_wrote_ends_the_process() {
         operator.publish("starling.log", bytes.to_vec().into()).await.unwrap().await.unwrap();
         let line = node.ear.death().await;
         assert!(
-            line.starts_with("cannot read record ") && line.ends_with(" of the log: it was not written by a node"),
+            line.starts_with("cannot read record ")
+                && line.contains(" of the log: it was not written by a node; find what else"),
             "{line}"
         );
     }
@@ -43,7 +44,7 @@ async fn a_stream_that_is_deleted_or_made_again_ends_the_process() {
             assert_eq!((again.state().first.0, again.state().last.0), (1, 0));
         }
         let line = node.ear.death().await;
-        assert!(line.ends_with("the log is gone"), "{line}");
+        assert!(line.contains("the log is gone; "), "{line}");
     }
 }
 
@@ -93,7 +94,7 @@ async fn a_log_that_has_lost_records_ends_the_process_even_if_others_took_their_
             Node::start(&settings, 2).await.write_upto(1_000).await;
         }
         let line = node.ear.death().await;
-        assert!(line.ends_with("the log has lost records"), "{line}");
+        assert!(line.contains("the log has lost records"), "{line}");
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod acknowledged;
 mod admitted;
+mod backups;
 mod checkpoints;
 mod credentials;
 mod documented;
@@ -26,4 +27,5 @@ mod operators;
 mod refused;
 mod replays;
 mod server;
+mod settings;
 mod together;

@@ -51,6 +51,7 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
     wait_trimmed(&nats).await;
 
     a = Server::start_again(folder, &variables).await;
+    a.process.line_with("rooms that got messages meanwhile lose their older ones on this node");
     let way = Proxy::start(nats.address()).await;
     way.set(Way::Slow);
     let url = way.url();
@@ -138,18 +139,8 @@ async fn a_record_of_more_messages_than_a_commit_takes_is_kept_whole_around_the_
     say(&mut alice, &["before"]).await;
     let (_zoe, of_lobby) = a.enter("zoe").await;
     let epoch = |welcome: &Value| serde_json::from_value::<Epoch>(welcome["epoch"].clone()).unwrap();
-    let room = |name: &str| RoomKey::Room(RoomName::parse(name).unwrap());
     let messages = |name: &str, epoch: Epoch, numbers: std::ops::RangeInclusive<u64>| {
-        let message = |number: u64| LoggedMessage {
-            first: None,
-            last: (room(name), epoch),
-            to: None,
-            session: None,
-            client_id: ClientId::parse("scribe").unwrap(),
-            text: format!("m{number}").into(),
-            id: None,
-        };
-        numbers.map(|number| LogEntry::Message(message(number))).collect::<Vec<_>>()
+        numbers.map(|number| message(room(name), epoch, format!("m{number}"))).collect::<Vec<_>>()
     };
     let enter = |epoch| LogEntry::Enter { key: room("dev"), name: ClientId::parse("scribe").unwrap(), epoch };
     let mut record = vec![enter(Epoch(1))];
@@ -172,4 +163,62 @@ async fn a_record_of_more_messages_than_a_commit_takes_is_kept_whole_around_the_
     let variables = a.variables();
     has_all(&Server::start_again(a.kill(), &variables).await);
     has_all(&Server::start(&nats, "b", &PATIENT).await);
+}
+
+/// A room.
+fn room(name: &str) -> RoomKey {
+    RoomKey::Room(RoomName::parse(name).unwrap())
+}
+
+/// A message of an operator, which needs no session.
+fn message(room: RoomKey, epoch: Epoch, text: String) -> LogEntry {
+    LogEntry::Message(LoggedMessage {
+        first: None,
+        last: (room, epoch),
+        to: None,
+        session: None,
+        client_id: ClientId::parse("scribe").unwrap(),
+        text: text.into(),
+        id: None,
+    })
+}
+
+/// The first core that this process may use.
+fn a_core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    allowed.trim().split([',', '-']).next().unwrap().to_owned()
+}
+
+#[actix::test]
+async fn a_node_that_reads_the_log_at_its_start_answers_at_once_and_says_how_far_it_is() {
+    /// More than a node reads while its answer is on the way.
+    const RECORDS: u64 = 100_000;
+    let nats = Nats::start().await;
+    NatsLog::connect(&settings(&nats.url())).await.unwrap();
+    let mut scribe = Scribe::begin(&nats.url(), 1).await;
+    let name = ClientId::parse("scribe").unwrap();
+    scribe.write(vec![LogEntry::Enter { key: room("dev"), name, epoch: Epoch(1) }]).await;
+    scribe.write_each((1..=RECORDS).map(|number| message(room("dev"), Epoch(1), format!("m{number}")))).await;
+
+    // With one core, the connections have the thread on which the records are applied.
+    let node = Server::begin_under(&["taskset", "--cpu-list", &a_core()], &nats.url(), "a", &PATIENT);
+    let mut left = Vec::new();
+    let lag = "chat_nodes_lag_records ";
+    loop {
+        assert_eq!(node.process.get("/healthz").0, 200);
+        let (status, body) = node.process.get("/readyz");
+        if status == 200 {
+            break;
+        }
+        let words =
+            body.split_once("catching up: ").and_then(|(_, rest)| rest.split_once(" records of the log are left"));
+        left.push(words.unwrap_or_else(|| panic!("{body}")).0.parse::<u64>().unwrap());
+        let (_, metrics) = node.process.get("/metrics");
+        assert!(metrics.lines().any(|line| line.starts_with(lag)), "{metrics}");
+    }
+    assert!(left.is_sorted_by(|earlier, later| earlier >= later), "{left:?}");
+    left.dedup();
+    assert!(left.len() >= 10, "it answers while it reads: {left:?}");
+    assert_eq!(node.history("dev").last(), Some(&(RECORDS, format!("m{RECORDS}"))));
 }

@@ -48,6 +48,15 @@ impl Server {
 
     /// Starts a node with NATS at this address. It does not accept clients yet.
     pub(crate) fn begin(folder: TempDir, url: &str, name: &str, more: &[(&str, &str)]) -> Self {
+        Self::begin_program(&starling(), folder, url, name, more)
+    }
+
+    /// Begins a node with an empty folder under a tool.
+    pub(crate) fn begin_under(tool: &[&str], url: &str, name: &str, more: &[(&str, &str)]) -> Self {
+        Self::begin_program(&starling().under(tool), tempfile::tempdir().unwrap(), url, name, more)
+    }
+
+    fn begin_program(program: &Program, folder: TempDir, url: &str, name: &str, more: &[(&str, &str)]) -> Self {
         let variables = [
             ("CHAT_BIND", "127.0.0.1:0"),
             ("CHAT_WORKERS", "2"),
@@ -59,7 +68,7 @@ impl Server {
         ];
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let variables: Vec<_> = variables.iter().chain(more).map(owned).collect();
-        let process = launch(&folder, &variables);
+        let process = launch(program, &folder, &variables);
         Self { process, folder, variables }
     }
 
@@ -95,7 +104,7 @@ impl Server {
 
     /// Starts it again in its folder.
     pub(crate) async fn start_again(folder: TempDir, variables: &[(String, String)]) -> Self {
-        let process = launch(&folder, variables);
+        let process = launch(&starling(), &folder, variables);
         let server = Self { process, folder, variables: variables.to_vec() };
         server.is_ready().await;
         server
@@ -168,9 +177,9 @@ impl Server {
     }
 }
 
-fn launch(folder: &TempDir, variables: &[(String, String)]) -> Process {
+fn launch(program: &Program, folder: &TempDir, variables: &[(String, String)]) -> Process {
     let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    starling().start(folder.path(), &variables)
+    program.start(folder.path(), &variables)
 }
 
 /// Tries to connect with a name and its key until it is accepted.

@@ -12,7 +12,7 @@ use super::command::{
     Command, DropError, Frame, HistoryQuery, Named, NotDone, Numbered, OpenRefusal, OpenSession, OperatorPost, Posted,
     Request,
 };
-use super::mailbox::{RegisterHub, Reported, SentToChat};
+use super::mailbox::{RegisterHub, Reported, SentToChat, WroteToMany};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
@@ -63,11 +63,18 @@ pub struct ChatServerHandle {
     stage: Arc<Stage>,
     mailbox: Arc<Mailbox>,
     vitals: Vitals,
+    is_node: bool,
 }
 
 impl ChatServerHandle {
-    pub(super) fn new(address: Addr<ChatServer>, stage: Arc<Stage>, mailbox: Arc<Mailbox>, vitals: Vitals) -> Self {
-        Self { address, stage, mailbox, vitals }
+    pub(super) fn new(
+        address: Addr<ChatServer>,
+        stage: Arc<Stage>,
+        mailbox: Arc<Mailbox>,
+        vitals: Vitals,
+        is_node: bool,
+    ) -> Self {
+        Self { address, stage, mailbox, vitals, is_node }
     }
 
     /// The health of the parts of the chat.
@@ -133,6 +140,17 @@ impl ChatServerHandle {
     #[expect(clippy::disallowed_methods, reason = "one message per worker thread")]
     pub(crate) fn register_hub(&self, hub: HubHandle) {
         self.address.do_send(RegisterHub(hub));
+    }
+
+    /// Whether the chat is a node of several. Then messages pass the log before they are delivered.
+    pub(crate) fn is_node(&self) -> bool {
+        self.is_node
+    }
+
+    /// Tells a node that a hub has written a message to many members, and has read its sockets since.
+    #[expect(clippy::disallowed_methods, reason = "one message for many writes")]
+    pub(crate) fn wrote_to_many(&self) {
+        self.address.do_send(WroteToMany);
     }
 
     /// Does the work that is due by time, and waits until it is done. So at most two ticks are in the mailbox: this

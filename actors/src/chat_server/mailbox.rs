@@ -22,6 +22,11 @@ pub(super) struct SentToChat {
 #[rtype(result = "()")]
 pub(super) struct RegisterHub(pub(super) HubHandle);
 
+/// A hub of a node has written a message to many members, and has read its sockets since.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct WroteToMany;
+
 /// The history's threads have finished a commit, a read or a drop.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -79,6 +79,16 @@ impl ChatServer {
         let noted = restored.mark.filter(|mark| mark.at_nanos.is_some());
         let there = noted.map(|mark| find(LogPosition(mark.position))).transpose().map_err(CannotBegin::NotCompared)?;
         let begin = start::start(restored.mark, !restored.rooms.is_empty(), &of_log, there.flatten())?;
+        let behind = begin.checkpoint.map_or(LogPosition(0), |at| at.position);
+        if begin.has_gap {
+            warn!(
+                "the log no longer has all records that this node has missed, so it begins at the checkpoint at record {}: \
+                 rooms that got messages meanwhile lose their older ones on this node",
+                behind.0
+            );
+        }
+        let (first, left) = (behind.0 + 1, of_log.last.0.saturating_sub(behind.0));
+        info!("this node reads the log from record {first} on: {left} records");
         if restored.mark.is_none() {
             // The mark is in the commit of the first message, so a history with messages of the log always has a mark.
             history.mark(mark(of_log.id, begin.checkpoint));
@@ -87,7 +97,6 @@ impl ChatServer {
         let life = state.become_node(&name, timeout, of_log.id);
         let checkpoint = begin.checkpoint.map(load).transpose().map_err(CannotBegin::NoCheckpoint)?;
         state.begin_from(checkpoint.as_deref(), restored, begin.kept_upto, Now::read())?;
-        let behind = begin.checkpoint.map_or(LogPosition(0), |at| at.position);
         let log = LogOfNode { log, id: of_log.id, behind, life };
         Ok(Self::prepare_with(state, history, Some(log), metrics))
     }

@@ -9,6 +9,7 @@ use starling_protocol::RoomName;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+use super::gathering::Gathering;
 use super::handle::ChatServerHandle;
 use super::log_of_node::LogOfNode;
 use super::state::ChatState;
@@ -84,7 +85,8 @@ impl ChatServer {
         let vitals = Vitals::default();
         let (sender, mailbox) = channel::channel(0);
         let counted = Arc::clone(metrics.chat_server());
-        let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone());
+        let is_node = log.is_some();
+        let handle = ChatServerHandle::new(Addr::new(sender), counted, waiting, vitals.clone(), is_node);
         let reporting = handle.clone();
         history.connect(Arc::new(move |report| reporting.report(report)), &vitals);
         let log = log.map(|mut it| {
@@ -99,6 +101,8 @@ impl ChatServer {
             state,
             history,
             log,
+            gathering: Gathering::default(),
+            gathered_within: SpawnHandle::default(),
             hubs: Vec::new(),
             metrics,
             lobby: RoomName::lobby(),
@@ -106,6 +110,7 @@ impl ChatServer {
             completions: Vec::new(),
             warned: None,
             dropped_when_warned: 0,
+            entries_at_once: 0,
             turn_ends: false,
             is_unfit: false,
             _end: End(Some(ended)),

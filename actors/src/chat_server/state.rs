@@ -15,6 +15,7 @@ mod checkpointing;
 mod direct;
 mod ending;
 mod entering;
+pub(in crate::chat_server) mod gathering;
 mod gating;
 mod joining;
 mod logged;

@@ -63,6 +63,8 @@ pub(super) struct Core {
     /// The number of turns so far. It selects the member that is written first, so that no member is always last.
     pub(super) turn: usize,
     pub(super) written: Written,
+    /// Whether a room with [`MANY`](super::MANY) members was written since this was last asked.
+    pub(super) wrote_to_many: bool,
 }
 
 impl Core {
@@ -88,6 +90,7 @@ impl Core {
             outboxes_bytes: 0,
             turn: 0,
             written: Written::default(),
+            wrote_to_many: false,
         }
     }
 

@@ -261,23 +261,33 @@ impl LocalHub {
     /// Ends the turns of this hub, one after the other. One task for all turns: a task for each would cost an
     /// allocation per turn.
     ///
-    /// A second yield lets sockets that have become readable meanwhile be read first, so that their messages join the
-    /// same writes (`docs/decisions/0003-one-write-per-turn.md`). If there was no activity during the first yield, the
-    /// second one is not worth its cost.
     async fn end_turns(self) {
         let _pulse = self.chat().vitals().pulse(VitalPart::Hub);
         loop {
             poll_fn(|cx| self.poll_turn_ends(cx)).await;
-            let before = self.0.activity.get();
-            yield_now().await;
-            if self.0.activity.get() != before {
-                yield_now().await;
-            }
+            self.read_sockets().await;
             self.end_turn();
+            if self.chat().is_node() && std::mem::take(&mut self.0.core.borrow_mut().wrote_to_many) {
+                self.read_sockets().await;
+                self.chat().wrote_to_many();
+            }
             if self.0.turn_ends.get() {
                 // The next end was scheduled just now: the other ready tasks come first.
                 yield_now().await;
             }
+        }
+    }
+
+    /// Lets all other ready tasks run first.
+    ///
+    /// A second yield lets sockets that have become readable meanwhile be read, so that their messages join the same
+    /// writes (`docs/decisions/0003-one-write-per-turn.md`). If there was no activity during the first yield, the second
+    /// one is not worth its cost.
+    async fn read_sockets(&self) {
+        let before = self.0.activity.get();
+        yield_now().await;
+        if self.0.activity.get() != before {
+            yield_now().await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! The commands that the `ChatServer` sends to a hub, and the handle that sends them.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
@@ -165,9 +165,10 @@ impl HubHandle {
         self.id
     }
 
-    /// Sends a command. A hub that has ended drops it: its connections have ended with it.
-    pub(crate) fn send(&self, command: HubCommand) {
-        let message = SentToHub { command, arrival: self.stage.arrive(), in_mailbox: self.mailbox.enter() };
+    /// Sends a command. `now`: the caller reads the clock once for all commands of a turn. A hub that has ended drops the
+    /// command: its connections have ended with it.
+    pub(crate) fn send(&self, command: HubCommand, now: Instant) {
+        let message = SentToHub { command, arrival: self.stage.arrive_at(now), in_mailbox: self.mailbox.enter() };
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the handle that counts, and the command holds a credit"

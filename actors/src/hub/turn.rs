@@ -17,6 +17,10 @@ use crate::ids::{RoomId, SessionId};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
 
+/// A message to so many members of one hub is one to many: to write it takes longer than a record of a node's log
+/// usually needs to come back.
+pub(crate) const MANY: u32 = 128;
+
 /// The number of members after which the clock is read again, for accurate latencies.
 const MEMBERS_PER_CLOCK_READ: usize = 64;
 
@@ -71,6 +75,7 @@ impl Core {
         let mut batch = std::mem::take(&mut local.batch);
         let mut members = std::mem::take(&mut local.members);
         let deliveries = (batch.len() * members.len()) as u64;
+        self.wrote_to_many |= members.len() >= MANY as usize;
         self.write_batch(&batch, &mut members, now);
         batch.clear();
         if self.spare_batches.len() < SPARE_BATCHES {
@@ -197,10 +202,12 @@ impl Core {
             self.look_soon(session);
         }
         for chunk in written.chunks.drain(..) {
-            let (waited, took) =
-                (now.saturating_duration_since(chunk.offered_at), now.saturating_duration_since(chunk.read_at));
+            let waited = now.saturating_duration_since(chunk.offered_at);
             self.worker.socket_write.waited(waited, u64::from(chunk.frames));
-            self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
+            if chunk.deliveries > 0 {
+                let took = now.saturating_duration_since(chunk.read_at);
+                self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
+            }
         }
         self.written = written;
         // Only one room at a time: one page of each would exceed the outbox.

@@ -91,6 +91,11 @@ impl<T> Packer<T> {
         if is_first { self.written.pop_front().map_or_else(Vec::new, |written| written.tags) } else { Vec::new() }
     }
 
+    /// The counter of the newest record that is still to come back, including that of this turn.
+    pub fn newest_to_come_back(&self) -> Option<u64> {
+        if self.has_queued() { Some(self.next) } else { self.written.back().map(|written| written.counter) }
+    }
+
     /// All waiters of entries that have not come back.
     pub fn into_tags(self) -> impl Iterator<Item = T> {
         self.written.into_iter().flat_map(|written| written.tags).chain(self.tags).flatten()

@@ -21,18 +21,20 @@ pub struct Start {
 pub enum CannotStart {
     /// The history has messages and followed no log.
     #[error(
-        "the history has messages of a server without others, which the log does not have; start with an empty folder"
+        "the history has messages of a server without other nodes, and the log does not have them; start this node with \
+         an empty folder, or this server without CHAT_NATS_URL"
     )]
     Alone,
     /// The history followed another log.
     #[error(
-        "the history followed another log than the one that is there now; if that is wanted, start with an empty folder"
+        "the history belongs to another log than the one that NATS has now: the stream was made again, or CHAT_NATS_URL \
+         or CHAT_NATS_STREAM names another one; if that is wanted, start this node with an empty folder"
     )]
     OtherLog,
     /// The log lacks records that the history has.
     #[error(
-        "the log ends at record {last}, but the history has records up to {kept}: the log has lost records; if that \
-             is accepted, start all nodes with empty folders"
+        "the log ends at record {last}, but the history has records up to {kept}: the log has lost records; if you \
+         accept that, start this node with an empty folder"
     )]
     Lost {
         /// The newest record of the log.
@@ -43,11 +45,14 @@ pub enum CannotStart {
     /// The log lacks the newest record that the history has, and has another one in its place.
     #[error(
         "record {0} of the log is not the one that the history has: the log has lost records, and others took their \
-         place; if that is accepted, start this node with an empty folder"
+         place; if you accept that, start this node with an empty folder"
     )]
     Replaced(u64),
     /// The first records of the log are gone, and no checkpoint is stored.
-    #[error("the log begins at record {0}, and there is no checkpoint to begin from")]
+    #[error(
+        "the log begins at record {0}, and NATS has no checkpoint from which this node could begin; start it again when \
+         another node has stored one, or, if none runs, start all nodes with empty folders and a new CHAT_NATS_STREAM"
+    )]
     NoCheckpoint(u64),
 }
 

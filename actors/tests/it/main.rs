@@ -16,3 +16,5 @@ mod model;
 mod server;
 #[cfg(test)]
 mod slow_consumer;
+#[cfg(test)]
+mod slow_log;

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix_rt::Arbiter;
 use bytes::{Bytes, BytesMut};
 use prometheus::core::Collector;
 use socket2::{Domain, SockRef, Socket, Type};
 use starling_actors::chat_server::command::{OpenRefusal, OpenSession};
+use starling_actors::chat_server::{NodeSettings, PreparedChat};
 use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
 use starling_actors::frame::Format;
@@ -18,6 +20,8 @@ use starling_actors::history::{
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
+use starling_actors::nodes::log::LogState;
+use starling_actors::nodes::record::LogPosition;
 use starling_actors::session::Session;
 use starling_actors::vitals::Vitals;
 use starling_actors::{ChatConfig, ChatServer, ChatServerHandle, LocalHub, Metrics};
@@ -25,9 +29,13 @@ use starling_protocol::{ClientId, ClientKey, RoomName};
 use test_kit::wait_for;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::client::Client;
+use crate::slow_log::SlowLog;
+
+/// A chat before it runs.
+type Prepared = (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>);
 
 /// A running chat.
 pub(crate) struct Server {
@@ -71,6 +79,26 @@ impl Server {
     pub(crate) fn start(change: impl FnOnce(&mut ChatConfig)) -> Self {
         let mut config = ChatConfig { messages_per_second: 0, ..ChatConfig::default() };
         change(&mut config);
+        Self::run(config, ChatServer::prepare)
+    }
+
+    /// A chat that is a node over this log.
+    pub(crate) fn start_node(log: SlowLog) -> Self {
+        let config = ChatConfig { messages_per_second: 0, ..ChatConfig::default() };
+        let node = NodeSettings {
+            name: "a".into(),
+            timeout: Duration::from_mins(1),
+            log: Box::new(log),
+            state: LogState { id: 1, first: LogPosition(1), last: LogPosition(0), checkpoints: Vec::new() },
+            find: Box::new(|_| Ok(None)),
+            load: Box::new(|_| Err("there is no checkpoint".into())),
+        };
+        Self::run(config, |config, history, metrics| {
+            ChatServer::prepare_node(config, history, metrics, node).expect("the log is new")
+        })
+    }
+
+    fn run(config: ChatConfig, prepare: impl FnOnce(ChatConfig, History, Arc<Metrics>) -> Prepared) -> Self {
         let metrics = Metrics::new(1, ServerCredits::new(config.server_credits));
         let history = Gate::default();
         let store = GatedHistory {
@@ -78,7 +106,7 @@ impl Server {
             gate: history.clone(),
         };
         let arbiter = Arbiter::new();
-        let (chat, prepared, _) = ChatServer::prepare(config.clone(), History::over(store, 0, 0), Arc::clone(&metrics));
+        let (chat, prepared, _) = prepare(config.clone(), History::over(store, 0, 0), Arc::clone(&metrics));
         arbiter.spawn_fn(|| prepared.run_here());
         let hub = LocalHub::start(HubId(0), Arc::new(config), chat.clone(), Arc::clone(&metrics));
         Self { chat, hub, metrics, history, places: Arc::new(Semaphore::new(10_000)), arbiter }

@@ -92,7 +92,7 @@ fn what_cannot_work_is_refused_at_the_start() {
         let stderr = text(&output.stderr);
         if refused_at {
             assert_eq!(output.status.code(), Some(1), "{stderr}");
-            assert!(stderr.starts_with("starling: the limit of open files is 384 and leaves none"), "{stderr}");
+            assert!(stderr.contains("ERROR starling] the limit of open files is 384 and leaves none"), "{stderr}");
         } else {
             assert!(stderr.contains("up to 1 connections"), "{stderr}");
         }

@@ -43,7 +43,8 @@ pub(crate) enum Tag {
 /// What was heard of a life.
 #[derive(Debug)]
 struct Signs {
-    /// Since when the life is silent, for the timeout.
+    /// The last sign, or when this node could hear of the life again, or when it last proposed to declare it dead: the
+    /// timeout begins then.
     silent_since: Instant,
     /// The last sign of life.
     last: Option<Instant>,
@@ -161,6 +162,11 @@ impl Cluster {
         self.packer.pack(write);
     }
 
+    /// The counter of the newest record that is still to come back, including that of this turn.
+    pub(crate) fn newest_to_come_back(&self) -> Option<u64> {
+        self.packer.newest_to_come_back()
+    }
+
     /// All written records that have not come back.
     pub(crate) fn unread(&self) -> impl Iterator<Item = &Bytes> {
         self.packer.unread()
@@ -173,6 +179,10 @@ impl Cluster {
 
     /// Notes whether the log can be written from now on.
     pub(crate) fn set_reachable(&mut self, is_reachable: bool, now: Instant) {
+        if is_reachable && !self.is_reachable {
+            // This node may have missed the signs of the others, so their silence begins now.
+            self.heard.values_mut().for_each(|signs| signs.silent_since = now);
+        }
         self.is_reachable = is_reachable;
         self.unreachable_since = if is_reachable { None } else { self.unreachable_since.or(Some(now)) };
     }

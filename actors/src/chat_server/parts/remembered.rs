@@ -268,10 +268,11 @@ impl<T: Clone> RememberedIds<T> {
 
     /// Forgets `id`s that are older than `kept_for`, at most [`EXPIRED_AT_ONCE`] of them.
     pub(crate) fn expire(&mut self, now: Instant) {
+        let Some(expired) = now.checked_sub(self.kept_for) else { return };
         for _ in 0..EXPIRED_AT_ONCE {
             let queue = if self.swept.is_empty() { &mut self.unswept } else { &mut self.swept };
             let Some((at, key)) = queue.front().copied() else { break };
-            if now.saturating_duration_since(at) < self.kept_for {
+            if at > expired {
                 break;
             }
             queue.pop_front();

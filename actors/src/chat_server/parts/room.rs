@@ -149,6 +149,11 @@ impl Room {
         }
     }
 
+    /// The largest number of members on one hub.
+    pub(crate) fn most_on_one_hub(&self) -> u32 {
+        self.members_by_hub.iter().copied().max().unwrap_or(0)
+    }
+
     /// The number of clients in the room. Several connections of one client count once.
     pub(crate) fn count(&self) -> u32 {
         let here = u32::try_from(self.members.len()).unwrap_or(u32::MAX).saturating_sub(self.further_connections);

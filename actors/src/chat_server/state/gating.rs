@@ -6,7 +6,7 @@
 //! one table of rooms and one of inboxes. This node decides everything else, at once or when the message returns from
 //! the log.
 
-use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, PostMessage, RoomName, Target};
+use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, MessageId, PostMessage, RoomName, Target};
 
 use super::ChatState;
 use super::proving::check_claims;
@@ -21,7 +21,7 @@ use crate::nodes::record::{LogEntry, Opening};
 /// The part of a command that may need the log.
 enum Asked<'a> {
     Opening(&'a OpenSession),
-    Request(&'a Request),
+    Request(&'a Request, Option<&'a MessageId>),
     Nothing,
 }
 
@@ -34,7 +34,7 @@ impl ChatState {
     pub(super) fn pass_gate(&mut self, command: Command, turn: &mut Turn) -> Option<Command> {
         let (session, asked) = match &command {
             Command::OpenSession { open, .. } => (open.session, Asked::Opening(open)),
-            Command::Ask { frame, request } => (frame.session, Asked::Request(request)),
+            Command::Ask { frame, request } => (frame.session, Asked::Request(request, frame.id.as_ref())),
             // The commands of one session keep their order.
             Command::CloseSession { session } | Command::WatchPresence { session, .. } => (*session, Asked::Nothing),
             Command::ContinueReplay { .. }
@@ -122,14 +122,14 @@ impl ChatState {
                 Identity::Proven(claims) => self.wanted_to_open(open, Some(claims), turn),
                 Identity::Unproven => None,
             },
-            Asked::Request(Request::Proven { claims, client_id, key }) => {
+            Asked::Request(Request::Proven { claims, client_id, key }, _) => {
                 let mut open = self.proofs.unproven(session).cloned()?;
                 open.client_id = client_id.clone().or(open.client_id);
                 open.key = key.or(open.key);
                 self.wanted_to_open(&open, Some(claims), turn)
             }
-            Asked::Request(Request::Command(command)) => self.wanted_by_client(session, command),
-            Asked::Request(Request::Refused(_)) | Asked::Nothing => None,
+            Asked::Request(Request::Command(command), id) => self.wanted_by_client(session, command, *id, turn),
+            Asked::Request(Request::Refused(_), _) | Asked::Nothing => None,
         }
     }
 
@@ -160,7 +160,13 @@ impl ChatState {
         Some((LogEntry::Open(Opening { name, key, session, is_authenticated, room, epoch, inbox }), needs))
     }
 
-    fn wanted_by_client(&mut self, session: SessionId, command: &ClientCommand<'_>) -> Option<Wanted> {
+    fn wanted_by_client(
+        &mut self,
+        session: SessionId,
+        command: &ClientCommand<'_>,
+        id: Option<&MessageId>,
+        turn: &Turn,
+    ) -> Option<Wanted> {
         let participant = self.participants.get(session)?;
         match command {
             ClientCommand::Hello { client_id: Some(name), key, .. } => {
@@ -171,12 +177,18 @@ impl ChatState {
             {
                 self.wanted_to_rename(session, name, None)
             }
-            ClientCommand::Message(PostMessage { target: Target::Client(to), .. }) => {
+            ClientCommand::Message(PostMessage { target: Target::Client(to), client_id, .. }) => {
                 let needs_inbox = participant.inbox.is_some() && !to.is_guest();
                 if !needs_inbox || self.inboxes.find(to.as_str()).is_some() {
                     return None;
                 }
+                // An inbox takes a place from others, and the place cannot be returned. So a message that will be
+                // refused, or was accepted before, makes none.
                 let (owner, maker) = (to.clone(), participant.name().clone());
+                self.name_to_take(session, client_id.as_ref()).ok()?;
+                if self.is_repeated(session, id, turn.now) {
+                    return None;
+                }
                 let epoch = Epoch(self.numbers.draw());
                 Some((LogEntry::Make { owner, epoch, maker }, Needs::default()))
             }

@@ -6,7 +6,9 @@
 use std::time::Instant;
 
 use smallvec::SmallVec;
-use starling_protocol::{Ack, ClientId, ErrorCode, PostMessage, Refusal, RoomName, Seq, ServerEvent, Target};
+use starling_protocol::{
+    Ack, ClientId, ErrorCode, MessageId, PostMessage, Refusal, RoomName, Seq, ServerEvent, Target,
+};
 
 use super::{ChatState, Direct};
 use crate::chat_server::command::{Frame, NotDone, OperatorPost, PostReply, Posted};
@@ -146,7 +148,7 @@ impl ChatState {
 
     /// The name that a guest takes by naming itself as the sender; `None` if the sender already has that name, or if
     /// the message names no sender. Changes nothing.
-    fn name_to_take<'a>(
+    pub(super) fn name_to_take<'a>(
         &self,
         session: SessionId,
         claimed: Option<&'a ClientId>,
@@ -161,6 +163,13 @@ impl ChatState {
         }
         self.check_claim(session, name, None)?;
         Ok(Some(name))
+    }
+
+    /// Whether a session's message with this `id` was accepted before.
+    pub(super) fn is_repeated(&mut self, session: SessionId, id: Option<&MessageId>, now: Now) -> bool {
+        let Some((participant, id)) = self.participants.get(session).zip(id) else { return false };
+        let id = self.ids.key(participant.owner(), id);
+        self.earlier(&id, Some(session), now).is_some()
     }
 
     /// Finds the message that was recently accepted under this `id`, unless its room has ended since. `session` sends it

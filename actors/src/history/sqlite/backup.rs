@@ -19,7 +19,7 @@ use super::lock::Lock;
 use super::open_error::OpenError;
 use super::operator::{CheckReport, OperatorError, check_database, reader};
 use super::ownership;
-use super::schema::{self, APPLICATION_ID, DbRoom, SEQ_MAX, place};
+use super::schema::{self, APPLICATION_ID, DbRoom, LOG_MARK, SEQ_MAX, place};
 use super::search::SearchIndex;
 
 /// The largest number of rows that one read returns.
@@ -42,7 +42,8 @@ pub fn backup(path: &Path, target: &Path) -> Result<CheckReport, OperatorError> 
 }
 
 /// Creates the database of the settings from a backup or another database. No server may be running. With `replace` an
-/// existing database is overwritten. The rooms begin new epochs at the next start.
+/// existing database is overwritten. At the next start the rooms begin new epochs, unless a node of several servers
+/// starts with the copy of a node's database: it continues behind the record up to which the copy goes.
 ///
 /// # Errors
 /// [`OperatorError`]; then the database is unchanged.
@@ -185,7 +186,7 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     let version = schema::version(source).map_err(Source)?;
     let transaction = target.transaction().map_err(Target)?;
     schema::make(&transaction, version).map_err(Target)?;
-    copy_rows(source, &transaction, "rooms", "SELECT * FROM rooms", ())?;
+    copy_state(source, &transaction)?;
     for (room, seq) in rooms(&transaction).map_err(Target)? {
         copy_messages(source, &transaction, room, seq)?;
     }
@@ -197,6 +198,18 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     mark_as_copy(&transaction).map_err(Target)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(Target)?;
     transaction.commit().map_err(Target)
+}
+
+/// Copies the rooms, and the place of a node in the log of the nodes. Both are of the same moment, so the copy lacks no
+/// message of a record up to that place.
+fn copy_state(source: &Connection, target: &Connection) -> Result<(), CopyError> {
+    let moment = source.unchecked_transaction().map_err(CopyError::Source)?;
+    copy_rows(&moment, target, "rooms", "SELECT * FROM rooms", ())?;
+    // Older versions have no such table.
+    if moment.table_exists(None, LOG_MARK).map_err(CopyError::Source)? {
+        copy_rows(&moment, target, LOG_MARK, &format!("SELECT * FROM {LOG_MARK}"), ())?;
+    }
+    moment.finish().map_err(CopyError::Source)
 }
 
 /// All rooms, with the newest message of each.

@@ -276,7 +276,7 @@ impl Continuity {
     }
 }
 
-/// Marks a database as a copy: the next start with it begins new epochs.
+/// Marks a database as a copy: the next start with it begins new epochs, unless it follows the log of several nodes.
 pub(super) fn mark_as_copy(connection: &Connection) -> rusqlite::Result<()> {
     let stamp = random_stamp(connection)?;
     let start = LastStart { stamp, inode: 0, boot: String::new(), is_durable: false, is_closed: true };

@@ -79,6 +79,9 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     "ALTER TABLE log_mark ADD COLUMN at_nanos INTEGER;",
 ];
 
+/// The table with the place of a node in the log of the nodes.
+pub(super) const LOG_MARK: &str = "log_mark";
+
 /// The schema version that this program writes.
 pub(super) const VERSION: u8 = 8;
 

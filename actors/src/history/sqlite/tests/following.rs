@@ -93,6 +93,35 @@ fn a_mark_of_a_version_that_noted_no_times_is_kept_without_one() {
 }
 
 #[test]
+fn a_backup_lacks_no_message_of_a_record_up_to_its_mark_while_the_node_stores_others() {
+    const BACKUPS: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = settings(&folder).path;
+    let mut store = follow(&folder);
+    let mut next = 1;
+    store.keep(next..=next);
+    store.history.end_turn(&mut Vec::new());
+    store.next();
+    let copies = std::thread::spawn(move || {
+        let copies = (0..BACKUPS).map(|number| path.with_extension(number.to_string()));
+        copies.inspect(|copy| drop(backup::backup(&path, copy).unwrap())).collect::<Vec<_>>()
+    });
+    while !copies.is_finished() {
+        store.keep(next + 1..=next + 1);
+        next += 1;
+        store.history.end_turn(&mut Vec::new());
+    }
+    for copy in copies.join().unwrap() {
+        let copy = Connection::open(copy).unwrap();
+        let number = |select: &str| copy.query_row(select, [], |row| row.get::<_, Option<u64>>(0)).unwrap();
+        let (seq, newest) = (number("SELECT seq FROM rooms"), number("SELECT count(*) FROM messages"));
+        assert_eq!(seq, newest);
+        let mark = number("SELECT max(position) FROM log_mark");
+        assert!(mark <= seq, "{mark:?}, but the messages end at {seq:?}");
+    }
+}
+
+#[test]
 fn a_read_of_a_room_that_ends_meanwhile_finds_nothing_and_nothing_of_the_next_room_with_its_number() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = follow(&folder);

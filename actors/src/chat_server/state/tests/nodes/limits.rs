@@ -31,10 +31,14 @@ enum Does {
     Leaves(&'static str),
     Says(&'static str),
     Whispers(&'static str),
+    /// Names this sender.
+    WhispersAs(&'static str, &'static str),
+    /// With the `id` of the last message.
+    WhispersAgain(&'static str),
     Goes,
 }
 
-use Does::{Goes, Joins, JoinsInbox, Leaves, Opens, Says, Whispers};
+use Does::{Goes, Joins, JoinsInbox, Leaves, Opens, Says, Whispers, WhispersAgain, WhispersAs};
 
 struct Server {
     state: ChatState,
@@ -138,10 +142,16 @@ impl Servers {
             JoinsInbox => ClientCommand::JoinInbox { resume: None },
             Leaves(name) => ClientCommand::Leave { room: room(name) },
             Says(name) => ClientCommand::Message(target(Target::Room(room(name)))),
-            Whispers(to) => ClientCommand::Message(target(Target::Client(ClientId::parse(to).unwrap()))),
+            Whispers(to) | WhispersAgain(to) => ClientCommand::Message(target(Target::Client(client(to)))),
+            WhispersAs(to, sender) => {
+                let message = target(Target::Client(client(to)));
+                ClientCommand::Message(PostMessage { client_id: Some(client(sender)), ..message })
+            }
             Opens(_) => unreachable!("handled above"),
         };
-        self.asked += 1;
+        if !matches!(does, WhispersAgain(_)) {
+            self.asked += 1;
+        }
         let id = Some(MessageId::parse(&format!("m{}", self.asked)).unwrap());
         let frame = Frame { session, id, ticket: None };
         self.apply(server, Command::Ask { frame, request: Request::Command(command) });
@@ -151,7 +161,7 @@ impl Servers {
         let (number, server) =
             (u32::try_from(self.connections.len()).unwrap(), self.connections.len() % self.all.len());
         let session = SessionId::new(HubId(0), number, 1);
-        let client_id = ClientId::parse(label.trim_end_matches(char::is_numeric)).unwrap();
+        let client_id = client(label.trim_end_matches(char::is_numeric));
         let claims =
             Claims { client_id: client_id.clone(), rooms: RoomGlobs::ALL, is_admin: false, expires_at: u64::MAX };
         let (reply, answer) = oneshot::channel();
@@ -291,6 +301,10 @@ impl Servers {
     }
 }
 
+fn client(name: &str) -> ClientId {
+    ClientId::parse(name).unwrap()
+}
+
 fn room(name: &str) -> RoomName {
     RoomName::parse(name).unwrap()
 }
@@ -425,6 +439,18 @@ fn clients_that_write_to_strangers_share_the_inboxes() {
     ];
     let inboxes = ["@a", "@b", "@c", "@d", "@e", "@first", "@sc", "lobby"];
     play(&with_inboxes(6, 3), &story, &inboxes, 4);
+}
+
+#[test]
+fn a_private_message_that_is_refused_or_repeated_takes_no_inbox() {
+    let story = [
+        AtOnce(&[("a", Opens("lobby")), ("b", Opens("lobby"))], &["welcome lobby"; 2]),
+        AtOnce(&[("b", Whispers("tb"))], &["ack"]),
+        AtOnce(&[("a", WhispersAs("sa", "b"))], &["ClientIdMismatch: this connection is a, not b"]),
+        AtOnce(&[("a", Whispers("b"))], &["ack"]),
+        AtOnce(&[("a", WhispersAgain("sa"))], &["ack"]),
+    ];
+    play(&with_inboxes(9, 3), &story, &["@a", "@b", "@first", "@tb", "lobby"], 0);
 }
 
 #[test]
