@@ -9,6 +9,7 @@ pub mod command;
 pub mod effect;
 mod gathering;
 mod handle;
+mod hearing;
 mod log_of_node;
 mod mailbox;
 mod node;

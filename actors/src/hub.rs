@@ -26,7 +26,6 @@ mod wheel;
 
 pub use self::closing::Closing;
 pub use self::local::{Hub, LocalHub};
-pub(crate) use self::messages::{Delivery, HubCommand, HubHandle};
+pub(crate) use self::messages::{Delivery, HubCommand, HubHandle, MANY};
 pub use self::messages::{Replay, ToSession};
 pub(crate) use self::session_handle::{FromHub, SentToSession, SessionHandle};
-pub(crate) use self::turn::MANY;

@@ -7,15 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
-
-use super::ChatServer;
-use super::command::Command;
-use super::mailbox::{SentToChat, WroteToMany};
 use super::state::gathering::Writes;
-use crate::clock;
-use crate::hub::MANY;
-use crate::nodes::heard::Heard;
 
 /// The approximate time of one write (`docs/performance.md`). A record waits for others no longer than the writes take
 /// that this can save.
@@ -70,7 +62,7 @@ impl<T> Gathering<T> {
 
     /// Adds the first event: a record that costs these writes. `to_come`: the counter of this node's newest record, if
     /// it is still to come after this one.
-    fn begin(&mut self, event: T, writes: Writes, to_come: Option<u64>, now: Instant) -> Next {
+    pub(super) fn begin(&mut self, event: T, writes: Writes, to_come: Option<u64>, now: Instant) -> Next {
         self.events.push(event);
         self.writes = writes;
         let began = self.writing.map(|(_, began)| began);
@@ -83,7 +75,7 @@ impl<T> Gathering<T> {
     }
 
     /// Adds a later event. `is_since` says whether it is this node's record with a counter, or a later one.
-    fn add(&mut self, event: T, is_since: impl Fn(u64) -> bool) -> Next {
+    pub(super) fn add(&mut self, event: T, is_since: impl Fn(u64) -> bool) -> Next {
         self.events.push(event);
         match self.awaited {
             Awaited::Record(counter) if is_since(counter) => Next::Apply,
@@ -92,7 +84,7 @@ impl<T> Gathering<T> {
     }
 
     /// A hub has written, and has read its sockets since. `to_come` is about the last event that waits.
-    fn written(&mut self, to_come: impl Fn(&T) -> Option<u64>) -> Next {
+    pub(super) fn written(&mut self, to_come: impl Fn(&T) -> Option<u64>) -> Next {
         let Some((hubs, _)) = &mut self.writing else { return Next::Wait };
         *hubs = hubs.saturating_sub(1);
         if *hubs > 0 {
@@ -115,7 +107,7 @@ impl<T> Gathering<T> {
     }
 
     /// Ends the wait: the returned events are applied, and the hubs write then.
-    fn end(&mut self, now: Instant) -> Vec<T> {
+    pub(super) fn end(&mut self, now: Instant) -> Vec<T> {
         if self.has_events() {
             (self.awaited, self.writing) = (Awaited::Hubs, Some((self.writes.hubs, now)));
         }
@@ -123,64 +115,10 @@ impl<T> Gathering<T> {
     }
 }
 
-impl ChatServer {
-    /// Takes an event of the log or of another node. A record may wait for later ones.
-    pub(super) fn hear(&mut self, event: SentToChat, context: &mut Context<Self>) {
-        let Command::Heard(Heard::Record { record, .. }) = &event.command else {
-            self.end_gathering(context);
-            return self.take(event, context);
-        };
-        let next = if self.gathering.has_events() {
-            let is_since = self.state.is_since(record);
-            self.gathering.add(event, is_since)
-        } else {
-            let writes = self.state.writes_of(record);
-            if writes.most_on_one_hub < MANY {
-                return self.take(event, context);
-            }
-            let to_come = self.state.to_come_after(record);
-            self.gathering.begin(event, writes, to_come, clock::now())
-        };
-        self.proceed(next, context);
-    }
-
-    fn proceed(&mut self, next: Next, context: &mut Context<Self>) {
-        match next {
-            Next::Wait => {}
-            Next::WaitAtMost(limit) => {
-                context.cancel_future(self.gathered_within);
-                self.gathered_within = context.run_later(limit, Self::end_gathering);
-            }
-            Next::Apply => self.end_gathering(context),
-        }
-    }
-
-    fn end_gathering(&mut self, context: &mut Context<Self>) {
-        if !self.gathering.has_events() {
-            return;
-        }
-        context.cancel_future(self.gathered_within);
-        for event in self.gathering.end(clock::now()) {
-            self.take(event, context);
-        }
-    }
-}
-
-impl Handler<WroteToMany> for ChatServer {
-    type Result = ();
-
-    fn handle(&mut self, _: WroteToMany, context: &mut Context<Self>) {
-        let next = self.gathering.written(|last| {
-            let Command::Heard(Heard::Record { record, .. }) = &last.command else { return None };
-            self.state.to_come_after(record)
-        });
-        self.proceed(next, context);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     const WRITES: Writes = Writes { most_on_one_hub: 1_000, hubs: 2 };
     const SAVED: Duration = Duration::from_millis(5);

@@ -16,6 +16,10 @@ use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{InMailbox, Mailbox};
 use crate::stage::{Arrival, Stage};
 
+/// A message to so many members of one hub is one to many: to write it takes longer than a record of a node's log
+/// usually needs to come back.
+pub(crate) const MANY: u32 = 128;
+
 /// A message for clients, encoded once and shared by all hubs and all outboxes.
 #[derive(Debug)]
 pub(crate) struct Delivery {

@@ -9,17 +9,13 @@ use bytes::{Bytes, BytesMut};
 use super::closing::Closing;
 use super::compression::Compression;
 use super::core::{Blocked, Core, LocalMember};
-use super::messages::Delivery;
+use super::messages::{Delivery, MANY};
 use crate::clock;
 use crate::connection::{Chunk, Flushed, Overflow, Queued};
 use crate::frame::Format;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Metrics;
 use crate::stage::Stage;
-
-/// A message to so many members of one hub is one to many: to write it takes longer than a record of a node's log
-/// usually needs to come back.
-pub(crate) const MANY: u32 = 128;
 
 /// The number of members after which the clock is read again, for accurate latencies.
 const MEMBERS_PER_CLOCK_READ: usize = 64;
