@@ -14,11 +14,13 @@ mod engine;
 mod fatal;
 mod hub;
 mod link;
+mod loss;
 mod metrics;
 mod neighbours;
 mod obstacle;
 mod place;
 mod progress;
+mod question;
 mod reach;
 mod reader;
 mod same_settings;
@@ -256,8 +258,8 @@ async fn live(
     let Start { behind, sink, pulse } = start;
     let Engine { client, stream, checkpoints, events, .. } = engine;
     let own = SameSettings::new(settings.node, settings.same);
-    let (name, open_again) = (settings.stream, Notify::new());
-    let link = Link { client, stream, name, log, checkpoints, progress, metrics, sink, open_again };
+    let (name, record_bytes_max, open_again) = (settings.stream, settings.record_bytes_max, Notify::new());
+    let link = Link { client, stream, name, log, record_bytes_max, checkpoints, progress, metrics, sink, open_again };
     if let Err(fatal) = follow(Arc::new(link), (behind, last), own, commands, events).await {
         pulse.unfit(&fatal);
     }

@@ -254,10 +254,14 @@ impl ChatServer {
         for (variable, most) in self.state.full_tables() {
             self.warned = Some(now);
             let (since, all) = (dropped - self.dropped_when_warned, dropped);
-            warn!(
-                "a table is full ({variable} = {most}); dropped to make space: {since} since the last such line, {all} \
-                 in total"
-            );
+            if since == 0 {
+                warn!("a table is full ({variable} = {most})");
+            } else {
+                warn!(
+                    "a table is full ({variable} = {most}); rooms and inboxes dropped to make space: {since} since the \
+                     last such line, {all} in total"
+                );
+            }
         }
         if self.warned == Some(now) {
             self.dropped_when_warned = dropped;

@@ -44,23 +44,14 @@ pub(super) enum Fatal {
     /// Records are gone that were not read.
     #[error(
         "the records {from} to {to} are not in the log any more, and this node has not read them; start it again: it \
-         begins at a checkpoint"
+         begins at a checkpoint; if this line comes again, start it with a backup of another node, or a copy of its \
+         folder"
     )]
     Missing {
         /// The first of them.
         from: u64,
         /// The last of them.
         to: u64,
-    },
-    /// NATS does not take a record.
-    #[error(
-        "a record has {bytes} bytes, and NATS takes at most {most}: raise max_payload in the configuration of NATS"
-    )]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-        /// The server's `max_payload`.
-        most: usize,
     },
     /// The connection cannot be used any more.
     #[error("the connection to NATS has ended for good: {0}; look at the log of NATS, and start this node again")]

@@ -27,8 +27,10 @@ use super::checkpoints::{self, Checkpoint};
 use super::engine::log_subject;
 use super::fatal::Fatal;
 use super::link::Link;
+use super::loss::{End, Loss};
 use super::neighbours::{read_alive, write_alive};
 use super::obstacle::obstacle;
+use super::question::{Kind, Question};
 use super::reach::{Reach, Standing};
 use super::reader;
 use super::same_settings::{self, SameSettings};
@@ -40,17 +42,11 @@ const TICK: Duration = Duration::from_millis(50);
 /// The interval at which NATS is asked for the state of the stream.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The time to wait for an answer before the next request.
+/// An answer to a look that took longer does not show that the log is in reach: it may be from before a pause.
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// The interval at which this node sends a sign of life: several times in the shortest timeout of a node.
 const ALIVE_INTERVAL: Duration = Duration::from_millis(400);
-
-/// The log counts as lost if the state of the stream shows a loss for this long. A NATS server that has just become the
-/// leader reports the records that it has applied; on a slow disk these may be seconds behind. The time starts again
-/// whenever the log has grown. If the log has really lost records, and grows because other nodes write to it, the
-/// reader finds a different record at its position.
-const LOST_TIME: Duration = Duration::from_secs(8);
 
 /// The reader opens the log again if the log has more records and none arrives for this long. NATS sends each record to
 /// a reader only once, and may have sent it over a connection that then ended.
@@ -85,25 +81,6 @@ struct Refusal {
     description: Option<String>,
 }
 
-/// The newest request for the state of the stream.
-#[derive(Debug)]
-struct Look {
-    number: u64,
-    asked: Instant,
-    /// The newest record that had been read at the time of the request.
-    read: u64,
-    is_answered: bool,
-}
-
-impl Look {
-    /// Whether the state may be requested again. Only the answer to the newest request counts: a server that was cut
-    /// off answers all requests at once, with an old state of the stream.
-    fn is_over(&self, now: Instant) -> bool {
-        let time = if self.is_answered { LOOK_INTERVAL } else { LOOK_TIME };
-        now.saturating_duration_since(self.asked) >= time
-    }
-}
-
 /// See the [module](self).
 pub(super) struct Hub {
     link: Arc<Link>,
@@ -111,8 +88,7 @@ pub(super) struct Hub {
     events: UnboundedReceiver<Event>,
     checkpoints: UnboundedSender<Checkpoint>,
     tasks: JoinSet<Result<std::convert::Infallible, Fatal>>,
-    /// The answers of NATS. The last part of a subject names the request: `w` and the number of a write, or `l` and the
-    /// number of a look at the stream.
+    /// The answers of NATS. The last part of a subject repeats the [`Question`].
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
@@ -121,11 +97,12 @@ pub(super) struct Hub {
     /// The life of this node, and when it began.
     life: Option<(Incarnation, Instant)>,
     told_alive: Option<Instant>,
-    look: Look,
-    /// The time since which the log ends before a record that was read.
-    lost_since: Option<Instant>,
-    /// The last record of the log at the latest look.
-    last_when_looked: u64,
+    began: Instant,
+    /// The newest look at the stream, and its time.
+    look: (u64, Instant),
+    /// The newest look that was answered.
+    seen: u64,
+    loss: Loss,
     /// The time since which the log has more records, but none arrives.
     still_since: Option<Instant>,
     /// The reason that the stream would refuse records, according to the latest look.
@@ -166,9 +143,10 @@ impl Hub {
             told_settings,
             life: None,
             told_alive: None,
-            look: Look { number: 0, asked: clock::now(), read: 0, is_answered: true },
-            lost_since: None,
-            last_when_looked: 0,
+            began: clock::now(),
+            look: (0, clock::now()),
+            seen: 0,
+            loss: Loss::default(),
             still_since: None,
             obstacle: None,
             writer: Writer::new(clock::now()),
@@ -250,56 +228,43 @@ impl Hub {
     }
 
     fn answer(&mut self, answer: &Message) -> Result<(), Fatal> {
-        let subject = answer.subject.as_str().rsplit('.').next().unwrap_or_default();
-        let Some((kind, rest)) = subject.split_at_checked(1) else { return Ok(()) };
-        match kind {
-            "w" => {
-                if let Ok(number) = rest.parse() {
-                    self.record_answered(number, answer);
-                }
+        match Question::of(&answer.subject) {
+            Some(question @ Question { kind: Kind::Write, .. }) => self.record_answered(question, answer),
+            Some(question) if question.number > self.seen => {
+                self.seen = question.number;
+                self.saw(question, answer)
             }
-            "l" if !self.look.is_answered && rest.parse() == Ok(self.look.number) => {
-                self.look.is_answered = true;
-                self.saw(answer)?;
-            }
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn record_answered(&mut self, number: u64, answer: &Message) {
+    fn record_answered(&mut self, question: Question, answer: &Message) -> Result<(), Fatal> {
         let now = clock::now();
         let refusal = if answer.status.is_some() {
             "no server leads the stream".to_owned()
         } else {
             match serde_json::from_slice::<Acknowledgement>(&answer.payload) {
                 Ok(Acknowledgement { seq: Some(position), error: None }) => {
+                    // The log had the record that was read, and gave its place or an earlier one to a later record.
+                    if position <= question.read {
+                        return Err(Fatal::Lost { last: position, read: question.read });
+                    }
                     self.link.progress.saw_newest(position);
-                    if position >= self.look.read {
-                        self.lost_since = None;
+                    self.loss.has_all();
+                    if self.writer.acknowledged(question.number, now) == Acknowledged::WrittenAgain {
+                        info!("the log can be written again");
+                        (self.link.sink)(Heard::Lost);
                     }
-                    match self.writer.acknowledged(number, now) {
-                        Acknowledged::Late => {}
-                        Acknowledged::Written => self.proved(now),
-                        Acknowledged::WrittenAgain => {
-                            self.proved(now);
-                            info!("the log can be written again");
-                            (self.link.sink)(Heard::Lost);
-                        }
-                    }
-                    return;
+                    return Ok(());
                 }
                 Ok(Acknowledgement { error: Some(Refusal { description: Some(text) }), .. }) => text,
                 Ok(_) | Err(_) => "the acknowledgement cannot be read".to_owned(),
             }
         };
-        if self.writer.refused(number) {
+        if self.writer.refused(question.number) {
             self.lost(&refusal);
         }
-    }
-
-    fn proved(&mut self, now: Instant) {
-        self.reach.proved(now, self.link.progress.newest());
+        Ok(())
     }
 
     fn lost(&mut self, reason: &str) {
@@ -308,46 +273,48 @@ impl Hub {
     }
 
     /// NATS has told the state of the stream.
-    fn saw(&mut self, answer: &Message) -> Result<(), Fatal> {
+    fn saw(&mut self, question: Question, answer: &Message) -> Result<(), Fatal> {
         if answer.status.is_some() {
             return Ok(());
         }
         let name = || self.link.name.clone();
-        let looks_lost = match serde_json::from_slice::<Response<Info>>(&answer.payload) {
-            Ok(Response::Ok(info)) if id_of(&info) != self.link.log => return Err(Fatal::Another(name())),
+        let (now, asked) = (clock::now(), self.began + question.asked);
+        match serde_json::from_slice::<Response<Info>>(&answer.payload) {
+            Ok(Response::Ok(info)) if id_of(&info) != self.link.log => Err(Fatal::Another(name())),
             Ok(Response::Ok(info)) => {
-                let (last, read) = (info.state.last_sequence, self.look.read);
+                let (last, read) = (info.state.last_sequence, question.read);
                 self.link.progress.saw_newest(last);
-                self.reach.answered(clock::now());
-                self.see_whether_reading_stands_still(last);
-                self.obstacle = obstacle(&info);
-                if last > std::mem::replace(&mut self.last_when_looked, last) {
-                    self.lost_since = None;
+                let takes = self.link.client.max_payload();
+                self.obstacle = obstacle(&info, takes, self.link.record_bytes_max);
+                let is_fresh = now.saturating_duration_since(asked) < LOOK_TIME;
+                if is_fresh {
+                    self.reach.answered(now);
                 }
-                if last < read { Some(Fatal::Lost { last, read }) } else { None }
+                self.see_whether_reading_stands_still(last, read);
+                if last < read {
+                    let last_end = End { position: last, nanos: reader::nanos(info.state.last_timestamp) };
+                    let read_end = End { position: read, nanos: self.link.progress.read_nanos() };
+                    let is_lost = self.loss.ends_before(read_end, last_end, asked, now);
+                    return if is_lost { Err(Fatal::Lost { last, read }) } else { Ok(()) };
+                }
+                self.loss.has_all();
+                if is_fresh && self.writer.is_written(now) && self.obstacle.is_none() {
+                    self.reach.proved(now, self.link.progress.newest());
+                }
+                Ok(())
             }
             Ok(Response::Err { error }) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                Some(Fatal::Gone(name()))
+                if self.loss.looks_lost(asked, now) { Err(Fatal::Gone(name())) } else { Ok(()) }
             }
-            Ok(Response::Err { .. }) | Err(_) => return Ok(()),
-        };
-        let now = clock::now();
-        let Some(fatal) = looks_lost else {
-            self.lost_since = None;
-            if self.writer.is_idle() && self.obstacle.is_none() {
-                self.proved(now);
-            }
-            return Ok(());
-        };
-        let is_lost = now.saturating_duration_since(*self.lost_since.get_or_insert(now)) >= LOST_TIME;
-        if is_lost { Err(fatal) } else { Ok(()) }
+            Ok(Response::Err { .. }) | Err(_) => Ok(()),
+        }
     }
 
     /// Makes the reader open the log again if the log has more records, but none arrives.
-    fn see_whether_reading_stands_still(&mut self, last: u64) {
+    fn see_whether_reading_stands_still(&mut self, last: u64, read_when_asked: u64) {
         let (progress, now) = (&self.link.progress, clock::now());
         let read = progress.read();
-        if read != self.look.read || last <= read || progress.waits_for_chat() {
+        if read != read_when_asked || last <= read || progress.waits_for_chat() {
             self.still_since = None;
         } else if now.saturating_duration_since(*self.still_since.get_or_insert(now)) >= STILL_TIME {
             self.still_since = None;
@@ -413,15 +380,21 @@ impl Hub {
             let told = self.link.client.publish(same_settings::subject(&self.link.name), settings).await;
             told.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
-        if self.look.is_over(now) {
-            let (number, read) = (self.look.number + 1, self.link.progress.read());
-            self.look = Look { number, asked: now, read, is_answered: false };
+        let (number, asked) = self.look;
+        if now.saturating_duration_since(asked) >= LOOK_INTERVAL {
+            self.look = (number + 1, now);
             let subject = format!("$JS.API.STREAM.INFO.{}", self.link.name);
-            let reply = format!("{}.l{number}", self.inbox);
+            let reply = self.reply(Kind::Look, number + 1, now);
             let asked = self.link.client.publish_with_reply(subject, reply, Bytes::new()).await;
             asked.map_err(|error| Fatal::Closed(error.to_string()))?;
         }
         Ok(())
+    }
+
+    /// The subject for the answer to a question that is asked now.
+    fn reply(&self, kind: Kind, number: u64, now: Instant) -> String {
+        let (read, asked) = (self.link.progress.read(), now.saturating_duration_since(self.began));
+        format!("{}.{}", self.inbox, Question { kind, number, read, asked }.part())
     }
 
     /// Writes the records that may be written now.
@@ -433,12 +406,19 @@ impl Hub {
         let subject = async_nats::Subject::from(log_subject(&self.link.name));
         while let Some((number, record)) = self.writer.next(began) {
             let bytes = record.len();
-            let reply = format!("{}.w{number}", self.inbox);
+            let reply = self.reply(Kind::Write, number, began);
             let written = self.link.client.publish_with_reply(subject.clone(), reply, record).await;
             match written.map_err(|error| (error.kind(), error)) {
                 Ok(()) => {}
                 Err((PublishErrorKind::MaxPayloadExceeded, _)) => {
-                    return Err(Fatal::TooLarge { bytes, most: self.link.client.max_payload() });
+                    // NATS takes less than when this node started. The node must not end by what a client sends.
+                    if self.writer.refused(number) {
+                        self.lost(&format!(
+                            "one has {bytes} bytes, and NATS takes at most {}",
+                            self.link.client.max_payload()
+                        ));
+                    }
+                    return Ok(());
                 }
                 Err((_, error)) => return Err(Fatal::Closed(error.to_string())),
             }
@@ -449,8 +429,12 @@ impl Hub {
     }
 
     fn tell_reach(&mut self) {
-        let was_in_reach = self.link.metrics.reach().is_in_reach();
-        let Some(standing) = self.reach.changed(clock::now(), self.link.progress.applied_upto()) else { return };
+        let was_in_reach = self.reach.is_in_reach();
+        let now = clock::now();
+        let Some(standing) = self.reach.changed(now, self.link.progress.applied_upto()) else {
+            self.link.metrics.reach().renew(now);
+            return;
+        };
         // The chat must know that the log is reachable before the first new client arrives.
         match standing.failure() {
             None => {
@@ -466,6 +450,7 @@ impl Hub {
             },
         }
         self.link.metrics.reach().set(standing);
+        self.link.metrics.reach().renew(now);
         if was_in_reach {
             (self.link.sink)(Heard::Reachable(false));
         }

@@ -20,6 +20,8 @@ pub(super) struct Link {
     pub(super) name: String,
     /// See [`LogState::id`](starling_actors::nodes::log::LogState::id).
     pub(super) log: u64,
+    /// The bytes of the largest record.
+    pub(super) record_bytes_max: usize,
     pub(super) checkpoints: ObjectStore,
     pub(super) progress: Arc<Progress>,
     pub(super) metrics: Arc<LogMetrics>,

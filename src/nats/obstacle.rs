@@ -11,9 +11,15 @@ const SILENT_TIME: Duration = Duration::from_secs(4);
 /// The smallest free space in the stream, in bytes, with which it takes the next record.
 const SPACE_MIN: u64 = 1_024;
 
-/// The reason that the stream would refuse records, if its state shows one. A node notices it even if it writes
+/// The reason that NATS, which takes so many bytes at once, would refuse records of up to this size, if its state shows
+/// one. A node notices it even if it writes
 /// nothing.
-pub(super) fn obstacle(info: &Info) -> Option<&'static str> {
+pub(super) fn obstacle(info: &Info, takes: usize, record_bytes_max: usize) -> Option<&'static str> {
+    if takes < record_bytes_max {
+        return Some(
+            "the max_payload of NATS is smaller than the largest record: raise it in the configuration of NATS",
+        );
+    }
     if let Some(cluster) = &info.cluster {
         let silent = cluster.replicas.iter().filter(|peer| peer.offline || peer.active > SILENT_TIME).count();
         let servers = cluster.replicas.len() + 1;
@@ -76,7 +82,8 @@ mod tests {
             ),
         ];
         for (what, info, expected) in cases {
-            assert_eq!(obstacle(&info), expected, "{what}");
+            assert_eq!(obstacle(&info, 100, 100), expected, "{what}");
+            assert!(obstacle(&info, 99, 100).is_some_and(|told| told.contains("max_payload")), "{what}");
         }
     }
 }

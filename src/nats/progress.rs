@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use starling_actors::nodes::log::RECORDS_AHEAD_MAX;
+use starling_actors::nodes::record::RecordId;
 use tokio::sync::Notify;
 
 /// Most bytes of records that are read ahead of the chat, but for a single record.
@@ -16,6 +17,8 @@ pub(super) struct Progress {
     newest: AtomicU64,
     /// The newest record that was given to the chat.
     read: AtomicU64,
+    /// The newest time of a record that was given to the chat.
+    read_nanos: AtomicU64,
     /// The newest record that the chat has applied.
     applied: AtomicU64,
     /// Whether the reader waits for the chat.
@@ -37,13 +40,19 @@ impl Progress {
         self.newest.load(SeqCst)
     }
 
-    pub(super) fn set_read(&self, position: u64) {
-        self.read.store(position, SeqCst);
-        self.saw_newest(position);
+    pub(super) fn set_read(&self, id: RecordId) {
+        self.read_nanos.fetch_max(id.nanos, SeqCst);
+        self.read.store(id.position.0, SeqCst);
+        self.saw_newest(id.position.0);
     }
 
     pub(super) fn read(&self) -> u64 {
         self.read.load(SeqCst)
+    }
+
+    /// The newest time of the records that were read, in nanoseconds since the Unix epoch.
+    pub(super) fn read_nanos(&self) -> u64 {
+        self.read_nanos.load(SeqCst)
     }
 
     pub(super) fn applied(&self, position: u64) {

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+
+use starling_actors::clock;
 
 use super::progress::Progress;
 
@@ -41,17 +43,21 @@ impl Standing {
 #[derive(Debug, Clone)]
 pub struct LogReach {
     standing: Arc<AtomicU8>,
+    began: Instant,
+    /// The time at which the standing was told, in milliseconds since `began`. After a pause of the process it is old.
+    told: Arc<AtomicU64>,
     progress: Arc<Progress>,
 }
 
 impl LogReach {
     pub(super) fn new(progress: Arc<Progress>) -> Self {
-        Self { standing: Arc::new(AtomicU8::new(Standing::CatchesUp as u8)), progress }
+        let standing = Arc::new(AtomicU8::new(Standing::CatchesUp as u8));
+        Self { standing, began: clock::now(), told: Arc::default(), progress }
     }
 
     /// The reason that the node accepts no clients, if there is one.
     pub fn failure(&self) -> Option<Cow<'static, str>> {
-        let standing = self.standing();
+        let standing = self.standing(clock::now());
         let failure = standing.failure()?;
         Some(if standing == Standing::CatchesUp {
             format!("{failure}: {} records of the log are left", self.progress.lag()).into()
@@ -61,16 +67,23 @@ impl LogReach {
     }
 
     pub(super) fn is_in_reach(&self) -> bool {
-        self.standing() == Standing::InReach
+        self.standing(clock::now()) == Standing::InReach
+    }
+
+    /// The standing is still the one that was set.
+    pub(super) fn renew(&self, now: Instant) {
+        let millis = now.saturating_duration_since(self.began).as_millis();
+        self.told.store(u64::try_from(millis).unwrap_or(u64::MAX), SeqCst);
     }
 
     pub(super) fn set(&self, standing: Standing) {
         self.standing.store(standing as u8, SeqCst);
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self, now: Instant) -> Standing {
         let told = Standing::ALL.get(usize::from(self.standing.load(SeqCst)));
-        told.copied().unwrap_or(Standing::OutOfReach)
+        let at = self.began + Duration::from_millis(self.told.load(SeqCst));
+        told.copied().filter(|told| *told != Standing::InReach || is_recent(at, now)).unwrap_or(Standing::OutOfReach)
     }
 }
 
@@ -99,32 +112,39 @@ impl Reach {
 
     /// The log could be written just now, and its newest record is this one.
     pub(super) fn proved(&mut self, now: Instant, newest: u64) {
+        if !is_recent(self.proof, now) {
+            self.catches_up_to = None;
+        }
         self.proof = now;
         self.catches_up_to.get_or_insert(newest);
+    }
+
+    pub(super) fn is_in_reach(&self) -> bool {
+        self.standing == Standing::InReach
     }
 
     /// The node's standing once it has applied the records up to this one, if the standing has changed since the last
     /// call. The first standing is [`Standing::CatchesUp`].
     pub(super) fn changed(&mut self, now: Instant, applied: u64) -> Option<Standing> {
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < WRITTEN_WITHIN;
-        let is_proved = is_recent(self.proof);
-        if !is_proved {
+        if !is_recent(self.proof, now) {
             self.catches_up_to = None;
         }
         let standing = match self.catches_up_to {
             Some(newest) if applied >= newest => Standing::InReach,
             Some(_) => Standing::CatchesUp,
-            None if is_recent(self.answered) => Standing::Refused,
+            None if is_recent(self.answered, now) => Standing::Refused,
             None => Standing::OutOfReach,
         };
         (std::mem::replace(&mut self.standing, standing) != standing).then_some(standing)
     }
 }
 
+fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < WRITTEN_WITHIN
+}
+
 #[cfg(test)]
 mod tests {
-    use starling_actors::clock;
-
     use super::*;
 
     #[test]
@@ -151,6 +171,9 @@ mod tests {
         assert_eq!(reach.changed(later, 89), Some(Standing::CatchesUp));
         reach.proved(later, 95);
         assert_eq!(reach.changed(later, 90), Some(Standing::InReach), "records that came later do not count");
+        let paused = later + 9 * WRITTEN_WITHIN;
+        reach.proved(paused, 120);
+        assert_eq!(reach.changed(paused, 95), Some(Standing::CatchesUp), "nobody was told that it was cut off");
     }
 
     #[test]
@@ -161,6 +184,11 @@ mod tests {
         progress.begin(20);
         let at_first = told.failure();
         assert_eq!(at_first.as_deref(), Some("catching up: 70 records of the log are left"));
+        told.set(Standing::InReach);
+        let late = told.began + WRITTEN_WITHIN;
+        assert_eq!(told.standing(late), Standing::OutOfReach, "nobody has told it since a pause");
+        told.renew(late);
+        assert_eq!(told.standing(late), Standing::InReach);
         for standing in Standing::ALL {
             told.set(standing);
             if standing == Standing::CatchesUp {

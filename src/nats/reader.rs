@@ -123,7 +123,7 @@ async fn follow(link: &Link, place: &mut Place, ahead: &mut Ahead, mut records: 
         let bytes = message.payload.len();
         link.metrics.read(&record, bytes, began);
         (link.sink)(Heard::Record { id, record });
-        link.progress.set_read(position);
+        link.progress.set_read(id);
         ahead.add(position, bytes);
         ahead.has_space(&link.progress).await;
     }

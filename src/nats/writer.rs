@@ -18,6 +18,9 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A record is lost if no acknowledgement comes for this long.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 
+/// The log counts as written for this long after an acknowledgement, while others are due.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+
 /// The interval at which a lost record is tried.
 const TRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -142,6 +145,12 @@ impl Writer {
         is_late && self.lose()
     }
 
+    /// Whether the log takes what is written: nothing is lost, and an acknowledgement that is due came a short time ago.
+    pub(super) fn is_written(&self, now: Instant) -> bool {
+        let is_due = !self.in_flight.is_empty();
+        self.lost.is_none() && (!is_due || now.saturating_duration_since(self.progress) < WRITTEN_WITHIN)
+    }
+
     /// Whether nothing waits and everything is acknowledged.
     pub(super) fn is_idle(&self) -> bool {
         self.lost.is_none() && self.waiting.is_empty() && self.in_flight.is_empty()
@@ -227,6 +236,7 @@ mod tests {
             assert!(!writer.disconnected() && !writer.tick(late + ACKNOWLEDGED_WITHIN), "{what}: once");
             writer.write(record("e"));
             assert_eq!(writable(&mut writer, late), [(4, record("b"))], "{what}");
+            assert!(!writer.is_written(late), "{what}");
             assert_eq!(writer.acknowledged(2, late), Acknowledged::Late, "{what}: of before the loss");
             assert!(!writer.refused(4), "{what}");
             assert_eq!(writable(&mut writer, late + TRY_INTERVAL), [(5, record("b"))], "{what}");
@@ -251,7 +261,11 @@ mod tests {
             assert_eq!(writer.acknowledged(number, now), Acknowledged::Written);
         }
         writer.write(record("a"));
-        assert_eq!(writable(&mut writer, now + 10 * ACKNOWLEDGED_WITHIN).len(), 1);
-        assert!(!writer.tick(now + 10 * ACKNOWLEDGED_WITHIN), "the time in which nothing was due does not count");
+        let later = now + 10 * ACKNOWLEDGED_WITHIN;
+        assert!(writer.is_written(later), "nothing is due");
+        assert_eq!(writable(&mut writer, later).len(), 1);
+        assert!(!writer.tick(later), "the time in which nothing was due does not count");
+        assert!(writer.is_written(later), "it is due for no time");
+        assert!(!writer.is_written(later + WRITTEN_WITHIN));
     }
 }

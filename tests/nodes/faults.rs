@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::time::Duration;
 
+use starling::nats::NatsSettings;
 use starling_actors::nodes::heard::Heard;
 use test_kit::nats::Nats;
 use test_kit::process::Signal;
 use test_kit::{Listens as _, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, sleep_until};
 
 use crate::harness::{Ear, Node, settings};
 
@@ -214,4 +218,52 @@ async fn records_that_nats_has_not_taken_are_told_as_lost_once_it_takes_records_
     node.write_upto(30).await;
     assert!(node.losses >= 1, "{}", node.losses);
     assert_eq!(node.read[&1], (1..=30).collect::<Vec<_>>());
+}
+
+/// Passes all between a node and NATS this much later, in both directions. Returns the address for the node.
+async fn far(to: SocketAddr, by: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let pass = move |mut from: OwnedReadHalf, mut to: OwnedWriteHalf| async move {
+        let (send, mut on_the_way) = unbounded_channel::<(Instant, Vec<u8>)>();
+        let arrive = tokio::spawn(async move {
+            while let Some((at, bytes)) = on_the_way.recv().await {
+                sleep_until(at).await;
+                to.write_all(&bytes).await.unwrap_or_default();
+            }
+        });
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            send.send((Instant::now() + by, buffer[..read].to_vec())).unwrap_or_default();
+        }
+        drop(send);
+        arrive.await.unwrap_or_default();
+    };
+    tokio::spawn(async move {
+        loop {
+            let (from_client, to_client) = listener.accept().await.unwrap().0.into_split();
+            let (from_server, to_server) = TcpStream::connect(to).await.unwrap().into_split();
+            tokio::spawn(pass(from_client, to_server));
+            tokio::spawn(pass(from_server, to_client));
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_node_far_from_nats_serves_steadily_or_stays_out_steadily() {
+    for (millis, serves) in [(350, true), (600, false)] {
+        let nats = Nats::start().await;
+        let url = far(nats.address(), Duration::from_millis(millis)).await;
+        let settings = NatsSettings { patience: Duration::from_secs(30), ..settings(&url) };
+        let mut node = Node::start(&settings, 1).await;
+        if serves {
+            node.ear.reachable(true).await;
+        }
+        node.write_upto(100).await;
+        // One that stays out begins out of reach, and is in reach once: it has just opened the log.
+        let times = if serves { 0 } else { 2 };
+        assert_eq!(node.unreachable, times, "{millis} ms");
+        assert_eq!(node.ear.log.reach().failure().is_none(), serves, "{millis} ms");
+    }
 }

@@ -230,7 +230,7 @@ async fn a_node_that_was_paused_and_thrown_out_by_nats_is_ready_once_it_has_what
     // The name is free once the node was declared dead, which takes longer than the log may be out of reach.
     let (_bob, _) = enters(&a, "/ws?clientId=bob").await;
     b.process.signal(Signal::CONT);
-    b.process.line_with("catching up with ");
+    // The first answer is not the one of before the pause.
     b.is_ready().await;
     assert_eq!(a.history("lobby").last().unwrap().0, 401);
     assert_eq!(a.history("lobby").last(), b.history("lobby").last());
@@ -269,6 +269,23 @@ async fn a_node_whose_log_is_full_says_so_and_goes_on_when_there_is_space() {
     a.process.line_with("maximum bytes exceeded");
     config.max_bytes = limit;
     operator.update_stream(&config).await.unwrap();
+    alice.next_of("ack").await;
+    a.is_ready().await;
+}
+
+#[actix::test]
+async fn a_nats_that_takes_smaller_records_than_before_ends_no_node() {
+    let mut nats = nats().await;
+    let a = Server::start(&nats, "a", &[("CHAT_NODE_TIMEOUT_SECONDS", "300")]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    nats.kill();
+    nats.change("max_payload: 2000\njetstream {}").await;
+    a.is_not_ready("the log takes no records").await;
+    a.process.line_with("the max_payload of NATS is smaller than the largest record");
+    alice.send_json(&json!({"type": "message", "Message": "x".repeat(3_000), "id": "m-1"})).await;
+    a.process.line_with("and NATS takes at most 2000");
+    nats.kill();
+    nats.change("jetstream {}").await;
     alice.next_of("ack").await;
     a.is_ready().await;
 }

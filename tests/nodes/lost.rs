@@ -1,15 +1,18 @@
 //! A node that cannot follow the log any more ends instead of guessing.
 
 use std::path::Path;
+use std::time::Duration;
 
 use starling::nats::NatsLog;
+use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::record::FORMAT;
 use tempfile::TempDir;
 use test_kit::nats::Nats;
 use test_kit::process::Signal;
-use test_kit::wait_until;
+use test_kit::{wait_until, within};
+use tokio::time::interval;
 
-use crate::harness::{Ear, Node, operator, settings};
+use crate::harness::{Ear, Node, Scribe, operator, settings};
 use crate::server::{Server, nats, say};
 
 #[tokio::test]
@@ -95,6 +98,60 @@ async fn a_log_that_has_lost_records_ends_the_process_even_if_others_took_their_
         }
         let line = node.ear.death().await;
         assert!(line.contains("the log has lost records"), "{line}");
+    }
+}
+
+/// Others that write into a log after it has lost records.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Others {
+    Silent,
+    /// They write a record in this interval.
+    Write(Duration),
+    /// One of the nodes itself writes.
+    Node,
+}
+
+#[tokio::test]
+async fn nodes_that_stay_connected_notice_that_the_log_has_lost_records_while_somebody_writes() {
+    let cases =
+        [Others::Silent, Others::Write(Duration::from_secs(1)), Others::Write(Duration::from_millis(50)), Others::Node];
+    for others in cases {
+        let mut nats = Nats::start().await;
+        let settings = settings(&nats.url());
+        let mut writer = Node::start(&settings, 1).await;
+        let mut reader = Node::start(&settings, 2).await;
+        writer.write_upto(10).await;
+        let old = remember(&mut nats).await;
+        writer.write_upto(10_000).await;
+        reader.read_upto(1, 10_000).await;
+        lose_what_came_since(&mut nats, &old).await;
+        let scribe = tokio::spawn({
+            let url = nats.url();
+            async move {
+                let Others::Write(every) = others else { return };
+                let mut scribe = Scribe::begin(&url, 3).await;
+                let mut ticks = interval(every);
+                loop {
+                    ticks.tick().await;
+                    scribe.write(Vec::new()).await;
+                }
+            }
+        });
+        if others == Others::Node {
+            writer.write(10);
+        }
+        for mut node in [writer, reader] {
+            let mut is_reachable = true;
+            while let Some(heard) = within("the log's thread ends", node.ear.heard.recv()).await {
+                if let Heard::Reachable(is) = heard {
+                    assert!(is_reachable || !is, "{others:?}: a log that has lost records does not come back");
+                    is_reachable = is;
+                }
+            }
+            let line = node.ear.death().await;
+            assert!(line.contains("the log has lost records"), "{others:?}: {line}");
+        }
+        scribe.abort();
     }
 }
 
