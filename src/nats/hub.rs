@@ -105,6 +105,8 @@ pub(super) struct Hub {
     loss: Loss,
     /// The time since which the log has more records, but none arrives.
     still_since: Option<Instant>,
+    /// The first record of the log at the latest look.
+    log_begins: u64,
     /// The reason that the stream would refuse records, according to the latest look.
     obstacle: Option<&'static str>,
     writer: Writer,
@@ -148,6 +150,7 @@ impl Hub {
             seen: 0,
             loss: Loss::default(),
             still_since: None,
+            log_begins: 0,
             obstacle: None,
             writer: Writer::new(clock::now()),
             reach: Reach::opened(clock::now(), newest.0),
@@ -296,6 +299,10 @@ impl Hub {
                     let read_end = End { position: read, nanos: self.link.progress.read_nanos() };
                     let is_lost = self.loss.ends_before(read_end, last_end, asked, now);
                     return if is_lost { Err(Fatal::Lost { last, read }) } else { Ok(()) };
+                }
+                let first = info.state.first_sequence;
+                if std::mem::replace(&mut self.log_begins, first) != first {
+                    (self.link.sink)(Heard::Begins(LogPosition(first)));
                 }
                 self.loss.has_all();
                 if is_fresh && self.writer.is_written(now) && self.obstacle.is_none() {

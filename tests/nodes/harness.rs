@@ -168,7 +168,7 @@ impl Node {
                 }
             }
             Heard::Reachable(is_reachable) => self.unreachable += usize::from(!is_reachable),
-            Heard::Alive { .. } => {}
+            Heard::Begins(_) | Heard::Alive { .. } => {}
         }
     }
 

@@ -9,7 +9,7 @@ use starling_actors::nodes::record::FORMAT;
 use tempfile::TempDir;
 use test_kit::nats::Nats;
 use test_kit::process::Signal;
-use test_kit::{wait_until, within};
+use test_kit::{LOOK, wait_until, within};
 use tokio::time::interval;
 
 use crate::harness::{Ear, Node, Scribe, operator, settings};
@@ -215,4 +215,25 @@ async fn a_node_whose_next_records_were_dropped_ends() {
     assert!(line.contains("are not in the log any more"), "{line}");
     let mut behind_it = Ear::behind(&settings, 5).await;
     behind_it.reachable(true).await;
+}
+
+#[actix::test]
+async fn a_node_can_still_start_after_somebody_has_emptied_the_log() {
+    let nats = nats().await;
+    let a = Server::start(&nats, "a", &[]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    say(&mut alice, &["one"]).await;
+    operator(&nats.url()).await.get_stream("starling").await.unwrap().purge().await.unwrap();
+    let log = settings(&nats.url());
+    within("a checkpoint is stored", async {
+        while NatsLog::connect(&log).await.unwrap().state().checkpoints.is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    let b = Server::start(&nats, "b", &[]).await;
+    let (mut bob, _) = b.enter("bob").await;
+    say(&mut alice, &["two"]).await;
+    assert_eq!(bob.next_of("message").await["Message"], "two");
+    assert_eq!(b.history("lobby"), [(2, "two".to_owned())]);
 }

@@ -1,7 +1,7 @@
 //! The events of a node: records of the log, and signals of other nodes outside the log.
 
 use super::known::SelfReport;
-use super::record::{Incarnation, Record, RecordId};
+use super::record::{Incarnation, LogPosition, Record, RecordId};
 
 /// An event of the log or of another node.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub enum Heard {
     },
     /// Whether the log is reachable. While it is not, this node accepts no clients.
     Reachable(bool),
+    /// The log begins at this record now. Reported when it changes.
+    Begins(LogPosition),
     /// Records that were written but not read back may be missing in the log. The node must write them again.
     Lost,
     /// A sign of life, of another node or of this one. Each node sends several in two seconds.

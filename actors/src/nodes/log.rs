@@ -41,6 +41,7 @@ pub struct LogState {
 ///   again. Writing a record twice is harmless.
 /// - **Reach.** [`Heard::Reachable`] says whether the log can be written. It begins as `false`, and becomes `true` once
 ///   this node has read all records that were in the log when it started.
+/// - **Begin.** [`Heard::Begins`] says which record is the first of the log, whenever that changes.
 /// - **Life.** While this node lives, all nodes, including this one, get [`Heard::Alive`] of it several times in two
 ///   seconds, with the newest [figures](Self::show).
 pub trait Log: Send {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use log::warn;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch};
@@ -82,6 +83,8 @@ pub(crate) struct Cluster {
     /// The newest record when this node last requested a checkpoint, or the record of the checkpoint that it began
     /// from.
     pub(crate) asked_at: LogPosition,
+    /// The first record of the log. A node without a history needs a checkpoint that is not before it.
+    pub(crate) log_begins: LogPosition,
     /// The same moment on the clock of the log and on this process's clock.
     time: Option<(u64, Instant)>,
     /// Whether the log can be written.
@@ -122,6 +125,7 @@ impl Cluster {
             checkpoints: VecDeque::new(),
             bytes_behind: 0,
             asked_at: LogPosition(0),
+            log_begins: LogPosition(0),
             time: None,
             is_reachable: false,
             unreachable_since: None,
@@ -335,10 +339,18 @@ impl Cluster {
     /// Proposes a checkpoint if one is due. Only the node of the oldest life does this.
     pub(crate) fn propose_checkpoint(&mut self) {
         let newest = self.checkpoints.back().map_or(0, |(at, _)| at.0).max(self.asked_at.0);
-        let is_due = self.replica.position().0 >= newest + CHECKPOINT_RECORDS || self.bytes_behind >= CHECKPOINT_BYTES;
+        let (position, log_begins) = (self.replica.position(), self.log_begins);
+        // Somebody has removed records from the log, and with them those of all checkpoints.
+        let is_needed = log_begins.0 > newest.max(1);
+        let is_due = position.0 >= newest + CHECKPOINT_RECORDS || self.bytes_behind >= CHECKPOINT_BYTES;
         let first = self.replica.alive().map(|(life, _)| life).next();
-        if is_due && self.is_reachable && first == Some(self.life()) {
-            self.asked_at = self.replica.position();
+        if (is_due || is_needed) && self.is_reachable && first == Some(self.life()) {
+            if is_needed {
+                warn!(
+                    "the log begins after the newest checkpoint: the nodes store another one, so that a node can start"
+                );
+            }
+            self.asked_at = position.max(log_begins);
             self.bytes_behind = 0;
             self.packer.push(LogEntry::Checkpoint, None);
         }

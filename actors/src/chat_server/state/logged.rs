@@ -64,6 +64,11 @@ impl ChatState {
                     }
                 }
             }
+            Heard::Begins(first) => {
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.log_begins = first;
+                }
+            }
             Heard::Lost => {
                 let unread = self.cluster.iter().flat_map(|cluster| cluster.unread());
                 turn.effects.extend(unread.cloned().map(|record| Effect::Node(NodeEffect::Write(record))));
