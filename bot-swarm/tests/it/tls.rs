@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_rt::net::TcpListener;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -43,7 +44,7 @@ impl Authority {
     }
 }
 
-/// Starts a server with a certificate that closes the connection after the handshake.
+/// Starts a server with a certificate that closes the connection after the request.
 async fn serve(certificate: Vec<u8>, key: &KeyPair) -> u16 {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -58,7 +59,13 @@ async fn serve(certificate: Vec<u8>, key: &KeyPair) -> u16 {
     actix_rt::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
-            actix_rt::spawn(async move { drop(acceptor.accept(stream).await) });
+            actix_rt::spawn(async move {
+                // It reads the request first: a connection that is closed with unread bytes is reset instead.
+                let mut stream = acceptor.accept(stream).await?;
+                stream.read_u8().await?;
+                stream.shutdown().await?;
+                stream.read_to_end(&mut Vec::new()).await
+            });
         }
     });
     port
@@ -71,7 +78,7 @@ async fn plain() -> u16 {
     actix_rt::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-            drop(tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await);
+            drop(stream.write_all(answer).await);
         }
     });
     port
