@@ -3,7 +3,8 @@
 //! A message to a large room costs one write per member, and a write with thirty messages costs hardly more than a write
 //! with one. On a server without other nodes, the messages that arrive while a hub writes share its next writes. On a
 //! node these messages must pass the log first. So a record with a message to a large room waits until the hubs have
-//! written the last such message and read their sockets, and then for the records with what they have read.
+//! written the last such message and read their sockets, and then for the records with what they have read. If the writes
+//! take long, it first waits a little for clients that answer what they have just been sent.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,12 @@ use super::state::gathering::Writes;
 /// The approximate time of one write (`docs/performance.md`). A record waits for others no longer than the writes take
 /// that this can save.
 const WRITE: Duration = Duration::from_micros(5);
+
+/// The clients have this part of the time of the writes to answer.
+const PART_FOR_CLIENTS: u32 = 4;
+
+/// The shortest wait for clients: the timers are no finer.
+const CLIENTS_WAIT_MIN: Duration = Duration::from_millis(1);
 
 /// The longest wait for the hubs. They may have no member of the room any more.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(20);
@@ -44,6 +51,8 @@ pub(super) struct Gathering<T> {
 enum Awaited {
     /// The hubs, which write.
     Hubs,
+    /// Clients, which answer what the hubs have written.
+    Clients,
     /// The record of this node with this counter.
     Record(u64),
 }
@@ -79,7 +88,7 @@ impl<T> Gathering<T> {
         self.events.push(event);
         match self.awaited {
             Awaited::Record(counter) if is_since(counter) => Next::Apply,
-            Awaited::Record(_) | Awaited::Hubs => Next::Wait,
+            Awaited::Record(_) | Awaited::Hubs | Awaited::Clients => Next::Wait,
         }
     }
 
@@ -91,19 +100,36 @@ impl<T> Gathering<T> {
             return Next::Wait;
         }
         self.writing = None;
+        let Some(last) = self.events.last().filter(|_| matches!(self.awaited, Awaited::Hubs)) else {
+            return Next::Wait;
+        };
+        let (to_come, for_clients) = (to_come(last), self.writes_take() / PART_FOR_CLIENTS);
+        if to_come.is_none() && for_clients >= CLIENTS_WAIT_MIN {
+            self.awaited = Awaited::Clients;
+            return Next::WaitAtMost(for_clients);
+        }
+        self.wait_for(to_come)
+    }
+
+    /// The time of a wait is over.
+    pub(super) fn time_is_up(&mut self, to_come: impl Fn(&T) -> Option<u64>) -> Next {
         match (self.events.last(), self.awaited) {
-            (Some(last), Awaited::Hubs) => {
+            (Some(last), Awaited::Clients) => {
                 let to_come = to_come(last);
                 self.wait_for(to_come)
             }
-            (_, Awaited::Record(_)) | (None, Awaited::Hubs) => Next::Wait,
+            (Some(_), Awaited::Hubs | Awaited::Record(_)) | (None, _) => Next::Apply,
         }
+    }
+
+    fn writes_take(&self) -> Duration {
+        WRITE * self.writes.most_on_one_hub
     }
 
     fn wait_for(&mut self, to_come: Option<u64>) -> Next {
         let Some(counter) = to_come else { return Next::Apply };
         self.awaited = Awaited::Record(counter);
-        Next::WaitAtMost(WRITE * self.writes.most_on_one_hub)
+        Next::WaitAtMost(self.writes_take())
     }
 
     /// Ends the wait: the returned events are applied, and the hubs write then.
@@ -144,13 +170,27 @@ mod tests {
     #[test]
     fn a_record_that_comes_while_the_hubs_write_waits_for_them_and_for_what_they_read_then() {
         let now = clock::now();
-        for (to_come, next) in [(None, Next::Apply), (Some(3), Next::WaitAtMost(SAVED))] {
+        let few = Writes { most_on_one_hub: 200, hubs: 2 };
+        for (writes, to_come, next) in [(few, None, Next::Apply), (WRITES, Some(3), Next::WaitAtMost(SAVED))] {
             let mut gathering = after_a_message(now);
-            assert_eq!(gathering.begin(2, WRITES, Some(2), now), Next::WaitAtMost(WRITTEN_WITHIN));
+            assert_eq!(gathering.begin(2, writes, Some(2), now), Next::WaitAtMost(WRITTEN_WITHIN));
             assert_eq!(gathering.written(|_| to_come), Next::Wait, "the other hub still writes");
             assert_eq!(gathering.written(|_| to_come), next);
             assert_eq!(gathering.add(3, |counter| 3 >= counter), to_come.map_or(Next::Wait, |_| Next::Apply));
             assert_eq!(gathering.end(now), [2, 3]);
+        }
+    }
+
+    #[test]
+    fn after_long_writes_a_record_waits_for_clients_that_answer_and_for_their_records() {
+        let now = clock::now();
+        for (to_come, next) in [(None, Next::Apply), (Some(3), Next::WaitAtMost(SAVED))] {
+            let mut gathering = after_a_message(now);
+            gathering.begin(2, WRITES, None, now);
+            assert_eq!(gathering.written(|_| None), Next::Wait);
+            assert_eq!(gathering.written(|_| None), Next::WaitAtMost(SAVED / PART_FOR_CLIENTS));
+            assert_eq!(gathering.time_is_up(|_| to_come), next);
+            assert_eq!(gathering.time_is_up(|_| to_come), Next::Apply, "it waits once for each");
         }
     }
 

@@ -6,6 +6,7 @@ use super::ChatServer;
 use super::command::Command;
 use super::gathering::Next;
 use super::mailbox::{SentToChat, WroteToMany};
+use super::state::ChatState;
 use crate::clock;
 use crate::hub::MANY;
 use crate::nodes::heard::Heard;
@@ -36,10 +37,15 @@ impl ChatServer {
             Next::Wait => {}
             Next::WaitAtMost(limit) => {
                 context.cancel_future(self.gathered_within);
-                self.gathered_within = context.run_later(limit, Self::end_gathering);
+                self.gathered_within = context.run_later(limit, Self::gathered_for_long);
             }
             Next::Apply => self.end_gathering(context),
         }
+    }
+
+    fn gathered_for_long(&mut self, context: &mut Context<Self>) {
+        let next = self.gathering.time_is_up(|last| to_come_after(last, &self.state));
+        self.proceed(next, context);
     }
 
     fn end_gathering(&mut self, context: &mut Context<Self>) {
@@ -53,14 +59,17 @@ impl ChatServer {
     }
 }
 
+/// The counter of this node's newest record, if it is still to come after an event.
+fn to_come_after(event: &SentToChat, state: &ChatState) -> Option<u64> {
+    let Command::Heard(Heard::Record { record, .. }) = &event.command else { return None };
+    state.to_come_after(record)
+}
+
 impl Handler<WroteToMany> for ChatServer {
     type Result = ();
 
     fn handle(&mut self, _: WroteToMany, context: &mut Context<Self>) {
-        let next = self.gathering.written(|last| {
-            let Command::Heard(Heard::Record { record, .. }) = &last.command else { return None };
-            self.state.to_come_after(record)
-        });
+        let next = self.gathering.written(|last| to_come_after(last, &self.state));
         self.proceed(next, context);
     }
 }

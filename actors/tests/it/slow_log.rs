@@ -83,8 +83,9 @@ async fn message(client: &mut Client) -> String {
 
 #[actix::test]
 async fn messages_of_a_large_room_wait_for_later_ones_and_not_for_ever() {
-    // A room of 2 members, and one to which the messages of several records are written together.
-    for members in [2, 130] {
+    // A small room, one to which the messages of several records are written together, and one whose clients have time
+    // to answer.
+    for members in [2, 130, 900] {
         let log = SlowLog::default();
         let server = Server::start_node(log.clone());
         let mut clients = Vec::new();
