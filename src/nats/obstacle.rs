@@ -11,9 +11,8 @@ const SILENT_TIME: Duration = Duration::from_secs(4);
 /// The smallest free space in the stream, in bytes, with which it takes the next record.
 const SPACE_MIN: u64 = 1_024;
 
-/// The reason that NATS, which takes so many bytes at once, would refuse records of up to this size, if its state shows
-/// one. A node notices it even if it writes
-/// nothing.
+/// The reason that NATS would refuse records, if its state shows one. A node notices it even if it writes nothing.
+/// `takes`: the most bytes that NATS takes at once. `record_bytes_max`: those of the largest record.
 pub(super) fn obstacle(info: &Info, takes: usize, record_bytes_max: usize) -> Option<&'static str> {
     if takes < record_bytes_max {
         return Some(

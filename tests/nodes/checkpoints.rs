@@ -8,7 +8,7 @@ use starling_actors::nodes::record::{LogPosition, RecordId};
 use test_kit::nats::Nats;
 use test_kit::{LOOK, within};
 
-use crate::harness::{Ear, Node, operator, record, settings};
+use crate::harness::{Ear, Node, has_checkpoints, operator, record, settings};
 
 /// A state with an odd size.
 fn state(at: u64) -> Bytes {
@@ -57,10 +57,7 @@ async fn checkpoints_of_another_log_are_none() {
     let mut node = Node::start(&settings, 1).await;
     node.write_upto(100).await;
     node.ear.log.store_checkpoint(record(&settings, 5).await, state(5));
-    within("it is stored", async {
-        while NatsLog::connect(&settings).await.unwrap().state().checkpoints.is_empty() {}
-    })
-    .await;
+    has_checkpoints(&settings, 1).await;
     drop(node);
     operator(&nats.url()).await.delete_stream("starling").await.unwrap();
     let log = NatsLog::connect(&settings).await.unwrap();

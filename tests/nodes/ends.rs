@@ -7,7 +7,7 @@ use starling_actors::nodes::record::{FORMAT, LogEntry, LogPosition};
 use test_kit::nats::Nats;
 use test_kit::{Client, within};
 
-use crate::harness::{Ear, Scribe, operator, record, settings};
+use crate::harness::{Ear, Scribe, has_checkpoints, operator, record, settings};
 use crate::server::{Server, nats, say};
 
 /// The reasons that a node must not continue.
@@ -133,10 +133,7 @@ async fn an_older_node_does_not_start_from_a_checkpoint_of_a_newer_format() {
     let mut ear = Ear::behind(&settings(&nats.url()), 0).await;
     let at = record(&settings(&nats.url()), 1).await;
     ear.log.store_checkpoint(at, vec![2, 0, 0].into());
-    within("the checkpoint is stored", async {
-        while starling::nats::NatsLog::connect(&settings(&nats.url())).await.unwrap().state().checkpoints.is_empty() {}
-    })
-    .await;
+    has_checkpoints(&settings(&nats.url()), 1).await;
     let (code, lines) = node.run_again();
     assert_eq!(code, Some(1), "{lines}");
     let reason = "the checkpoint cannot be read: it has format 2, but this server reads only formats up to 1";

@@ -13,8 +13,18 @@ use starling_actors::nodes::record::{Incarnation, LogEntry, LogPosition, Record,
 use starling_actors::nodes::replica::{Admission, Replica};
 use starling_actors::vitals::{Death, Vitals};
 use starling_protocol::{ClientId, Epoch, Seq};
-use test_kit::within;
+use test_kit::{LOOK, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// Waits until the log has this many checkpoints.
+pub(crate) async fn has_checkpoints(settings: &NatsSettings, count: usize) {
+    within("the checkpoints are stored", async {
+        while NatsLog::connect(settings).await.unwrap().state().checkpoints.len() < count {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+}
 
 /// Settings for a server at this address.
 pub(crate) fn settings(url: &str) -> NatsSettings {

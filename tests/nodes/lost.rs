@@ -9,10 +9,10 @@ use starling_actors::nodes::record::FORMAT;
 use tempfile::TempDir;
 use test_kit::nats::Nats;
 use test_kit::process::Signal;
-use test_kit::{LOOK, wait_until, within};
+use test_kit::{wait_until, within};
 use tokio::time::interval;
 
-use crate::harness::{Ear, Node, Scribe, operator, settings};
+use crate::harness::{Ear, Node, Scribe, has_checkpoints, operator, settings};
 use crate::server::{Server, nats, say};
 
 #[tokio::test]
@@ -224,13 +224,7 @@ async fn a_node_can_still_start_after_somebody_has_emptied_the_log() {
     let (mut alice, _) = a.enter("alice").await;
     say(&mut alice, &["one"]).await;
     operator(&nats.url()).await.get_stream("starling").await.unwrap().purge().await.unwrap();
-    let log = settings(&nats.url());
-    within("a checkpoint is stored", async {
-        while NatsLog::connect(&log).await.unwrap().state().checkpoints.is_empty() {
-            tokio::time::sleep(LOOK).await;
-        }
-    })
-    .await;
+    has_checkpoints(&settings(&nats.url()), 1).await;
     let b = Server::start(&nats, "b", &[]).await;
     let (mut bob, _) = b.enter("bob").await;
     say(&mut alice, &["two"]).await;

@@ -9,7 +9,7 @@ use test_kit::nats::Nats;
 use test_kit::{Client, LOOK, Listens as _, raw, wait_until, within};
 
 use crate::faults::{Proxy, Way};
-use crate::harness::{Scribe, settings};
+use crate::harness::{Scribe, has_checkpoints, settings};
 use crate::server::{Server, say};
 
 /// Records between two checkpoints.
@@ -41,12 +41,7 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
     let log = settings(&nats.url());
     for kept in 1..=3 {
         Scribe::begin(&nats.url(), u64::MAX - kept as u64).await.write_void(CHECKPOINT_RECORDS).await;
-        within("a checkpoint is stored", async {
-            while NatsLog::connect(&log).await.unwrap().state().checkpoints.len() < kept {
-                tokio::time::sleep(LOOK).await;
-            }
-        })
-        .await;
+        has_checkpoints(&log, kept).await;
     }
     wait_trimmed(&nats).await;
 
@@ -113,12 +108,7 @@ async fn a_message_that_is_sent_again_to_a_node_that_began_from_a_checkpoint_cou
     let scribe = Scribe::begin(&nats.url(), u64::MAX - 1).await;
     for kept in 1..=3 {
         scribe.write_void(CHECKPOINT_RECORDS).await;
-        within("a checkpoint is stored", async {
-            while NatsLog::connect(&settings(&nats.url())).await.unwrap().state().checkpoints.len() < kept {
-                tokio::time::sleep(LOOK).await;
-            }
-        })
-        .await;
+        has_checkpoints(&settings(&nats.url()), kept).await;
     }
     wait_trimmed(&nats).await;
     let a = Server::start(&nats, "a", &PATIENT).await;

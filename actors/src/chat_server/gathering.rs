@@ -37,7 +37,7 @@ pub(super) enum Next {
 /// The events of the log that wait, and what they wait for.
 #[derive(Debug)]
 pub(super) struct Gathering<T> {
-    /// In their order.
+    /// In their order. They still count as waiting in the mailbox.
     events: Vec<T>,
     /// The work of the hubs for the first of them.
     writes: Writes,
@@ -135,7 +135,7 @@ impl<T> Gathering<T> {
     /// Ends the wait: the returned events are applied, and the hubs write then.
     pub(super) fn end(&mut self, now: Instant) -> Vec<T> {
         if self.has_events() {
-            (self.awaited, self.writing) = (Awaited::Hubs, Some((self.writes.hubs, now)));
+            self.writing = Some((self.writes.hubs, now));
         }
         std::mem::take(&mut self.events)
     }
