@@ -2,7 +2,7 @@
 //! maintains the connection.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
 use async_nats::connection::State;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use log::{debug, info, warn};
 use serde::Deserialize;
-use starling_actors::clock;
+use starling_actors::clock::{self, Instant};
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::known::SelfReport;
 use starling_actors::nodes::record::{Incarnation, LogPosition};

@@ -29,7 +29,7 @@ mod talking;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -50,7 +50,7 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
-use crate::clock::Numbers;
+use crate::clock::{Instant, Numbers};
 use crate::config::ChatConfig;
 use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;

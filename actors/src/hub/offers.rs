@@ -1,13 +1,12 @@
 //! Offering frames to connections: events, live messages, and missed messages.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use starling_protocol::ServerEvent;
 
 use super::closing::Closing;
 use super::core::Core;
 use super::messages::{Delivery, Replay};
+use crate::clock::Instant;
 use crate::connection::{Chunk, Overflow, Queued};
 use crate::frame::{self, Format};
 use crate::ids::SessionId;

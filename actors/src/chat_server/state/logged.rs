@@ -6,7 +6,6 @@
 mod rooms;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, CloseCode, Epoch, ErrorCode, RoomName, Seq};
@@ -20,6 +19,7 @@ use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::MessageInFlight;
 use crate::chat_server::parts::order::{LoggedEntry, Placement};
 use crate::chat_server::parts::room::Room;
+use crate::clock::Instant;
 use crate::credits::Ticket;
 use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::ids::{RoomId, SessionId};
