@@ -241,6 +241,7 @@ fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) ->
             | ClientCommand::JoinInbox { .. }
             | ClientCommand::Hello { .. }
             | ClientCommand::Leave { .. }
+            | ClientCommand::Typing { .. }
             | ClientCommand::Ping,
         )
         | Request::Proven { .. }

@@ -112,6 +112,7 @@ fn holds_secret(event: &ServerEvent<'_>) -> bool {
         | ServerEvent::Joined(_)
         | ServerEvent::Left { .. }
         | ServerEvent::Presence(_)
+        | ServerEvent::Typing(_)
         | ServerEvent::Members(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::Pong { .. }
@@ -133,6 +134,7 @@ fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
         ServerEvent::Message(_)
         | ServerEvent::Ack(_)
         | ServerEvent::Presence(_)
+        | ServerEvent::Typing(_)
         | ServerEvent::Pong { .. }
         | ServerEvent::Error(_) => false,
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::log::{HeardSink, Log, NodeFigures};
 use starling_actors::nodes::record::{Incarnation, LogPosition, Record, RecordId};
+use starling_actors::nodes::typing::TypingNotice;
 use starling_actors::vitals::Vitals;
 use test_kit::wait_until;
 
@@ -64,6 +65,8 @@ impl Log for SlowLog {
             records.return_one();
         }
     }
+
+    fn tell_typing(&mut self, _: &TypingNotice) {}
 
     fn store_checkpoint(&mut self, _: RecordId, _: Bytes) {}
 

@@ -73,6 +73,7 @@ impl ChatState {
                 let unread = self.cluster.iter().flat_map(|cluster| cluster.unread());
                 turn.effects.extend(unread.cloned().map(|record| Effect::Node(NodeEffect::Write(record))));
             }
+            Heard::Typing(notice) => self.tell_typing(notice, turn),
             Heard::Alive { life, report } => {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.is_alive(life, report, turn.now.at);

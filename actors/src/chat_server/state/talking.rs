@@ -139,7 +139,7 @@ impl ChatState {
         Ok(Accepted { owner, id, outcome })
     }
 
-    fn first_room(&self, session: SessionId) -> Result<RoomId, Refusal> {
+    pub(super) fn first_room(&self, session: SessionId) -> Result<RoomId, Refusal> {
         let first = self.participants.get(session).and_then(|participant| participant.rooms().first().copied());
         first.ok_or_else(not_here)
     }
