@@ -117,7 +117,7 @@ pub const RULES: &[Rule] = &[
         when: "the ChatServer's stage or thread is full",
         remedy: "Send fewer, larger messages; ask for `rooms`, history and searches less often.",
         would_refute: "The same utilisation with fewer commands.",
-        find: chat_server,
+        find: |window| chat_server(window).or_else(|| full_worker(window, What::ChatServer, "the ChatServer")),
     },
     Rule {
         what: What::Session,

@@ -262,6 +262,16 @@ fn each_work_that_fills_a_worker_has_a_true_name() {
 }
 
 #[test]
+fn the_chat_server_is_named_also_on_the_thread_of_the_only_worker() {
+    let mut load = Load::calm();
+    full_worker(&mut load, 0.1, 0.1, 0.15);
+    load.stage("chat_server", "-", 0.6, 0.05);
+    load.0.retain(|series, _| !series.contains("role=\"chat_server\""));
+    let verdict = load.verdict();
+    assert_eq!((verdict.what, verdict.subject.as_deref()), (What::ChatServer, Some("worker 0")), "{verdict:#?}");
+}
+
+#[test]
 fn one_slow_client_is_told_from_many() {
     for (slow, subject, words) in
         [(1.0, Some("one client"), "1 of 1000 clients reads"), (40.0, None, "40 of 1000 clients read ")]

@@ -30,6 +30,8 @@ pub(super) struct Worker {
     pub(super) session: Stage,
     pub(super) hub: Stage,
     pub(super) write: Stage,
+    /// The `ChatServer`, if it has no thread of its own but runs on this one.
+    pub(super) chat_server: Stage,
     pub(super) thread: Option<Thread>,
     pub(super) busiest_room: f64,
 }
@@ -83,6 +85,9 @@ impl<'a> Window<'a> {
     }
 
     fn worker(&self, number: &str) -> Worker {
+        // With one core the only worker's thread is the ChatServer's, too.
+        let thread = self.thread("worker", number);
+        let shares_thread = thread.is_some() && self.thread("chat_server", "-").is_none();
         Worker {
             number: number.to_owned(),
             whole: self.stage("worker_loop", number),
@@ -90,7 +95,8 @@ impl<'a> Window<'a> {
             session: self.stage("session", number),
             hub: self.stage("hub", number),
             write: self.stage("socket_write", number),
-            thread: self.thread("worker", number),
+            chat_server: if shares_thread { self.chat_server } else { Stage::default() },
+            thread,
             busiest_room: self.last.get("chat_busiest_room_share", &[number]).unwrap_or(0.0),
         }
     }
@@ -204,7 +210,8 @@ impl Worker {
 
     /// The share of its time for connections that come, and for requests: HTTP, TLS, handshakes, and the work of no stage.
     pub(super) fn coming(&self) -> f64 {
-        (self.whole.busy - self.session.busy - self.hub.busy - self.write.busy).max(self.http.busy)
+        let of_stages = self.session.busy + self.hub.busy + self.write.busy + self.chat_server.busy;
+        (self.whole.busy - of_stages).max(self.http.busy)
     }
 
     /// The work that takes the most of its time, and the share of the time.
@@ -212,6 +219,7 @@ impl Worker {
         // Of equal stages the last one counts: it is nearest to the socket.
         let parts = [
             (What::Session, self.session.busy + self.coming()),
+            (What::ChatServer, self.chat_server.busy),
             (What::Hub, self.hub.busy),
             (What::SocketWrite, self.write.busy),
         ];
