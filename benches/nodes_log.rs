@@ -93,7 +93,7 @@ impl Measured {
             match self.heard.recv().unwrap() {
                 Heard::Record { id, .. } => return self.log.applied(id.position),
                 Heard::Lost => panic!("records are lost"),
-                Heard::Reachable(_) | Heard::Begins(_) | Heard::Alive { .. } => {}
+                Heard::Reachable(_) | Heard::Begins(_) | Heard::Alive { .. } | Heard::Typing(_) => {}
             }
         }
     }

@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
+use starling_actors::clock::Instant;
 use starling_actors::rate_limit::RateLimit;
 
 /// Most addresses without a connection that are remembered.

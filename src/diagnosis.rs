@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::info;
 use prometheus::Registry;
@@ -13,7 +13,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use schemars::JsonSchema;
 use serde::Serialize;
-use starling_actors::clock;
+use starling_actors::clock::{self, Instant};
 use starling_process::diagnosis::{Reading, Verdict, What, observe};
 use starling_process::exposition::Family;
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use log::debug;
 use socket2::SockRef;
+use starling_actors::clock;
 use starling_actors::socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
@@ -61,7 +62,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(crate) struct HttpStream {
     socket: Socket,
     /// The time at which the connection was accepted; `None` after its first request.
-    accepted_at: Option<std::time::Instant>,
+    accepted_at: Option<clock::Instant>,
     place: Place,
     state: Arc<ServerState>,
     phase: Phase,
@@ -86,7 +87,7 @@ impl HttpStream {
         socket: Socket,
         place: Place,
         state: Arc<ServerState>,
-        accepted_at: Option<std::time::Instant>,
+        accepted_at: Option<clock::Instant>,
     ) -> Self {
         let timer = Box::pin(sleep(state.http_limits().head));
         set_unsent_bytes(&socket, UNSENT_BYTES);
@@ -107,7 +108,7 @@ impl HttpStream {
     }
 
     /// The time at which the connection was accepted, if this is its first request.
-    pub(crate) fn accepted_at(&self) -> Option<std::time::Instant> {
+    pub(crate) fn accepted_at(&self) -> Option<clock::Instant> {
         self.accepted_at
     }
 

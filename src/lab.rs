@@ -11,12 +11,12 @@ mod names;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
+use starling_actors::clock::Instant;
 use starling_actors::metrics::Metrics;
 use starling_actors::{ChatServerHandle, clock};
 use starling_process::diagnosis::Reading;

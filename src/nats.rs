@@ -5,7 +5,7 @@
 //! - `hub`: executes the chat's commands; holds the `writer` (which records to write next) and `reach` (whether the node
 //!   may accept clients). `obstacle` finds the reasons that the stream would refuse records.
 //! - `reader`: reads the records; `place` is its position, `progress` the positions of all parts.
-//! - `neighbours`: the signs of life that nodes send each other outside the log; `same_settings`: the settings.
+//! - `neighbours`: what nodes send each other outside the log: signs of life, and who types; `same_settings`: the settings.
 //! - `checkpoints`: stores checkpoints, and trims the log behind them.
 //! - `engine`: the first connection, and whether NATS can hold the log.
 
@@ -35,6 +35,7 @@ use bytes::Bytes;
 use starling_actors::clock;
 use starling_actors::nodes::log::{HeardSink, Log, LogState, NodeFigures};
 use starling_actors::nodes::record::{Incarnation, LogPosition, RecordId};
+use starling_actors::nodes::typing::TypingNotice;
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -181,6 +182,10 @@ impl Log for NatsLog {
 
     fn write(&mut self, record: Bytes) {
         self.command(Command::Write(record, clock::now()));
+    }
+
+    fn tell_typing(&mut self, notice: &TypingNotice) {
+        self.command(Command::TellTyping(neighbours::write_typing(notice)));
     }
 
     fn store_checkpoint(&mut self, at: RecordId, state: Bytes) {

@@ -2,12 +2,12 @@
 //! once a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use procfs::{CurrentSI, KernelStats, ticks_per_second};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use starling_actors::clock;
+use starling_actors::clock::{self, Instant};
 use starling_process::exposition::Family;
 
 use crate::control_group::{ControlGroups, allowed_cores, cores};

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -183,7 +183,7 @@ fn hub(criterion: &mut Criterion) {
 /// The hub observes a histogram value for every block of members.
 fn histogram(criterion: &mut Criterion) {
     let histogram = starling_actors::histogram::Histogram::of_durations();
-    let duration: Duration = Instant::elapsed(&clock::now());
+    let duration: Duration = clock::now().elapsed();
     criterion.bench_function("histogram", |bencher| bencher.iter(|| histogram.observe(black_box(duration))));
 }
 

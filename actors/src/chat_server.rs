@@ -18,7 +18,7 @@ mod prepared;
 pub mod state;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use log::{error, warn};
@@ -38,7 +38,7 @@ use self::gathering::Gathering;
 use self::log_of_node::LogOfNode;
 use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
 use self::state::ChatState;
-use crate::clock::{self, Now};
+use crate::clock::{self, Instant, Now};
 use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
@@ -157,10 +157,12 @@ impl ChatServer {
     /// empty. The history starts to commit its queued entries when the mailbox is empty: `EndTurn` is the last message
     /// of a turn.
     fn perform(&mut self, mut turn: Turn, context: &mut Context<Self>) {
+        // One time for all that this turn sends to hubs.
+        let mut sent_at = None;
         loop {
             let mut effects = std::mem::take(&mut turn.effects);
             if !effects.is_empty() {
-                let now = clock::now();
+                let now = *sent_at.get_or_insert_with(clock::now);
                 for effect in effects.drain(..) {
                     self.perform_one(effect, turn.now.at, now);
                 }

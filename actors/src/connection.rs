@@ -10,10 +10,10 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::clock::Instant;
 use crate::frame;
 use crate::passage::Passage;
 use crate::socket::WriteHalf;

@@ -2,9 +2,9 @@
 //! ones.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clock;
+use crate::clock::{self, Instant};
 
 /// Shortest time between two lines of one kind.
 const INTERVAL: Duration = Duration::from_mins(1);

@@ -9,12 +9,12 @@ mod mailbox;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::core::Desc;
 use starling_protocol::ErrorCode;
 
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::credits::ServerCredits;
 use crate::highest::{self, Highest};
 use crate::histogram::Histogram;

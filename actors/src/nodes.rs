@@ -11,6 +11,7 @@
 //! - [`known`]: the nodes as one of them knows them.
 //! - [`log`]: the boundary to the log itself.
 //! - [`names`]: the names and their holders.
+//! - [`typing`]: who types; not in the log.
 //! - [`start`]: the record at which a starting node begins to read.
 //! - [`checkpoint`]: the state of all nodes as bytes.
 //! - [`digest`]: the check that nodes agree.
@@ -25,3 +26,4 @@ pub mod packer;
 pub mod record;
 pub mod replica;
 pub mod start;
+pub mod typing;

@@ -1,16 +1,17 @@
 //! The times at which a message passed the stages on its way to the clients.
 //!
-//! They are kept as offsets from the reading of its frame, so the parts of a delivery's time always add up to the whole.
+//! Each part of a delivery's time is the difference of two offsets from the reading of its frame, so the parts always add
+//! up to the whole.
 //! [`Part`](crate::metrics::Part) names them.
 
-use std::time::Instant;
+use crate::clock::Instant;
 
 /// The times at which a message passed the stages. One that it has not passed counts as the one before.
 #[derive(Debug, Clone, Copy)]
 pub struct Passage {
     read_at: Instant,
-    /// Microseconds from `read_at` to the end of each part that lies before the outbox.
-    ends: [u32; BEFORE_OUTBOX],
+    /// The end of each part before the outbox.
+    ends: [Instant; BEFORE_OUTBOX],
 }
 
 /// The number of parts before a message is offered to its receivers.
@@ -19,7 +20,7 @@ const BEFORE_OUTBOX: usize = 4;
 impl Passage {
     /// The passage of a command that was read at this time.
     pub fn read_at(read_at: Instant) -> Self {
-        Self { read_at, ends: [0; BEFORE_OUTBOX] }
+        Self { read_at, ends: [read_at; BEFORE_OUTBOX] }
     }
 
     /// The time at which the command's frame was read.
@@ -44,29 +45,24 @@ impl Passage {
     }
 
     fn end_from(&mut self, part: usize, at: Instant) {
-        let end = self.micros(at);
         for later in self.ends.iter_mut().skip(part) {
-            *later = (*later).max(end);
+            *later = (*later).max(at);
         }
-    }
-
-    /// Microseconds since the frame was read; at most 71 minutes.
-    fn micros(&self, at: Instant) -> u32 {
-        u32::try_from(at.saturating_duration_since(self.read_at).as_micros()).unwrap_or(u32::MAX)
     }
 
     /// Microseconds in the parts before the message was offered to a connection, in their order.
     pub(crate) fn before_outbox(&self, offered_at: Instant) -> [u32; 5] {
-        let [session, waited, committed, decided] = self.ends;
-        let offered = self.micros(offered_at).max(decided);
+        let [session, waited, committed, decided] = self.ends.map(|end| end.micros_since(self.read_at));
+        let offered = offered_at.micros_since(self.read_at).max(decided);
         [session, waited - session, committed - waited, decided - committed, offered - decided]
     }
 
     /// Microseconds until the kernel had the message, and those of them since it was offered to its connection.
     pub(crate) fn whole(&self, offered_at: Instant, written_at: Instant) -> (u32, u32) {
         let [.., decided] = self.ends;
-        let offered = self.micros(offered_at).max(decided);
-        let written = self.micros(written_at).max(offered);
+        let offered = offered_at.max(decided);
+        let written = written_at.max(offered).micros_since(self.read_at);
+        let offered = offered.micros_since(self.read_at);
         (written, written - offered)
     }
 }

@@ -1,6 +1,8 @@
 //! Limits how often something may happen, with a token bucket.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Instant;
 
 /// A token bucket: up to `burst` tokens at once after a pause, and a fixed rate in the long run.
 ///

@@ -11,7 +11,7 @@ use std::any::Any;
 use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
@@ -22,7 +22,7 @@ use starling_protocol::{ClientCommand, CommandFrame, ErrorCode, MessageId, Refus
 use self::frames::{BadFrame, Incoming};
 use self::inbound::{Inbound, Reading};
 use crate::chat_server::command::Request;
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
@@ -258,6 +258,7 @@ fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) ->
             | ClientCommand::JoinInbox { .. }
             | ClientCommand::Hello { .. }
             | ClientCommand::Leave { .. }
+            | ClientCommand::Typing { .. }
             | ClientCommand::Ping,
         )
         | Request::Proven { .. }
@@ -310,7 +311,7 @@ impl StreamHandler<Result<Incoming, BadFrame>> for Session {
                 self.close(Closing::by_server(code, reason), ctx);
             }
         }
-        stage.worked(clock::now().saturating_duration_since(started));
+        stage.worked(started.elapsed());
     }
 
     /// The client has ended its side but may still read, so its commands are answered before the session ends.

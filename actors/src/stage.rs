@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clock;
+use crate::clock::{self, Instant, nanos};
 use crate::highest::Highest;
 use crate::histogram::Histogram;
 
@@ -110,10 +110,6 @@ impl Stage {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// A unit of work in the queue. If it is dropped there, it counts as done.
 #[derive(Debug)]
 pub struct Arrival {
@@ -152,7 +148,7 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.arrival.stage.worked(clock::now().saturating_duration_since(self.started));
+        self.arrival.stage.worked(self.started.elapsed());
     }
 }
 

@@ -70,6 +70,7 @@ fn newest_seq(event: &ServerEvent<'_>) -> Option<u64> {
         ServerEvent::Joined(joined) => Some(joined.seq),
         ServerEvent::Left { .. }
         | ServerEvent::Presence(_)
+        | ServerEvent::Typing(_)
         | ServerEvent::Members(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::History(_)

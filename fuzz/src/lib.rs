@@ -116,6 +116,7 @@ fn check_command(command: &ClientCommand<'_>) {
         | ClientCommand::Leave { .. }
         | ClientCommand::Rooms
         | ClientCommand::Members { .. }
+        | ClientCommand::Typing { .. }
         | ClientCommand::Ping => {}
     }
 }

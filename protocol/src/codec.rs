@@ -193,6 +193,7 @@ impl<'a> WireCommand<'a> {
             Some("rooms") => Ok(ClientCommand::Rooms),
             Some("members") => Ok(ClientCommand::Members { room: self.required_room()? }),
             Some("history") => self.into_history(),
+            Some("typing") => Ok(ClientCommand::Typing { target: self.target()? }),
             Some("ping") => Ok(ClientCommand::Ping),
             Some(other) => {
                 let shown: String = other.chars().take(32).collect();
@@ -209,16 +210,20 @@ impl<'a> WireCommand<'a> {
         self.client_id.as_ref().map(|name| parse_client(&name.0)).transpose()
     }
 
+    fn target(&self) -> Result<Target, Refusal> {
+        match (&self.room, &self.to) {
+            (None, None) => Ok(Target::FirstRoom),
+            (Some(room), None) => Ok(Target::Room(parse_room(&room.0)?)),
+            (None, Some(to)) => Ok(Target::Client(parse_client(&to.0)?)),
+            (Some(_), Some(_)) => {
+                Err(Refusal::new(ErrorCode::BadRequest, "a message must not have both `room` and `to`"))
+            }
+        }
+    }
+
     fn into_message(self) -> Result<ClientCommand<'a>, Refusal> {
         let client_id = self.sender()?;
-        let target = match (&self.room, &self.to) {
-            (None, None) => Target::FirstRoom,
-            (Some(room), None) => Target::Room(parse_room(&room.0)?),
-            (None, Some(to)) => Target::Client(parse_client(&to.0)?),
-            (Some(_), Some(_)) => {
-                return Err(Refusal::new(ErrorCode::BadRequest, "a message must not have both `room` and `to`"));
-            }
-        };
+        let target = self.target()?;
         let text = self.text.ok_or_else(|| missing("Message"))?.0;
         if text.is_empty() {
             return Err(Refusal::new(ErrorCode::MessageEmpty, "field `Message` is empty"));
@@ -284,6 +289,14 @@ impl<'a> WireCommand<'a> {
 }
 
 impl<'a> WireCommand<'a> {
+    fn set_target(&mut self, target: &'a Target) {
+        match target {
+            Target::FirstRoom => {}
+            Target::Room(room) => self.room = Some(text(room.as_str())),
+            Target::Client(to) => self.to = Some(text(to.as_str())),
+        }
+    }
+
     fn set_resume(&mut self, resume: Resume, epoch: &'a str) {
         self.after = Some(resume.after.0);
         self.after_at = resume.at;
@@ -313,11 +326,7 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
         ClientCommand::Message(message) => {
             wire.client_id = message.client_id.as_ref().map(|name| text(name.as_str()));
             wire.text = Some(text(&message.text));
-            match &message.target {
-                Target::FirstRoom => {}
-                Target::Room(room) => wire.room = Some(text(room.as_str())),
-                Target::Client(to) => wire.to = Some(text(to.as_str())),
-            }
+            wire.set_target(&message.target);
         }
         ClientCommand::Hello { client_id, key, token } => {
             wire.kind = Some(text("hello"));
@@ -361,6 +370,10 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
             wire.to = with.as_ref().map(|with| text(with.as_str()));
             wire.inbox = with.is_none().then_some(true);
             wire.set_page(*page, *limit);
+        }
+        ClientCommand::Typing { target } => {
+            wire.kind = Some(text("typing"));
+            wire.set_target(target);
         }
         ClientCommand::Ping => wire.kind = Some(text("ping")),
     }

@@ -71,6 +71,11 @@ pub enum ClientCommand<'a> {
         /// Maximum number of messages in the answer, 1 to [`HISTORY_LIMIT_MAX`](crate::limits::HISTORY_LIMIT_MAX).
         limit: u16,
     },
+    /// Says that the client's user is typing a message.
+    Typing {
+        /// The destination of the message.
+        target: Target,
+    },
     /// Checks that the server answers.
     Ping,
 }
@@ -93,6 +98,7 @@ impl ClientCommand<'_> {
             Self::Members { room } => ClientCommand::Members { room },
             Self::History { room, page, limit } => ClientCommand::History { room, page, limit },
             Self::InboxHistory { with, page, limit } => ClientCommand::InboxHistory { with, page, limit },
+            Self::Typing { target } => ClientCommand::Typing { target },
             Self::Ping => ClientCommand::Ping,
         }
     }

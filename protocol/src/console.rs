@@ -157,7 +157,7 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             format!("* welcome to {server}: you are {name} in {place}; /help shows what you can type")
         }
         ServerEvent::Message(message) => render_message(message),
-        ServerEvent::Ack(_) => return None,
+        ServerEvent::Ack(_) | ServerEvent::Typing(_) => return None,
         ServerEvent::Joined(joined) => {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
             match &joined.room {

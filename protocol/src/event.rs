@@ -31,6 +31,8 @@ pub enum ServerEvent<'a> {
     },
     /// The clients that joined and left a room, for connections that asked for it.
     Presence(PresenceEvent),
+    /// Clients whose users are typing.
+    Typing(TypingEvent),
     /// The answer to `members`.
     Members(MembersEvent),
     /// The answer to `rooms`.
@@ -75,6 +77,7 @@ impl ServerEvent<'_> {
             Self::Joined(joined) => ServerEvent::Joined(joined),
             Self::Left { id, room } => ServerEvent::Left { id, room },
             Self::Presence(presence) => ServerEvent::Presence(presence),
+            Self::Typing(typing) => ServerEvent::Typing(typing),
             Self::Members(members) => ServerEvent::Members(members),
             Self::Rooms { id, rooms, truncated } => ServerEvent::Rooms { id, rooms, truncated },
             Self::History(HistoryEvent { id, room, inbox, to, messages, has_more }) => {
@@ -247,6 +250,25 @@ pub struct PresenceEvent {
     pub left: Vec<ClientId>,
     /// The number of members now.
     pub count: u32,
+}
+
+/// Clients whose users are typing a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TypingEvent {
+    /// The room that the message is for; absent if it is private.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room: Option<RoomName>,
+    /// The client that types a private message to the receiver; absent in a room.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<ClientId>,
+    /// At most [`TYPING_NAMES_MAX`](crate::limits::TYPING_NAMES_MAX) names: those who have said in the last second that
+    /// they type.
+    pub client_ids: Vec<ClientId>,
+    /// Whether there are more of them than the list has.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub more: bool,
 }
 
 /// The answer to `members`.

@@ -24,7 +24,7 @@ pub mod schema;
 pub use command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 pub use event::{
     Ack, ChatMessage, CloseCode, ErrorCode, HistoryEvent, InboxPosition, JoinedEvent, MembersEvent, PresenceEvent,
-    Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, Welcome,
+    Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, TypingEvent, Welcome,
 };
 pub use names::{ClientId, ClientKey, Epoch, MessageId, NameError, RoomName, Seq};
 

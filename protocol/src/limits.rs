@@ -24,6 +24,15 @@ pub const ROOMS_LISTED_MAX: usize = 1_000;
 /// Most names in each list of one `presence`; `count` is still exact.
 pub const PRESENCE_NAMES_MAX: usize = 50;
 
+/// In rooms with more members, nobody is told who types.
+pub const TYPING_MEMBERS_MAX: u32 = 200;
+
+/// Most names in one `typing`; beyond it, `more` is true.
+pub const TYPING_NAMES_MAX: usize = 10;
+
+/// Milliseconds after a `typing` of a client in which further ones of it to the same room or client do not count.
+pub const TYPING_COUNTS_EVERY_MS: u64 = 3_000;
+
 /// In rooms with more members, the console does not show presence.
 pub const CONSOLE_PRESENCE_MEMBERS_MAX: u32 = 50;
 

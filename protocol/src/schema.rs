@@ -153,6 +153,16 @@ enum Command {
         /// The answers carry it.
         id: Option<MessageId>,
     },
+    /// Says that the client's user types a message. It has no answer.
+    #[schemars(transform = typing)]
+    Typing {
+        /// The room. Without it and `to`, the connection's first room.
+        room: Option<RoomName>,
+        /// The receiver of a private message.
+        to: Option<ClientId>,
+        /// An error carries it.
+        id: Option<MessageId>,
+    },
     /// Asks for earlier messages of a room, or for the client's own private messages.
     #[schemars(transform = history)]
     History {
@@ -209,6 +219,10 @@ fn message(schema: &mut Schema) {
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
         required.retain(|field| field != "type");
     }
+    typing(schema);
+}
+
+fn typing(schema: &mut Schema) {
     schema.insert("allOf".into(), json!([not(&both(&present("room"), &present("to")))]));
 }
 

@@ -2,7 +2,7 @@
 //! maintains the connection.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
 use async_nats::connection::State;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use log::{debug, info, warn};
 use serde::Deserialize;
-use starling_actors::clock;
+use starling_actors::clock::{self, Instant};
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::known::SelfReport;
 use starling_actors::nodes::record::{Incarnation, LogPosition};
@@ -28,7 +28,7 @@ use super::engine::log_subject;
 use super::fatal::Fatal;
 use super::link::Link;
 use super::loss::{End, Loss};
-use super::neighbours::{read_alive, write_alive};
+use super::neighbours::{read_alive, read_typing, write_alive};
 use super::obstacle::obstacle;
 use super::question::{Kind, Question};
 use super::reach::{Reach, Standing};
@@ -67,6 +67,8 @@ pub(super) enum Command {
     Write(Bytes, Instant),
     /// Stores a checkpoint.
     Store(Checkpoint),
+    /// Tells all nodes that a client types.
+    TellTyping(Bytes),
 }
 
 /// JetStream's answer to a record.
@@ -92,6 +94,7 @@ pub(super) struct Hub {
     inbox: String,
     answers: Subscriber,
     alive: Subscriber,
+    typing: Subscriber,
     settings: SameSettings,
     told_settings: Subscriber,
     /// The life of this node, and when it began.
@@ -130,6 +133,7 @@ impl Hub {
         let inbox = link.client.new_inbox();
         let answers = subscribe(&link, format!("{inbox}.*")).await?;
         let alive = subscribe(&link, format!("{}.alive", link.name)).await?;
+        let typing = subscribe(&link, typing_subject(&link.name)).await?;
         let told_settings = subscribe(&link, same_settings::subject(&link.name)).await?;
         (link.sink)(Heard::Reachable(false));
         Ok(Self {
@@ -141,6 +145,7 @@ impl Hub {
             inbox,
             answers,
             alive,
+            typing,
             settings,
             told_settings,
             life: None,
@@ -171,7 +176,7 @@ impl Hub {
                         ends_by = Some(clock::now() + LAST_WRITES);
                     }
                     for command in batch.drain(..) {
-                        self.take(command);
+                        self.take(command).await?;
                     }
                 }
                 Some(answer) = self.answers.next() => {
@@ -181,6 +186,7 @@ impl Hub {
                     }
                 }
                 Some(message) = self.alive.next() => self.hear(&message),
+                Some(message) = self.typing.next() => self.hear_typing(&message),
                 Some(message) = self.told_settings.next() => self.hear_settings(&message),
                 Some(event) = self.events.recv() => self.happened(&event)?,
                 Some(ended) = self.tasks.join_next() => match ended {
@@ -198,7 +204,7 @@ impl Hub {
         }
     }
 
-    fn take(&mut self, command: Command) {
+    async fn take(&mut self, command: Command) -> Result<(), Fatal> {
         match command {
             Command::Begin(life) => {
                 self.life = Some((life, clock::now()));
@@ -210,7 +216,14 @@ impl Hub {
                 self.writer.write(record);
             }
             Command::Store(checkpoint) => self.checkpoints.send(checkpoint).unwrap_or_default(),
+            // Nobody wants to know later who types now.
+            Command::TellTyping(notice) if self.is_connected() => {
+                let told = self.link.client.publish(typing_subject(&self.link.name), notice).await;
+                told.map_err(|error| Fatal::Closed(error.to_string()))?;
+            }
+            Command::TellTyping(_) => {}
         }
+        Ok(())
     }
 
     fn is_connected(&self) -> bool {
@@ -220,6 +233,13 @@ impl Hub {
     fn hear(&mut self, message: &Message) {
         match read_alive(&message.payload) {
             Some((life, report)) => (self.link.sink)(Heard::Alive { life, report }),
+            None => debug!("a message on {} is not one of a node of this version", message.subject),
+        }
+    }
+
+    fn hear_typing(&mut self, message: &Message) {
+        match read_typing(&message.payload) {
+            Some(notice) => (self.link.sink)(Heard::Typing(notice)),
             None => debug!("a message on {} is not one of a node of this version", message.subject),
         }
     }
@@ -467,6 +487,11 @@ impl Hub {
 /// Identifies a log: the time at which its stream was created.
 pub(super) fn id_of(info: &Info) -> u64 {
     reader::nanos(info.created)
+}
+
+/// The subject on which the nodes of a stream tell each other who types.
+fn typing_subject(stream: &str) -> String {
+    format!("{stream}.typing")
 }
 
 async fn subscribe(link: &Link, subject: String) -> Result<Subscriber, Fatal> {

@@ -3,7 +3,8 @@
 //! A NATS server that has just become the leader reports the records that it has applied; on a slow disk these may be
 //! seconds behind. So one look proves nothing: the log counts as lost if it looks lost for some time.
 
-use std::time::{Duration, Instant};
+use starling_actors::clock::Instant;
+use std::time::Duration;
 
 /// The log counts as lost if the state of the stream shows a loss for this long.
 const LOST_TIME: Duration = Duration::from_secs(8);

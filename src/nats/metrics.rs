@@ -3,11 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use starling_actors::clock;
+use starling_actors::clock::{self, Instant};
 use starling_actors::histogram::Histogram;
 use starling_actors::metrics::stage_families;
 use starling_actors::nodes::log::NodeFigures;

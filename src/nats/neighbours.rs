@@ -1,8 +1,9 @@
-//! The signs of life that nodes send each other outside the log.
+//! What nodes send each other outside the log: signs of life, and who types.
 
 use bytes::Bytes;
 use starling_actors::nodes::known::SelfReport;
 use starling_actors::nodes::record::Incarnation;
+use starling_actors::nodes::typing::TypingNotice;
 
 /// The format of a sign of life.
 const FORMAT: u8 = 1;
@@ -25,6 +26,16 @@ pub(super) fn read_alive(bytes: &[u8]) -> Option<(Incarnation, Option<SelfReport
     let (life, report) = rest.split_first_chunk()?;
     let life = Incarnation(u64::from_be_bytes(*life));
     (*format == FORMAT).then(|| (life, serde_json::from_slice(report).ok()))
+}
+
+/// Says that a client types.
+pub(super) fn write_typing(notice: &TypingNotice) -> Bytes {
+    serde_json::to_vec(notice).unwrap_or_default().into()
+}
+
+/// Reads who types; `None`: no node of this version has written it.
+pub(super) fn read_typing(bytes: &[u8]) -> Option<TypingNotice> {
+    serde_json::from_slice(bytes).ok()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use starling_actors::clock;
+use starling_actors::clock::{self, Instant};
 
 use super::progress::Progress;
 

@@ -4,13 +4,13 @@
 //! them, and a node that differs goes on: such a setting is changed by restarting one node after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use starling_actors::clock;
+use starling_actors::clock::{self, Instant};
 use starling_actors::nodes::record::Incarnation;
 use tokio::time::timeout;
 

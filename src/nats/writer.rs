@@ -4,8 +4,9 @@
 //! log, no further one is written: the oldest of them is tried until it is acknowledged, and then the chat writes all
 //! again. A record that reaches the log twice counts once, so a try is harmless.
 
+use starling_actors::clock::Instant;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 

@@ -168,5 +168,5 @@ fn a_message_to_a_room_of_100_costs_no_more_instructions_than_recorded() {
 
 #[test]
 fn a_private_message_costs_no_more_instructions_than_recorded() {
-    costs_at_most(23_300, 4, To::Next);
+    costs_at_most(22_700, 4, To::Next);
 }

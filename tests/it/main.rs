@@ -82,6 +82,8 @@ mod tls;
 #[cfg(test)]
 mod transcripts;
 #[cfg(test)]
+mod typing;
+#[cfg(test)]
 mod vanished;
 #[cfg(test)]
 mod vitals;

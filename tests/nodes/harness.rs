@@ -178,7 +178,7 @@ impl Node {
                 }
             }
             Heard::Reachable(is_reachable) => self.unreachable += usize::from(!is_reachable),
-            Heard::Begins(_) | Heard::Alive { .. } => {}
+            Heard::Begins(_) | Heard::Alive { .. } | Heard::Typing(_) => {}
         }
     }
 

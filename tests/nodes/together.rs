@@ -55,6 +55,26 @@ async fn a_private_message_reaches_its_receiver_on_another_node_and_nobody_where
 }
 
 #[actix::test]
+async fn who_types_is_told_to_the_members_on_all_nodes_and_to_the_receiver_of_a_private_message() {
+    let (_nats, a, b) = two(&[]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    let (mut bob, _) = b.enter("bob").await;
+    let (mut carol, _) = b.enter("carol").await;
+    alice.send_json(&json!({"type": "typing"})).await;
+    for other in [&mut bob, &mut carol] {
+        let told = other.next_of("typing").await;
+        assert_eq!((&told["room"], &told["clientIds"]), (&"lobby".into(), &json!(["alice"])));
+    }
+    bob.send_json(&json!({"type": "typing", "to": "alice"})).await;
+    let told = alice.next_of("typing").await;
+    assert_eq!((&told["from"], &told["clientIds"], &told["room"]), (&"bob".into(), &json!(["bob"]), &Value::Null));
+    alice.send_json(&json!({"type": "typing", "to": "nobody", "id": "y-1"})).await;
+    let error = alice.next_of("error").await;
+    assert_eq!((&error["code"], &error["id"]), (&"no_such_client".into(), &"y-1".into()));
+    carol.expect_nothing().await;
+}
+
+#[actix::test]
 async fn a_name_is_one_client_on_all_nodes_and_its_key_takes_it_over_from_another_node() {
     let (_nats, a, b) = two(&[]).await;
     let (mut alice, welcome) = a.enter("alice").await;

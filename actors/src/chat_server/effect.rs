@@ -16,6 +16,7 @@ use crate::hub::{Replay, ToSession};
 use crate::ids::{HubSet, RoomId, SessionId};
 use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
+use crate::nodes::typing::TypingNotice;
 
 /// Collects the effects of one command, in the order in which they are to be performed.
 #[derive(Debug)]
@@ -159,6 +160,8 @@ pub enum NodeEffect {
     },
     /// All records up to this one have been applied.
     Applied(RecordId),
+    /// Tell all nodes, including this one, that a client of this node types.
+    Typing(TypingNotice),
     /// Write a record into the log once more.
     Write(Bytes),
     /// Store a checkpoint: the state of all nodes behind a record.

@@ -6,9 +6,10 @@
 //! written the last such message and read their sockets, and then for the records with what they have read. If the writes
 //! take long, it first waits a little for clients that answer what they have just been sent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::state::gathering::Writes;
+use crate::clock::Instant;
 
 /// The approximate time of one write (`docs/performance.md`). A record waits for others no longer than the writes take
 /// that this can save.

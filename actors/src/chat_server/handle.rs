@@ -1,7 +1,7 @@
 //! The only way into the `ChatServer`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::Addr;
 use starling_protocol::{ClientId, MessageId, Refusal, RoomSummary};
@@ -13,7 +13,7 @@ use super::command::{
     Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat, WroteToMany};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;

@@ -114,6 +114,7 @@ impl ChatServer {
                 self.history.mark(mark(*id, Some(record)));
                 log.applied(record.position);
             }
+            NodeEffect::Typing(notice) => log.tell_typing(&notice),
             NodeEffect::Write(record) => log.write(record),
             NodeEffect::Checkpoint { at, state } => log.store_checkpoint(at, state),
             NodeEffect::Diverged { at } => {

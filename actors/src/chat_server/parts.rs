@@ -13,5 +13,6 @@ pub(crate) mod reads;
 pub(crate) mod remembered;
 pub(crate) mod room;
 pub(crate) mod rooms;
+pub(crate) mod typing;
 mod unclaimed;
 mod vacancies;

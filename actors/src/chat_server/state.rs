@@ -28,8 +28,9 @@ mod resuming;
 mod talking;
 #[cfg(test)]
 mod tests;
+mod typing;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -50,7 +51,8 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
-use crate::clock::Numbers;
+use super::parts::typing::Typing;
+use crate::clock::{Instant, Numbers};
 use crate::config::ChatConfig;
 use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
@@ -71,6 +73,7 @@ pub struct ChatState {
     rooms: Rooms,
     inboxes: Inboxes,
     presence: Presence,
+    typing: Typing,
     order: Order,
     in_flight: InFlight,
     ids: IdHasher,
@@ -106,6 +109,7 @@ impl ChatState {
             rooms: Rooms::new(&config),
             inboxes: Inboxes::new(config.inboxes as usize, config.inboxes_per_client as usize),
             presence: Presence::default(),
+            typing: Typing::default(),
             order: Order::new(ids_kept, ids_max),
             in_flight: InFlight::default(),
             ids: IdHasher::default(),
@@ -323,6 +327,7 @@ impl ChatState {
             ClientCommand::InboxHistory { with, page, limit } => {
                 return self.read_inbox(frame, with, page, limit, turn);
             }
+            ClientCommand::Typing { target } => return self.is_typing(frame.session, target, turn),
             ClientCommand::Ping => Self::pong(frame, turn),
         }
         Ok(())
@@ -367,6 +372,7 @@ impl ChatState {
         for room in self.presence.take_due() {
             self.tell_presence(room, turn);
         }
+        self.tell_typing_of_a_second(turn);
         self.end_unproven(turn);
         for inbox in self.inboxes.take_to_note() {
             self.note_sent(inbox, turn);

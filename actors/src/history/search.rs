@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{SendError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use starling_protocol::{HistoryPage, Seq};
 
@@ -15,7 +15,7 @@ use super::read::{Page, ReadError, ReadRequest, SearchText};
 use super::recent::StoredMessages;
 use super::store::{Completion, ReportSink, StoreReport};
 use super::thread::spawn;
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 

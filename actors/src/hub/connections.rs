@@ -1,13 +1,12 @@
 //! The connections of one hub, each in its slot.
 
-use std::time::Instant;
-
 use slab::Slab;
 use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
 
 use super::session_handle::SessionHandle;
 use super::wheel::Tick;
+use crate::clock::Instant;
 use crate::connection::Connection;
 use crate::frame::Format;
 use crate::ids::{HubId, RoomId, SessionId, Slot};

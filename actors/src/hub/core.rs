@@ -1,7 +1,6 @@
 //! The state of a hub and its commands; [`LocalHub`](super::LocalHub) shares it between the hub and its sessions.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use starling_protocol::RoomName;
@@ -13,6 +12,7 @@ use super::messages::{Delivery, HubCommand, ToSession};
 use super::session_handle::SessionHandle;
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
+use crate::clock::Instant;
 use crate::config::ChatConfig;
 use crate::connection::{Connection, Queued, Written};
 use crate::frame::Format;

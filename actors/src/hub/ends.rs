@@ -1,13 +1,12 @@
 //! The ways in which a hub closes its connections.
 
-use std::time::Instant;
-
 use starling_protocol::{CloseCode, ServerEvent};
 
 use super::closing::Closing;
 use super::connections::BeingClosed;
 use super::core::Core;
-use crate::frame::{self};
+use crate::clock::Instant;
+use crate::frame;
 use crate::ids::SessionId;
 
 impl Core {
@@ -17,7 +16,8 @@ impl Core {
         open.map(|entry| entry.session).collect()
     }
 
-    /// Tells a connection that the server shuts down and when to reconnect, and closes it with 1001.
+    /// Tells a connection that the server shuts down and when to reconnect. Closes it with 1001 once its earlier
+    /// commands are answered.
     pub(super) fn say_goodbye(
         &mut self,
         session: SessionId,
@@ -27,7 +27,15 @@ impl Core {
     ) {
         if self.entry(session).is_some_and(|entry| !entry.connection.is_closing()) {
             self.tell(&[session], &ServerEvent::Closing { reason: reason.into(), reconnect_after_ms }, now);
-            self.close(session, Closing::by_server(CloseCode::GoingAway, reason), now);
+            self.close_when_answered(session, Closing::by_server(CloseCode::GoingAway, reason), now);
+        }
+    }
+
+    /// Closes a connection once its earlier commands are answered; at once if its session has not started.
+    fn close_when_answered(&mut self, session: SessionId, closing: Closing, now: Instant) {
+        match self.entry(session).and_then(|entry| entry.handle.as_ref()) {
+            Some(handle) => handle.close_when_answered(closing),
+            None => self.close(session, closing, now),
         }
     }
 
@@ -35,10 +43,10 @@ impl Core {
     /// answered.
     pub(super) fn close_for_chat(&mut self, session: SessionId, code: CloseCode, reason: &'static str, now: Instant) {
         let closing = Closing::by_server(code, reason);
-        let handle = self.entry(session).and_then(|entry| entry.handle.as_ref());
-        match handle.filter(|_| code == CloseCode::Policy) {
-            Some(handle) => handle.close_when_answered(closing),
-            None => self.close(session, closing, now),
+        if code == CloseCode::Policy {
+            self.close_when_answered(session, closing, now);
+        } else {
+            self.close(session, closing, now);
         }
     }
 

@@ -1,14 +1,15 @@
 //! The periodic work of a hub: pings, and closing connections that are silent, stalled, or slow to close.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::closing::Closing;
 use super::connections::Entry;
 use super::core::Core;
 use super::wheel::{self, Tick};
+use crate::clock::Instant;
 use crate::connection::{Chunk, Queued};
-use crate::frame::{self};
+use crate::frame;
 use crate::ids::SessionId;
 use crate::metrics::busiest::{BusyRoom, MOST, SlowSession};
 use crate::passage::Passage;

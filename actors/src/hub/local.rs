@@ -5,10 +5,11 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, Handler};
 use bytes::{Bytes, BytesMut};
+use rustc_hash::FxHashSet;
 use starling_protocol::{CloseCode, RoomName};
 use tokio::task::yield_now;
 use tokio::time::MissedTickBehavior;
@@ -19,7 +20,7 @@ use super::messages::{HubCommand, HubHandle, SentToHub};
 use super::session_handle::SessionHandle;
 use super::wheel;
 use crate::chat_server::ChatServerHandle;
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::config::ChatConfig;
 use crate::connection::{Connection, Flushed};
 use crate::frame::{self, Format};
@@ -313,16 +314,19 @@ impl LocalHub {
 
     /// Tells every connection that the server shuts down, and closes it. The closes are spread over time, so that the
     /// clients do not all reconnect in the same moment: one per millisecond, or faster if that would take more than
-    /// half of `spread`. Each client is asked to reconnect after its own share of `spread`.
+    /// half of `spread`. Each client is asked to reconnect after its own share of `spread`. After three quarters of
+    /// `spread` those are closed whose commands are not answered yet, so that the close frame can still arrive.
     async fn drain(self, reason: &'static str, spread: Duration) {
         let started = clock::now();
         let sessions = self.0.core.borrow().open_sessions();
+        let told: FxHashSet<SessionId> = sessions.iter().copied().collect();
         let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
         let closing_time = (spread / 2).min(CLOSING_TIME_EACH * count);
         for (index, session) in (0..).zip(sessions) {
             let due = started + closing_time * index / count;
-            if due > clock::now() {
-                tokio::time::sleep_until(due.into()).await;
+            let ahead = due.saturating_duration_since(clock::now());
+            if !ahead.is_zero() {
+                tokio::time::sleep(ahead).await;
             }
             let after_ms = u64::try_from((spread * index / count).as_millis()).unwrap_or(u64::MAX);
             self.0.core.borrow_mut().say_goodbye(session, reason, after_ms, clock::now());
@@ -330,9 +334,17 @@ impl LocalHub {
         }
         // Connections that were opened meanwhile.
         let sessions = self.0.core.borrow().open_sessions();
+        let sessions = sessions.into_iter().filter(|session| !told.contains(session));
         let after_ms = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
         for session in sessions {
             self.0.core.borrow_mut().say_goodbye(session, reason, after_ms, clock::now());
+        }
+        self.end_turn_later();
+        tokio::time::sleep((spread * 3 / 4).saturating_sub(started.elapsed())).await;
+        let unanswered = self.0.core.borrow().open_sessions();
+        for session in unanswered {
+            let closing = Closing::by_server(CloseCode::GoingAway, reason);
+            self.0.core.borrow_mut().close(session, closing, clock::now());
         }
         self.end_turn_later();
     }

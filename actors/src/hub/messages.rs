@@ -1,7 +1,7 @@
 //! The commands that the `ChatServer` sends to a hub, and the handle that sends them.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, ServerEvent};
 
 use super::compression::Compression;
+use crate::clock::Instant;
 use crate::credits::Ticket;
 use crate::frame::{self, Format};
 use crate::history::StoredMessage;

@@ -1,13 +1,12 @@
 //! Offering frames to connections: events, live messages, and missed messages.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use starling_protocol::ServerEvent;
 
 use super::closing::Closing;
 use super::core::Core;
 use super::messages::{Delivery, Replay};
+use crate::clock::Instant;
 use crate::connection::{Chunk, Overflow, Queued};
 use crate::frame::{self, Format};
 use crate::ids::SessionId;
@@ -115,6 +114,7 @@ fn holds_secret(event: &ServerEvent<'_>) -> bool {
         | ServerEvent::Joined(_)
         | ServerEvent::Left { .. }
         | ServerEvent::Presence(_)
+        | ServerEvent::Typing(_)
         | ServerEvent::Members(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::Pong { .. }
@@ -136,6 +136,7 @@ fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
         ServerEvent::Message(_)
         | ServerEvent::Ack(_)
         | ServerEvent::Presence(_)
+        | ServerEvent::Typing(_)
         | ServerEvent::Pong { .. }
         | ServerEvent::Error(_) => false,
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,7 +9,7 @@ use super::closing::Closing;
 use super::compression::Compression;
 use super::core::{Blocked, Core, LocalMember};
 use super::messages::{Delivery, MANY};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::connection::{Chunk, Flushed, Overflow, Queued};
 use crate::frame::Format;
 use crate::ids::{RoomId, SessionId};
@@ -61,7 +60,7 @@ impl Core {
             }
         }
         self.relieve(now);
-        self.worker.socket_write.worked(clock::now().saturating_duration_since(now));
+        self.worker.socket_write.worked(now.elapsed());
         blocked
             .retain(|session| self.entry(*session).is_some_and(|entry| !std::mem::replace(&mut entry.awaited, true)));
         blocked

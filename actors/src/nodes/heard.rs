@@ -2,6 +2,7 @@
 
 use super::known::SelfReport;
 use super::record::{Incarnation, LogPosition, Record, RecordId};
+use super::typing::TypingNotice;
 
 /// An event of the log or of another node.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub enum Heard {
     Begins(LogPosition),
     /// Records that were written but not read back may be missing in the log. The node must write them again.
     Lost,
+    /// A client of any node types. It may be lost.
+    Typing(TypingNotice),
     /// A sign of life, of another node or of this one. Each node sends several in two seconds.
     Alive {
         /// The life of the node.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::heard::Heard;
 use super::record::{Incarnation, LogPosition, RecordId};
+use super::typing::TypingNotice;
 use crate::vitals::Vitals;
 
 /// Most records that are reported ahead of the one that was [applied](Log::applied), so that a node that starts does not
@@ -53,6 +54,9 @@ pub trait Log: Send {
 
     /// Appends a record.
     fn write(&mut self, record: Bytes);
+
+    /// Tells all nodes, including this one, that a client types. It may be lost.
+    fn tell_typing(&mut self, notice: &TypingNotice);
 
     /// Stores a checkpoint: the state after this record. The newest three are kept, and the log from the oldest of
     /// them.

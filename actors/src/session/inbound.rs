@@ -4,14 +4,13 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::BytesMut;
 use futures_util::Stream;
-use tokio::time::{Instant as Deadline, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::credits::{Credit, ServerCredits, SessionCredits};
 use crate::hub::LocalHub;
 use crate::ids::SessionId;
@@ -176,7 +175,7 @@ impl Inbound {
             let now = clock::now();
             match self.small_frames.take(now) {
                 Ok(()) => return Poll::Ready(()),
-                Err(wait) => self.rate_timer = Some(Box::pin(sleep_until(Deadline::from_std(now + wait)))),
+                Err(wait) => self.rate_timer = Some(Box::pin(sleep(wait))),
             }
         }
     }

@@ -73,6 +73,7 @@ fn shown(event: &ServerEvent<'_>) -> String {
         ServerEvent::Joined(joined) => format!("joined {}", joined.room.as_ref().map_or("inbox", RoomName::as_str)),
         ServerEvent::Left { room, .. } => format!("left {room}"),
         ServerEvent::Presence(presence) => format!("presence {}", presence.count),
+        ServerEvent::Typing(typing) => format!("typing {}", typing.client_ids.len()),
         ServerEvent::Members(members) => format!("members {}", members.count),
         ServerEvent::Rooms { rooms, .. } => format!("rooms {}", rooms.len()),
         ServerEvent::History(history) => format!("history {}", history.messages.len()),

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::log::{HeardSink, Log, NodeFigures};
 use starling_actors::nodes::record::{Incarnation, LogPosition, Record, RecordId};
+use starling_actors::nodes::typing::TypingNotice;
 use starling_actors::vitals::Vitals;
 use test_kit::wait_until;
 
@@ -64,6 +66,8 @@ impl Log for SlowLog {
         }
     }
 
+    fn tell_typing(&mut self, _: &TypingNotice) {}
+
     fn store_checkpoint(&mut self, _: RecordId, _: Bytes) {}
 
     fn applied(&mut self, _: LogPosition) {}
@@ -115,5 +119,24 @@ async fn messages_of_a_large_room_wait_for_later_ones_and_not_for_ever() {
         drop(clients);
         server.connections(0).await;
         server.quiet().await;
+    }
+}
+
+#[actix::test]
+async fn a_server_that_stops_answers_what_is_on_its_way_before_it_closes_if_that_is_possible() {
+    for is_answered in [true, false] {
+        let log = SlowLog::default();
+        let server = Server::start_node(log.clone());
+        let mut alice = server.connect(Connect::named("alice")).await;
+        log.hold();
+        alice.say("on its way").await;
+        wait_until("the record is written", || log.written() == 1).await;
+        server.chat.drain("the end", if is_answered { Duration::from_mins(1) } else { Duration::from_millis(200) });
+        while !alice.line().await.starts_with("closing the end") {}
+        if is_answered {
+            log.return_one();
+            assert_eq!(message(&mut alice).await, "#1 alice: on its way");
+        }
+        assert_eq!(alice.lines(2).await, ["closed 1001", "end"]);
     }
 }

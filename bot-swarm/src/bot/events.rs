@@ -109,6 +109,7 @@ impl Bot {
             ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
             // A bot does not request these.
             ServerEvent::Presence(_)
+            | ServerEvent::Typing(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_) => {}

@@ -401,6 +401,15 @@ impl Core {
                     open.outlet.events.try_send(event).unwrap_or_default();
                 }
             }
+            ServerEvent::Typing(typing) => {
+                let event = RoomEvent::Typing { client_ids: typing.client_ids, more: typing.more };
+                if let Some(open) = typing.room.and_then(|room| self.rooms.get_mut(&room))
+                    && open.stage == Stage::In
+                {
+                    // Like presence.
+                    open.outlet.events.try_send(event).unwrap_or_default();
+                }
+            }
             ServerEvent::Error(refusal) => self.refused(refusal, now),
             ServerEvent::Ack(ack) => self.answered(Some(ack.id.clone()), ServerEvent::Ack(ack)),
             ServerEvent::Members(members) => self.answered(members.id.clone(), ServerEvent::Members(members)),

@@ -39,6 +39,13 @@ pub enum RoomEvent {
         /// The exact number of members.
         count: u32,
     },
+    /// Users of other clients type a message. A client says so again every few seconds while its user types.
+    Typing {
+        /// At most 10 of those that have said so in the last second; this client may be among them.
+        client_ids: Vec<ClientId>,
+        /// Whether there are more of them.
+        more: bool,
+    },
     /// The server has removed the client from the room, or has dropped the room. The stream ends.
     Left,
     /// The server does not let the client in. The stream ends.

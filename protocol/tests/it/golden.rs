@@ -35,6 +35,7 @@ kinds! {
     ClientCommand::Rooms => "rooms",
     ClientCommand::Members { .. } => "members",
     ClientCommand::History { .. } | ClientCommand::InboxHistory { .. } => "history",
+    ClientCommand::Typing { .. } => "typing",
     ClientCommand::Ping => "ping",
 }
 
@@ -46,6 +47,7 @@ kinds! {
     ServerEvent::Joined(_) => "joined",
     ServerEvent::Left { .. } => "left",
     ServerEvent::Presence(_) => "presence",
+    ServerEvent::Typing(_) => "typing",
     ServerEvent::Members(_) => "members",
     ServerEvent::Rooms { .. } => "rooms",
     ServerEvent::History(_) => "history",

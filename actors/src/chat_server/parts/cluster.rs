@@ -5,7 +5,7 @@
 //! - if a command waits for the log, all later commands of its session wait too.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use log::warn;
@@ -15,6 +15,7 @@ use starling_protocol::{ClientId, Epoch};
 use tokio::sync::oneshot;
 
 use crate::chat_server::command::{Command, DropReply, RemoveReply};
+use crate::clock::Instant;
 use crate::history::{EntryNumber, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::digest::Digest;
@@ -324,9 +325,10 @@ impl Cluster {
     pub(crate) fn log_time(&self, instant: Instant) -> u64 {
         let Some((base, of_base)) = self.time else { return 0 };
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        match instant.checked_duration_since(of_base) {
-            Some(later) => base + ms(later),
-            None => base.saturating_sub(ms(of_base.saturating_duration_since(instant))),
+        if instant >= of_base {
+            base + ms(instant.saturating_duration_since(of_base))
+        } else {
+            base.saturating_sub(ms(of_base.saturating_duration_since(instant)))
         }
     }
 

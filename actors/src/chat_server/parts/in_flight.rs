@@ -1,13 +1,13 @@
 //! Messages in flight: given to the log and not yet returned, each with the senders that wait for its outcome.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::remembered::IdKey;
 use crate::chat_server::command::{Frame, PostReply};
+use crate::clock::Instant;
 use crate::credits::Ticket;
 use crate::history::EntryNumber;
 use crate::ids::{RoomId, SessionId};

@@ -7,11 +7,12 @@
 //! if the log refuses it. The log is the component that decides the sequence of entries. At present that is the history
 //! of this process, which commits entries one after the other.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use starling_protocol::{Epoch, Seq};
 
 use super::remembered::{IdKey, RememberedIds};
+use crate::clock::Instant;
 use crate::ids::RoomId;
 
 /// The position of a room: its newest `seq` in its current epoch.

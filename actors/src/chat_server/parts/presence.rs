@@ -2,11 +2,12 @@
 //!
 //! A room without watchers costs nothing here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::{ClientId, limits};
 
+use crate::clock::Instant;
 use crate::ids::{RoomId, SessionId};
 
 /// The least time between two `presence` events of one room.

@@ -4,14 +4,14 @@
 //! A connection that has not shown a token is no participant: no rule of the chat reaches it.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use starling_protocol::limits;
 
 use super::participants::count_errors;
 use crate::chat_server::command::OpenSession;
-use crate::clock::Now;
+use crate::clock::{Instant, Now};
 use crate::identity::Claims;
 use crate::ids::SessionId;
 

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use starling_protocol::MessageId;
 
+use crate::clock::Instant;
 use crate::identity::IdOwner;
 
 /// An `id` of an owner: the owner's hash, and a keyed hash of the `id`.

@@ -2,13 +2,12 @@
 //!
 //! An inbox, which keeps a client's private messages, is a room too. Its members are the client's own connections.
 
-use std::time::Instant;
-
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, Seq, limits};
 
 use crate::chat_server::command::DropReply;
+use crate::clock::Instant;
 use crate::history::RoomKey;
 use crate::ids::{HubId, HubSet, SessionId};
 use crate::nodes::record::Incarnation;

@@ -3,8 +3,6 @@
 //! No lookup finds a room that has ended. The room is forgotten, and its number reused, once no message of it is in
 //! flight.
 
-use std::time::Instant;
-
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -13,6 +11,7 @@ use starling_protocol::{ClientId, Epoch, RoomName, Seq, limits};
 use super::parted::PartedMap;
 use super::room::{Ended, OnNode, Room, Viewer};
 use super::vacancies::Vacancies;
+use crate::clock::Instant;
 use crate::config::ChatConfig;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};

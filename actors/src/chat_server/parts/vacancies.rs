@@ -5,11 +5,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use starling_protocol::{RoomName, limits};
 
 use super::room::{Noted, Room, Worth};
+use crate::clock::Instant;
 use crate::config::ChatConfig;
 use crate::ids::RoomId;
 

@@ -1,7 +1,5 @@
 //! With other nodes: checkpoints of the state that all nodes share, and a start from a checkpoint.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use starling_protocol::{ClientId, ClientKey, Epoch, Seq};
 
@@ -11,7 +9,7 @@ use crate::chat_server::parts::cluster::Cluster;
 use crate::chat_server::parts::order::{Placed, Position};
 use crate::chat_server::parts::remembered::{IdKey, RememberedIds};
 use crate::chat_server::parts::room::{OnNode, Room, Viewer};
-use crate::clock::Now;
+use crate::clock::{Instant, Now};
 use crate::history::{Restored, RoomKey, StoredRoom};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;

@@ -136,6 +136,6 @@ impl ChatState {
     }
 }
 
-fn nobody(name: &ClientId) -> String {
+pub(super) fn nobody(name: &ClientId) -> String {
     format!("no client is called {name}")
 }

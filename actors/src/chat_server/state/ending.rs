@@ -1,7 +1,5 @@
 //! The end of rooms and inboxes, and space in full tables: abandoned rooms must not keep anybody out.
 
-use std::time::Instant;
-
 use starling_protocol::{Epoch, JoinedEvent, RoomName, ServerEvent};
 
 use super::{ChatState, TooManyRooms};
@@ -11,6 +9,7 @@ use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::order::Position;
 use crate::chat_server::parts::room::{Ended, Room};
 use crate::chat_server::parts::rooms::{ENDED_AT_ONCE_MAX, Space};
+use crate::clock::Instant;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::RoomId;
 use crate::nodes::record::LogEntry;

@@ -201,6 +201,7 @@ impl ChatState {
             | ClientCommand::Members { .. }
             | ClientCommand::History { .. }
             | ClientCommand::InboxHistory { .. }
+            | ClientCommand::Typing { .. }
             | ClientCommand::Ping => None,
         }
     }

@@ -6,7 +6,6 @@
 mod rooms;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, CloseCode, Epoch, ErrorCode, RoomName, Seq};
@@ -20,6 +19,7 @@ use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::MessageInFlight;
 use crate::chat_server::parts::order::{LoggedEntry, Placement};
 use crate::chat_server::parts::room::Room;
+use crate::clock::Instant;
 use crate::credits::Ticket;
 use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::ids::{RoomId, SessionId};
@@ -73,6 +73,7 @@ impl ChatState {
                 let unread = self.cluster.iter().flat_map(|cluster| cluster.unread());
                 turn.effects.extend(unread.cloned().map(|record| Effect::Node(NodeEffect::Write(record))));
             }
+            Heard::Typing(notice) => self.tell_typing(notice, turn),
             Heard::Alive { life, report } => {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.is_alive(life, report, turn.now.at);

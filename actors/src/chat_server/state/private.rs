@@ -1,13 +1,12 @@
 //! Stored private messages: each is in the inboxes of its sender and its receiver.
 
-use std::time::Instant;
-
 use starling_protocol::{ClientId, Epoch, ErrorCode, Refusal, Resume, Seq};
 
 use super::ChatState;
 use crate::chat_server::command::Frame;
 use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::inboxes::NoInbox;
+use crate::clock::Instant;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::record::LogEntry;

@@ -3,8 +3,6 @@
 //! Accepting a message decides whether this client may send it there. Placing a message assigns its `seq`, once the log
 //! has committed it.
 
-use std::time::Instant;
-
 use smallvec::SmallVec;
 use starling_protocol::{
     Ack, ClientId, ErrorCode, MessageId, PostMessage, Refusal, RoomName, Seq, ServerEvent, Target,
@@ -18,7 +16,7 @@ use crate::chat_server::parts::in_flight::{Asker, MessageInFlight};
 use crate::chat_server::parts::order::{LoggedEntry, Placed, Placement};
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
-use crate::clock::Now;
+use crate::clock::{Instant, Now};
 use crate::credits::Ticket;
 use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::identity::IdOwner;
@@ -141,7 +139,7 @@ impl ChatState {
         Ok(Accepted { owner, id, outcome })
     }
 
-    fn first_room(&self, session: SessionId) -> Result<RoomId, Refusal> {
+    pub(super) fn first_room(&self, session: SessionId) -> Result<RoomId, Refusal> {
         let first = self.participants.get(session).and_then(|participant| participant.rooms().first().copied());
         first.ok_or_else(not_here)
     }

@@ -16,5 +16,6 @@ mod proof;
 mod resume;
 mod resume_meanwhile;
 mod rooms;
+mod typing;
 
 pub(super) use self::chat::Chat;

@@ -1,11 +1,10 @@
 //! The commands of the writer thread.
 
-use std::time::Instant;
-
 use smallvec::SmallVec;
 use starling_protocol::{Epoch, Seq};
 
 use super::schema::DbRoom;
+use crate::clock::Instant;
 use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
 use crate::ids::RoomId;
 

@@ -1,12 +1,12 @@
 //! Reads one page of the history from the database.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rusqlite::{Connection, Row, Statement, ToSql};
 use starling_protocol::{ClientId, HistoryPage, MessageId, Seq};
 
 use super::schema::{DbRoom, SEQ_MAX, of_place, place};
+use crate::clock::Instant;
 use crate::history::{Page, ReadRequest, RoomKey, StoredMessage};
 
 /// A read that the memory cannot answer.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::warn;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -12,7 +12,7 @@ use starling_protocol::Seq;
 use super::SqliteSettings;
 use super::file::SEARCH_ENDING;
 use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::history::HistoryMetrics;
 
 /// The largest number of rows that one step drops: messages, and `id`s of messages that were dropped before.

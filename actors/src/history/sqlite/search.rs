@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::info;
 use rusqlite::{Connection, InterruptHandle};
@@ -26,7 +26,7 @@ pub(super) use self::index::{IndexError, SearchIndex, problems};
 use super::page::{Collected, DiskRead, span};
 use super::reader::serve;
 use super::schema::DbRoom;
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::history::thread::spawn;
 use crate::history::{HistoryMetrics, Page, ReadError, ReadRequest, ReportSink, SearchText};
 use crate::log_interval::LogInterval;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{error, info, warn};
 use rusqlite::Connection;
@@ -24,7 +24,7 @@ use super::search::Searches;
 use super::store_error::StoreError;
 use super::written::WrittenDatabase;
 use super::{SqliteSettings, connections, numbers};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::history::thread::spawn;
 use crate::history::{HistoryMetrics, LogMark, Receipt, ReportSink, StoreReport};
 use crate::log_interval::LogInterval;

@@ -210,7 +210,8 @@ impl Chat {
             | ClientCommand::InboxHistory { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
-            | ClientCommand::History { .. } => panic!("bots do not ask for {text}"),
+            | ClientCommand::History { .. }
+            | ClientCommand::Typing { .. } => panic!("bots do not ask for {text}"),
             ClientCommand::Ping => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
                 self.tell(id, &ServerEvent::Pong { id: frame_id, at: u64::try_from(now.as_millis()).unwrap() });

@@ -15,7 +15,7 @@ know, and a client ignores frames whose `type` it does not know. The promises, t
 in docs/protocol.md.";
 
 /// The answers to a frame of a client, besides `error`.
-const ANSWERS: [(&str, &[&str]); 8] = [
+const ANSWERS: [(&str, &[&str]); 9] = [
     ("message", &["ack", "message"]),
     ("hello", &["welcome"]),
     ("join", &["joined"]),
@@ -23,11 +23,12 @@ const ANSWERS: [(&str, &[&str]); 8] = [
     ("rooms", &["rooms"]),
     ("members", &["members"]),
     ("history", &["history"]),
+    ("typing", &[]),
     ("ping", &["pong"]),
 ];
 
 /// Events that no frame of the receiver has caused.
-const UNASKED: [&str; 6] = ["welcome", "message", "joined", "left", "presence", "closing"];
+const UNASKED: [&str; 7] = ["welcome", "message", "joined", "left", "presence", "typing", "closing"];
 
 const CHANNELS: [(&str, &str, &str); 2] = [
     ("lobby", "/ws", "A connection whose first room is the lobby."),

@@ -3,7 +3,7 @@
 use starling_protocol::{
     Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
     InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
-    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome,
+    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome,
 };
 
 /// 2026-11-22 in milliseconds since the Unix epoch.
@@ -92,6 +92,9 @@ pub(super) fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
         ("history-after", asked(history(HistoryPage::After(Seq(0)), 200))),
         ("history-inbox", asked(private_history(None, HistoryPage::After(Seq(41)), 200))),
         ("history-private", asked_as("p-2", private_history(Some("bob"), HistoryPage::Newest, 50))),
+        ("typing", asked_as("y-1", ClientCommand::Typing { target: Target::Room(room("dev")) })),
+        ("typing-in-first-room", asked(ClientCommand::Typing { target: Target::FirstRoom })),
+        ("typing-private", asked(ClientCommand::Typing { target: Target::Client(client("bob")) })),
         ("ping", asked(ClientCommand::Ping)),
         ("ping-with-id", asked_as("t-1", ClientCommand::Ping)),
     ]
@@ -238,6 +241,10 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
         let names = |names: &[&str]| names.iter().map(|name| client(name)).collect();
         ServerEvent::Presence(PresenceEvent { room: room("dev"), joined: names(came), left: names(went), count })
     };
+    let typing = |place: Option<&str>, from: Option<&str>, names: &[&str], more| {
+        let client_ids = names.iter().map(|name| client(name)).collect();
+        ServerEvent::Typing(TypingEvent { room: place.map(room), from: from.map(client), client_ids, more })
+    };
     let cases = vec![
         ("welcome", welcome(None, "guest-k3v9q2x")),
         ("welcome-with-id", welcome(Some("h-1"), "alice")),
@@ -278,6 +285,9 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
         ("left-with-id", ServerEvent::Left { id: Some(id("l-1")), room: room("dev") }),
         ("presence", presence(&["bob", "carol"], &["guest-k3v9q2x"], 3)),
         ("presence-one-came", presence(&["bob"], &[], 2)),
+        ("typing", typing(Some("dev"), None, &["alice", "bob"], false)),
+        ("typing-more", typing(Some("dev"), None, &["alice"], true)),
+        ("typing-private", typing(None, Some("alice"), &["alice"], false)),
         ("members", members(Some("w-1"), "dev", 2, false)),
         ("members-truncated", members(None, "lobby", 1_001, true)),
         ("rooms", ServerEvent::Rooms { id: Some(id("r-1")), rooms: vec![lobby.clone(), dev], truncated: false }),

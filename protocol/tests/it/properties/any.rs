@@ -7,7 +7,7 @@ use proptest::sample::select;
 use starling_protocol::{
     Ack, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
     InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
-    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, Welcome, limits,
+    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome, limits,
 };
 
 /// Any text: control characters, escapes, all of Unicode.
@@ -40,9 +40,10 @@ pub(super) fn any_seq() -> impl Strategy<Value = Seq> {
 }
 
 pub(super) fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
-    let target =
-        prop_oneof![Just(Target::FirstRoom), any_room().prop_map(Target::Room), any_client().prop_map(Target::Client)];
-    let message = (some_text(), target, option::of(any_client())).prop_map(|(text, target, client_id)| PostMessage {
+    let target = || {
+        prop_oneof![Just(Target::FirstRoom), any_room().prop_map(Target::Room), any_client().prop_map(Target::Client)]
+    };
+    let message = (some_text(), target(), option::of(any_client())).prop_map(|(text, target, client_id)| PostMessage {
         text: text.into(),
         target,
         client_id,
@@ -83,6 +84,7 @@ pub(super) fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
         1 => any_room().prop_map(|room| ClientCommand::Members { room }),
         2 => history,
         1 => inbox_history,
+        1 => target().prop_map(|target| ClientCommand::Typing { target }),
         1 => Just(ClientCommand::Ping),
     ];
     (option::of(any_id()), command).prop_map(|(id, command)| CommandFrame { id, command })
@@ -165,6 +167,10 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         left,
         count,
     });
+    let typing =
+        (option::of(any_room()), any_client(), names(), any::<bool>()).prop_map(|(room, from, client_ids, more)| {
+            TypingEvent { from: room.is_none().then_some(from), room, client_ids, more }
+        });
     let members = (id(), any_room(), any::<u32>(), names(), any::<bool>())
         .prop_map(|(id, room, count, client_ids, truncated)| MembersEvent { id, room, count, client_ids, truncated });
     let summary = (any_room(), any::<u32>(), any_seq()).prop_map(|(room, count, seq)| RoomSummary { room, count, seq });
@@ -191,6 +197,7 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         1 => joined.prop_map(ServerEvent::Joined),
         1 => (id(), any_room()).prop_map(|(id, room)| ServerEvent::Left { id, room }),
         1 => presence.prop_map(ServerEvent::Presence),
+        1 => typing.prop_map(ServerEvent::Typing),
         1 => members.prop_map(ServerEvent::Members),
         1 => rooms,
         2 => history.prop_map(ServerEvent::History),

@@ -117,11 +117,7 @@ impl Chat {
         Request::Command(match line.word(0) {
             "says" => ClientCommand::Message(PostMessage {
                 text: line.words[1..].join(" ").into(),
-                target: match (line.options.get("room"), line.options.get("to")) {
-                    (Some(name), _) => Target::Room(room(name)),
-                    (None, Some(to)) => Target::Client(self.name(to)),
-                    (None, None) => Target::FirstRoom,
-                },
+                target: self.target(line),
                 client_id,
             }),
             "hello" => {
@@ -151,9 +147,18 @@ impl Chat {
                     ClientCommand::History { room: room(line.word(1)), page, limit }
                 }
             }
+            "typing" => ClientCommand::Typing { target: self.target(line) },
             "ping" => ClientCommand::Ping,
             other => panic!("no such command: {other}"),
         })
+    }
+
+    fn target(&self, line: &Line<'_>) -> Target {
+        match (line.options.get("room"), line.options.get("to")) {
+            (Some(name), _) => Target::Room(room(name)),
+            (None, Some(to)) => Target::Client(self.name(to)),
+            (None, None) => Target::FirstRoom,
+        }
     }
 
     fn key(&self, line: &Line<'_>) -> Option<ClientKey> {

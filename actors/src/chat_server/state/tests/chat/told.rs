@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use starling_protocol::{ClientId, MessageId, RoomName, ServerEvent};
+use starling_protocol::{ChatMessage, ClientId, MessageId, RoomName, ServerEvent};
 
 use super::Chat;
 use crate::ids::SessionId;
@@ -29,17 +29,7 @@ impl Chat {
                 let place = place.map_or_else(|| "nowhere".into(), |first| format!("{} #{}", first.room, first.seq));
                 format!("welcome {name} {place}{inbox}{}", shown_id(welcome.id.as_ref()))
             }
-            ServerEvent::Message(message) => {
-                let sender = self.shown(&message.client_id);
-                let mut line = match (&message.room, message.seq, &message.to) {
-                    (Some(room), Some(seq), None) => format!("{room}#{seq} {sender}: {}", message.text),
-                    (None, None, Some(to)) => format!("{sender}@{}: {}", self.shown(to), message.text),
-                    (None, Some(seq), Some(to)) => format!("inbox#{seq} {sender}@{to}: {}", message.text),
-                    _ => panic!("neither of a room nor private: {message:?}"),
-                };
-                line.push_str(&shown_id(message.id.as_ref()));
-                line
-            }
+            ServerEvent::Message(message) => self.shown_message(message),
             ServerEvent::Ack(ack) => {
                 let mut line = match (&ack.room, ack.seq, &ack.to) {
                     (Some(room), Some(seq), None) => format!("ack {} {room}#{seq}", ack.id.as_str()),
@@ -63,6 +53,13 @@ impl Chat {
             ServerEvent::Presence(presence) => {
                 let (joined, left) = (self.shown_all(&presence.joined, " +"), self.shown_all(&presence.left, " -"));
                 format!("presence {}{joined}{left} count {}", presence.room, presence.count)
+            }
+            ServerEvent::Typing(typing) => {
+                let names = self.shown_all(&typing.client_ids, " ");
+                let more = if typing.more { " …" } else { "" };
+                let place = typing.room.as_ref().map_or_else(|| "privately".into(), RoomName::to_string);
+                assert_eq!(typing.from.as_ref(), typing.client_ids.first().filter(|_| typing.room.is_none()));
+                format!("typing {place}{names}{more}")
             }
             ServerEvent::Members(members) => {
                 let names = self.shown_all(&members.client_ids, " ");
@@ -94,6 +91,18 @@ impl Chat {
             ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
         };
         self.put(session, line);
+    }
+
+    fn shown_message(&mut self, message: &ChatMessage<'_>) -> String {
+        let sender = self.shown(&message.client_id);
+        let mut line = match (&message.room, message.seq, &message.to) {
+            (Some(room), Some(seq), None) => format!("{room}#{seq} {sender}: {}", message.text),
+            (None, None, Some(to)) => format!("{sender}@{}: {}", self.shown(to), message.text),
+            (None, Some(seq), Some(to)) => format!("inbox#{seq} {sender}@{to}: {}", message.text),
+            _ => panic!("neither of a room nor private: {message:?}"),
+        };
+        line.push_str(&shown_id(message.id.as_ref()));
+        line
     }
 
     /// The name as a dialogue shows it.

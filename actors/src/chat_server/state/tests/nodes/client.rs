@@ -165,6 +165,7 @@ impl Client {
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_)
             | ServerEvent::Pong { .. }
+            | ServerEvent::Typing(_)
             | ServerEvent::Closing { .. } => {}
         }
     }

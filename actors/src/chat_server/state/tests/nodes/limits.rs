@@ -277,6 +277,7 @@ impl Servers {
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_)
             | ServerEvent::Pong { .. }
+            | ServerEvent::Typing(_)
             | ServerEvent::Closing { .. } => return,
         };
         self.put(server, session, text);

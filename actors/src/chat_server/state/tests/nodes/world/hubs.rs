@@ -57,6 +57,7 @@ impl World {
             Effect::Node(NodeEffect::Keep { entry, placed }) => self.nodes[node].history.keep(entry, &placed, done),
             Effect::Read(request) => self.nodes[node].history.read(request, done),
             Effect::Forget { room, receipt } => self.nodes[node].history.forget(room, receipt, done),
+            Effect::Node(NodeEffect::Typing(_)) => panic!("nobody types"),
             Effect::Node(NodeEffect::Write(record)) => self.nodes[node].outgoing.push_back(record),
             Effect::Answer(answer) => answer.send(),
             Effect::Node(NodeEffect::BeginsAnew(life)) => {
