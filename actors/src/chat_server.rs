@@ -122,9 +122,14 @@ impl ChatServer {
     /// Carries out a command.
     #[inline]
     fn take(&mut self, message: SentToChat, context: &mut Context<Self>) {
-        let SentToChat { command, arrival, in_mailbox } = message;
+        let SentToChat { mut command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
+        if let Command::Ask { frame, .. } = &mut command
+            && let Some(ticket) = &mut frame.ticket
+        {
+            ticket.passage.taken(work.started());
+        }
         if self.is_unfit && !matches!(command, Command::Drain { .. }) {
             return;
         }
@@ -159,7 +164,7 @@ impl ChatServer {
             if !effects.is_empty() {
                 let now = *sent_at.get_or_insert_with(clock::now);
                 for effect in effects.drain(..) {
-                    self.perform_one(effect, now);
+                    self.perform_one(effect, turn.now.at, now);
                 }
             }
             turn.effects = effects;
@@ -190,7 +195,8 @@ impl ChatServer {
         self.pulse.unfit(reason);
     }
 
-    fn perform_one(&mut self, effect: Effect, now: Instant) {
+    /// `turn` began at that time, and `now` is read once for all effects of it.
+    fn perform_one(&mut self, effect: Effect, turn: Instant, now: Instant) {
         match effect {
             Effect::To { session, command } => {
                 if let ToSession::Tell { event, .. } = &command
@@ -204,13 +210,15 @@ impl ChatServer {
                 let command = |sessions| HubCommand::TellMany { sessions, event: event.clone() };
                 self.send_by_hub(&sessions, command, now);
             }
-            Effect::Deliver { room, hubs, message, ticket } => {
+            Effect::Deliver { room, hubs, message, mut ticket } => {
+                ticket.passage.delivered(turn, now);
                 let delivery = Arc::new(Delivery::of_room(message, ticket));
                 for hub in self.hubs.iter().flatten().filter(|hub| hubs.contains(hub.id())) {
                     hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) }, now);
                 }
             }
-            Effect::DeliverPrivate { sessions, message, ticket } => {
+            Effect::DeliverPrivate { sessions, message, mut ticket } => {
+                ticket.passage.delivered(turn, now);
                 self.metrics.message(MessageKind::Private, message.text.len());
                 let delivery = Arc::new(Delivery::of_private(message, ticket));
                 let command = |sessions| HubCommand::DeliverPrivate { sessions, delivery: Arc::clone(&delivery) };
@@ -332,12 +340,14 @@ impl Handler<EndTurn> for ChatServer {
         if self.is_unfit {
             return;
         }
+        let started = clock::now();
         if let Some(LogOfNode { log, .. }) = &mut self.log {
             self.state.pack(|record| log.write(record));
         }
         self.history.end_turn(&mut self.completions);
         let turn = self.turn(Now::read());
         self.perform(turn, context);
+        self.metrics.chat_server().worked(clock::now().saturating_duration_since(started));
     }
 }
 

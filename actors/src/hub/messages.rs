@@ -15,6 +15,7 @@ use crate::frame::{self, Format};
 use crate::history::StoredMessage;
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{InMailbox, Mailbox};
+use crate::passage::Passage;
 use crate::stage::{Arrival, Stage};
 
 /// A message to so many members of one hub is one to many: to write it takes longer than a record of a node's log
@@ -69,9 +70,9 @@ impl Delivery {
         frame::event(&ServerEvent::Message(wire), Format::Text).unwrap_or_default()
     }
 
-    /// The time at which the message's command was read.
-    pub(super) fn read_at(&self) -> Instant {
-        self.ticket.read_at
+    /// The times at which the message passed the stages before the hub.
+    pub(super) fn passage(&self) -> Passage {
+        self.ticket.passage
     }
 }
 

@@ -259,11 +259,11 @@ impl ChatState {
     /// Acknowledges a message that was placed, and delivers it to the clients of this node.
     fn show(&mut self, waiting: Option<Box<MessageInFlight>>, mut stored: SmallVec<[StoredCopy; 2]>, turn: &mut Turn) {
         let Some(last) = stored.pop() else { return };
-        let read_at = waiting.as_ref().map_or(turn.now.at, |waiting| waiting.ticket.read_at);
+        let of_others = || Ticket::without_credit(turn.now.at);
+        let mut ticket = waiting.as_ref().map_or_else(of_others, |waiting| waiting.ticket.copy_without_credit());
         for copy in stored {
-            self.deliver(copy, Ticket::without_credit(read_at), turn);
+            self.deliver(copy, ticket.copy_without_credit(), turn);
         }
-        let mut ticket = Ticket::without_credit(read_at);
         if let Some(waiting) = waiting {
             let message = &last.message;
             let stored = Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };

@@ -307,7 +307,7 @@ impl ChatState {
         let Some(last) = copies.pop() else { return };
         for copy in copies {
             if self.place(&copy, None, accepted_at, turn).is_ok() {
-                self.deliver(copy, Ticket::without_credit(ticket.read_at), turn);
+                self.deliver(copy, ticket.copy_without_credit(), turn);
             }
         }
         self.keep_ticket_if_gone(&mut asker, last.room, &mut ticket);
@@ -398,7 +398,7 @@ fn not_here() -> Refusal {
 /// Gives the ticket of a message to its acknowledgement, because the delivery does not pass the sender's hub. The
 /// connection is closed when its tickets have ended.
 pub(super) fn keep_ticket(frame: &mut Frame, ticket: &mut Ticket) {
-    let of_delivery = Ticket::without_credit(ticket.read_at);
+    let of_delivery = ticket.copy_without_credit();
     frame.ticket = Some(std::mem::replace(ticket, of_delivery));
 }
 

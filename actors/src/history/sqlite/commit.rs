@@ -1,11 +1,14 @@
 //! One commit: the writes of one transaction.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
 use super::command::{Append, NewCopy};
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
+use crate::clock;
 use crate::history::{LogMark, Receipt};
 
 /// A room that has ended.
@@ -64,13 +67,13 @@ impl<'a> Numbering<'a> {
 /// of several nodes.
 pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<LogMark>);
 
-/// Stores everything in one commit, or nothing.
+/// Stores everything in one commit, or nothing. Returns the time in which the commit was written and synced.
 pub(super) fn write(
     connection: &mut Connection,
     batch: &[Append],
     bounds: &Bounds,
     due: DuePart<'_>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Duration> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     write_due(&transaction, due)?;
     let mut rooms = FxHashMap::default();
@@ -85,7 +88,9 @@ pub(super) fn write(
         let is_new = !bounds.contains_key(&newest.db);
         advance(&transaction, newest, is_new.then_some(oldest))?;
     }
-    transaction.commit()
+    let started = clock::now();
+    transaction.commit()?;
+    Ok(clock::now().saturating_duration_since(started))
 }
 
 /// Stores in one commit all messages that the database accepts. They stay in `batch`, with new numbers; the rejected
