@@ -241,7 +241,7 @@ impl ChatServer {
             RoomKey::Inbox(owner) if draft.to.as_ref() == Some(owner) => MessageKind::Private,
             RoomKey::Inbox(_) => return,
         };
-        self.metrics.message(kind, draft.text.len());
+        self.metrics.message(kind, draft.content.text().len());
     }
 
     /// Warns the operator of full tables, at most once per [`FULL_TABLE_WARNING_INTERVAL`], whatever clients do.
