@@ -10,6 +10,7 @@ use actix_http::error::DispatchError;
 use actix_rt::net::TcpStream;
 use log::debug;
 use prometheus::{IntCounter, Registry};
+use starling_actors::clock;
 use starling_actors::socket::Socket;
 
 use crate::http_stream::HttpStream;
@@ -27,14 +28,15 @@ pub(crate) struct Accept {
 }
 
 impl Accept {
-    /// Registers the counters.
+    /// Registers the counters; the diagnosis judges the closed connections, too.
     ///
     /// # Errors
-    /// The registry already has them.
+    /// A registry already has them.
     pub(crate) fn register(
         tls: Option<Arc<Tls>>,
         time: Duration,
         registry: &Registry,
+        judged: &Registry,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let failures = IntCounter::new(
             "chat_failed_tls_handshakes_total",
@@ -45,7 +47,9 @@ impl Accept {
             "Connections that were closed at once: the server had no place for them, nor for an answer.",
         )?;
         registry.register(Box::new(failures.clone()))?;
-        registry.register(Box::new(closed.clone()))?;
+        for registry in [registry, judged] {
+            registry.register(Box::new(closed.clone()))?;
+        }
         Ok(Arc::new(Self { tls, time, failures, closed }))
     }
 
@@ -58,6 +62,7 @@ impl Accept {
         tcp: TcpStream,
         state: Arc<ServerState>,
     ) -> Result<(HttpStream, Protocol, Option<SocketAddr>), DispatchError> {
+        let accepted_at = Some(clock::now());
         let peer = tcp.peer_addr().ok();
         // Before TLS: a connection counts even while its handshake is running.
         let Some(place) = state.admission().accept(peer) else {
@@ -67,7 +72,7 @@ impl Accept {
         // Nagle's algorithm would delay small frames by up to 40 ms. An error means that the socket is gone.
         tcp.set_nodelay(true).unwrap_or_default();
         let Some(tls) = &self.tls else {
-            return Ok((HttpStream::new(Socket::Plain(tcp), place, state), Protocol::Http1, peer));
+            return Ok((HttpStream::new(Socket::Plain(tcp), place, state, accepted_at), Protocol::Http1, peer));
         };
         let outcome = match tokio::time::timeout(self.time, tls.acceptor().accept(tcp)).await {
             Ok(outcome) => outcome,
@@ -76,7 +81,7 @@ impl Accept {
         match outcome {
             Ok(stream) => {
                 let socket = Socket::Tls(Box::new(stream));
-                Ok((HttpStream::new(socket, place, state), Protocol::Http1, peer))
+                Ok((HttpStream::new(socket, place, state, accepted_at), Protocol::Http1, peer))
             }
             Err(error) => {
                 self.failures.inc();

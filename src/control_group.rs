@@ -43,6 +43,13 @@ pub(crate) fn cores() -> usize {
     .max(1)
 }
 
+/// The numbers of the cores in the affinity mask; empty if the system does not say.
+pub(crate) fn allowed_cores() -> Vec<usize> {
+    let status = Process::myself().and_then(|process| process.status()).ok();
+    let ranges = status.and_then(|status| status.cpus_allowed_list).unwrap_or_default();
+    ranges.into_iter().flat_map(|(first, last)| first..=last).map(|core| core as usize).collect()
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are small and not negative")]
 fn rounded_up(share: f64) -> usize {
     share.ceil() as usize

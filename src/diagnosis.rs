@@ -43,6 +43,7 @@ struct Inner {
 struct Current {
     verdict: Verdict,
     since: Instant,
+    since_unix_ms: u64,
 }
 
 /// The verdict as it is served.
@@ -51,7 +52,9 @@ struct Current {
 pub(crate) struct Diagnosed {
     #[serde(flatten)]
     verdict: Verdict,
-    /// Seconds for which this has been the limit.
+    /// The time since which this has been the limit, in milliseconds since the Unix epoch.
+    since: u64,
+    /// Seconds since then.
     for_seconds: u64,
 }
 
@@ -61,8 +64,8 @@ impl Diagnosis {
         #[expect(clippy::expect_used, reason = "the name is a constant and a valid one")]
         let desc = Desc::new("chat_limit_reached".into(), "The verdict.".into(), Vec::new(), labels)
             .expect("the description is valid");
-        let current = Mutex::new(Current { verdict: Verdict::unknown(), since: clock::now() });
-        Self(Arc::new(Inner { desc, current }))
+        let (verdict, since, since_unix_ms) = (Verdict::unmeasured(), clock::now(), clock::unix_ms());
+        Self(Arc::new(Inner { desc, current: Mutex::new(Current { verdict, since, since_unix_ms }) }))
     }
 
     fn current(&self) -> Current {
@@ -71,15 +74,15 @@ impl Diagnosis {
 
     /// The verdict for HTTP.
     pub(crate) fn told(&self) -> Diagnosed {
-        let Current { verdict, since } = self.current();
-        Diagnosed { verdict, for_seconds: since.elapsed().as_secs() }
+        let Current { verdict, since, since_unix_ms } = self.current();
+        Diagnosed { verdict, since: since_unix_ms, for_seconds: since.elapsed().as_secs() }
     }
 
     /// Replaces the verdict.
     fn set(&self, verdict: Verdict, now: Instant) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.verdict.what != verdict.what {
-            current.since = now;
+            (current.since, current.since_unix_ms) = (now, clock::unix_ms());
         }
         current.verdict = verdict;
     }
@@ -100,7 +103,7 @@ impl Diagnosis {
             let readings = readings.make_contiguous();
             let verdict = observe(readings);
             let line = steps.take(&verdict, now);
-            if steps.current == verdict.what {
+            if steps.current == Some(verdict.what) {
                 self.set(verdict, now);
             }
             if let Some(line) = line {
@@ -114,9 +117,10 @@ impl Diagnosis {
 /// Decides when a new cause counts, and when it is logged.
 #[derive(Debug)]
 struct Steps {
-    current: What,
+    /// `None` before the first measurements.
+    current: Option<What>,
     /// A cause that does not count yet, and its number of consecutive findings.
-    next: (What, u8),
+    next: (Option<What>, u8),
     told: What,
     told_at: Option<Instant>,
 }
@@ -124,21 +128,20 @@ struct Steps {
 impl Steps {
     fn new() -> Self {
         // A log line that nothing is saturated would be useless at the start.
-        Self { current: What::Unknown, next: (What::Unknown, 0), told: What::Nothing, told_at: None }
+        Self { current: None, next: (None, 0), told: What::Nothing, told_at: None }
     }
 
     /// Takes the next verdict. Returns a log line if one is due.
     fn take(&mut self, verdict: &Verdict, now: Instant) -> Option<String> {
-        let times = if self.next.0 == verdict.what { self.next.1.saturating_add(1) } else { 1 };
-        self.next = (verdict.what, times);
+        let found = Some(verdict.what).filter(|_| verdict.is_measured());
+        let times = if self.next.0 == found { self.next.1.saturating_add(1) } else { 1 };
+        self.next = (found, times);
         if times >= CONFIRMATIONS {
-            self.current = verdict.what;
+            self.current = found;
         }
         let is_due = self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL);
-        if self.current != verdict.what || self.current == self.told || self.current == What::Unknown || !is_due {
-            return None;
-        }
-        self.told = self.current;
+        let current = self.current.filter(|what| *what != self.told && found == Some(*what) && is_due)?;
+        self.told = current;
         self.told_at = Some(now);
         let remedy = if verdict.what.is_limit() { format!(" {}", verdict.remedy) } else { String::new() };
         Some(format!("diagnosis: {}{remedy}", verdict.sentence))
@@ -166,7 +169,7 @@ mod tests {
     use super::*;
 
     fn verdict(what: What) -> Verdict {
-        Verdict { what, ..Verdict::unknown() }
+        Verdict { what, confidence: 0.9, ..Verdict::unmeasured() }
     }
 
     #[test]
@@ -174,20 +177,20 @@ mod tests {
         let start = clock::now();
         let mut steps = Steps::new();
         let mut lines = Vec::new();
+        assert_eq!((steps.take(&Verdict::unmeasured(), start), steps.current), (None, None));
         let script = [
-            (0, What::Unknown, What::Unknown, false),
-            (1, What::Nothing, What::Unknown, false),
-            (2, What::Nothing, What::Nothing, false),
-            (3, What::Disk, What::Nothing, false),
-            (4, What::Nothing, What::Nothing, false),
-            (5, What::Disk, What::Nothing, false),
-            (6, What::Disk, What::Disk, true),
-            (7, What::Flood, What::Disk, false),
-            (8, What::Flood, What::Flood, false),
-            (16, What::Flood, What::Flood, true),
-            (17, What::Nothing, What::Flood, false),
-            (18, What::Nothing, What::Nothing, false),
-            (30, What::Nothing, What::Nothing, true),
+            (1, What::Nothing, None, false),
+            (2, What::Nothing, Some(What::Nothing), false),
+            (3, What::History, Some(What::Nothing), false),
+            (4, What::Nothing, Some(What::Nothing), false),
+            (5, What::History, Some(What::Nothing), false),
+            (6, What::History, Some(What::History), true),
+            (7, What::Flood, Some(What::History), false),
+            (8, What::Flood, Some(What::Flood), false),
+            (16, What::Flood, Some(What::Flood), true),
+            (17, What::Nothing, Some(What::Flood), false),
+            (18, What::Nothing, Some(What::Nothing), false),
+            (30, What::Nothing, Some(What::Nothing), true),
         ];
         for (second, found, current, is_logged) in script {
             let line = steps.take(&verdict(found), start + Duration::from_secs(second));

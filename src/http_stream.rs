@@ -23,6 +23,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use log::debug;
 use socket2::SockRef;
+use starling_actors::clock;
 use starling_actors::socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
@@ -60,6 +61,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[derive(Debug)]
 pub(crate) struct HttpStream {
     socket: Socket,
+    /// The time at which the connection was accepted; `None` after its first request.
+    accepted_at: Option<clock::Instant>,
     place: Place,
     state: Arc<ServerState>,
     phase: Phase,
@@ -79,11 +82,18 @@ pub(crate) struct HttpStream {
 }
 
 impl HttpStream {
-    pub(crate) fn new(socket: Socket, place: Place, state: Arc<ServerState>) -> Self {
+    /// A connection that was accepted at this time; `None`: it has had a request.
+    pub(crate) fn new(
+        socket: Socket,
+        place: Place,
+        state: Arc<ServerState>,
+        accepted_at: Option<clock::Instant>,
+    ) -> Self {
         let timer = Box::pin(sleep(state.http_limits().head));
         set_unsent_bytes(&socket, UNSENT_BYTES);
         Self {
             socket,
+            accepted_at,
             place,
             state,
             phase: Phase::Head,
@@ -95,6 +105,11 @@ impl HttpStream {
             progress: 0,
             timer,
         }
+    }
+
+    /// The time at which the connection was accepted, if this is its first request.
+    pub(crate) fn accepted_at(&self) -> Option<clock::Instant> {
+        self.accepted_at
     }
 
     /// The place that the connection holds.
@@ -385,6 +400,7 @@ impl AsyncWrite for HttpStream {
         if this.is_answered && matches!(this.phase, Phase::Answer | Phase::Body(_)) {
             if matches!(this.phase, Phase::Answer) {
                 this.place.request_ended();
+                this.accepted_at = None;
                 this.phase = Phase::Head;
                 this.set_timer(this.state.http_limits().head);
             } else {

@@ -41,6 +41,7 @@ mod state;
 mod summary;
 mod surroundings;
 mod threads;
+mod timed;
 mod tls;
 pub mod token_command;
 mod upgrade;

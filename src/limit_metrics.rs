@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) inboxes: u64,
     /// Unsent bytes of one client.
     pub(crate) outbox_bytes: u64,
+    /// Bytes of messages in memory.
+    pub(crate) history_bytes: u64,
 }
 
 impl Limits {
@@ -28,6 +30,7 @@ impl Limits {
             rooms: config.rooms,
             inboxes: config.inboxes,
             outbox_bytes: config.outbox_bytes,
+            history_bytes: config.history_bytes,
         }
     }
 
@@ -39,6 +42,7 @@ impl Limits {
             ("chat_rooms_limit", "Maximum number of rooms.", self.rooms),
             ("chat_inboxes_limit", "Maximum number of inboxes that come from writing to clients.", self.inboxes),
             ("chat_outbox_limit_bytes", "Maximum number of bytes that may wait for one client.", self.outbox_bytes),
+            ("chat_history_memory_limit_bytes", "Maximum number of bytes of messages in memory.", self.history_bytes),
         ] {
             let gauge = IntGauge::new(name, help)?;
             gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));

@@ -203,14 +203,16 @@ impl From<OpenRefusal> for HttpRefusal {
 pub(crate) struct RefusedHandshakes(Vec<IntCounter>);
 
 impl RefusedHandshakes {
-    /// Registers the counters.
+    /// Registers the counters; the diagnosis judges them, too.
     ///
     /// # Errors
-    /// The registry has them already.
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    /// A registry has them already.
+    pub(crate) fn register(registries: [&Registry; 2]) -> Result<Self, prometheus::Error> {
         let opts = Opts::new("chat_refused_handshakes_total", "WebSocket handshakes refused over HTTP, by code.");
         let counters = IntCounterVec::new(opts, &["code"])?;
-        registry.register(Box::new(counters.clone()))?;
+        for registry in registries {
+            registry.register(Box::new(counters.clone()))?;
+        }
         Ok(Self(HttpCode::ALL.iter().map(|code| counters.with_label_values(&[code.as_str()])).collect()))
     }
 

@@ -10,7 +10,7 @@ use prometheus::proto::MetricFamily;
 use starling_actors::clock::{self, Instant};
 use starling_process::exposition::Family;
 
-use crate::control_group::{ControlGroups, cores};
+use crate::control_group::{ControlGroups, allowed_cores, cores};
 use crate::threads::Threads;
 
 /// The shortest time between two readings.
@@ -24,6 +24,8 @@ pub(crate) struct Surroundings(Arc<Inner>);
 struct Inner {
     desc: Desc,
     cores: usize,
+    /// The cores in the affinity mask.
+    allowed: Vec<usize>,
     groups: ControlGroups,
     last: Mutex<Last>,
 }
@@ -41,7 +43,8 @@ impl Surroundings {
         #[expect(clippy::expect_used, reason = "the name is a constant and a valid one")]
         let desc = Desc::new("chat_surroundings".into(), "The surroundings.".into(), Vec::new(), labels)
             .expect("the description is valid");
-        Self(Arc::new(Inner { desc, cores: cores(), groups: ControlGroups::own(), last: Mutex::default() }))
+        let groups = ControlGroups::own();
+        Self(Arc::new(Inner { desc, cores: cores(), allowed: allowed_cores(), groups, last: Mutex::default() }))
     }
 }
 
@@ -58,7 +61,7 @@ impl Collector for Surroundings {
             last.threads.read();
             let mut families = last.threads.families().to_vec();
             families.extend(container(&inner.groups));
-            families.push(machine());
+            families.push(machine(&inner.allowed));
             families.push(Family::single_gauge("chat_cores", "Cores that the server may use.", inner.cores as f64));
             last.families = families;
         }
@@ -114,15 +117,22 @@ fn container(groups: &ControlGroups) -> Vec<MetricFamily> {
     ]
 }
 
-fn machine() -> MetricFamily {
-    let mut seconds = Family::counter("chat_machine_cpu_seconds_total", "CPU time of the machine, by state.");
-    let total = KernelStats::current().ok().map(|stats| stats.total);
-    let [busy, idle, steal] = total.map_or([0, 0, 0], |cpu| {
-        let irq = cpu.irq.unwrap_or(0) + cpu.softirq.unwrap_or(0);
-        let (idle, steal) = (cpu.idle + cpu.iowait.unwrap_or(0), cpu.steal.unwrap_or(0));
-        [cpu.user + cpu.nice + cpu.system + irq, idle, steal]
-    });
-    for (state, ticks) in [("busy", busy), ("idle", idle), ("steal", steal)] {
+/// The time of the cores that the server may use, whichever program uses them.
+fn machine(allowed: &[usize]) -> MetricFamily {
+    let help = "CPU time of the machine's cores that the server may use, by state.";
+    let mut seconds = Family::counter("chat_machine_cpu_seconds_total", help);
+    let (mut busy, mut interrupts, mut idle, mut steal) = (0, 0, 0, 0);
+    if let Ok(stats) = KernelStats::current() {
+        let own: Vec<_> = allowed.iter().filter_map(|core| stats.cpu_time.get(*core)).collect();
+        for cpu in if own.is_empty() { vec![&stats.total] } else { own } {
+            busy += cpu.user + cpu.nice + cpu.system;
+            // Mostly the network's work, the server's own too. It belongs to no program.
+            interrupts += cpu.irq.unwrap_or(0) + cpu.softirq.unwrap_or(0);
+            idle += cpu.idle + cpu.iowait.unwrap_or(0);
+            steal += cpu.steal.unwrap_or(0);
+        }
+    }
+    for (state, ticks) in [("busy", busy), ("interrupts", interrupts), ("idle", idle), ("steal", steal)] {
         seconds.add(&[("state", state)], ticks as f64 / ticks_per_second() as f64);
     }
     seconds.finish()

@@ -70,6 +70,7 @@ impl Upgrade {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(&refusal, &request, framed.into_parts().io).await,
         };
+        let accepted_at = framed.io_ref().accepted_at();
         let FramedParts { io, mut codec, mut read_buf, mut write_buf, .. } = framed.into_parts();
         let extension = self.negotiate(&request);
         codec.encode(Message::Item((accept(&request, extension), BodySize::None)), &mut write_buf)?;
@@ -95,13 +96,16 @@ impl Upgrade {
         };
         match self.state.chat().open_session(open).await {
             Ok(()) => {
+                if let Some(at) = accepted_at {
+                    self.state.metrics().welcomed(clock::now().saturating_duration_since(at));
+                }
                 Session::start(&self.hub, session, read_half, read_buf, (place, counted));
                 Ok(())
             }
             Err(refusal) => {
                 let Some(write_half) = self.hub.withdraw(session) else { return Ok(()) };
                 let Some(socket) = read_half.reunite(write_half) else { return Ok(()) };
-                let io = HttpStream::new(socket, place, Arc::clone(&self.state));
+                let io = HttpStream::new(socket, place, Arc::clone(&self.state), None);
                 self.refuse(&refusal.into(), &request, io).await
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_http::{HttpService, KeepAlive};
 use actix_rt::net::TcpStream;
-use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
@@ -34,6 +34,7 @@ use crate::start_error::StartError;
 use crate::state::{ServerState, Shared};
 use crate::surroundings::Surroundings;
 use crate::threads;
+use crate::timed::timed;
 use crate::tls::Tls;
 use crate::upgrade::Upgrade;
 
@@ -100,7 +101,7 @@ impl Worker {
             chat: handle,
             chat_config,
             metrics,
-            refused: RefusedHandshakes::register(&registry).map_err(registered)?,
+            refused: RefusedHandshakes::register([&registry, &judged]).map_err(registered)?,
             broken: BrokenConnections::register(&registry).map_err(registered)?,
             pages: Pages::new(config.web_folder()),
             path_prefix: config.path_prefix.clone(),
@@ -113,7 +114,7 @@ impl Worker {
         }));
         Ok(Self {
             state,
-            accept: Accept::register(tls, config.handshake_time(), &registry).map_err(registered)?,
+            accept: Accept::register(tls, config.handshake_time(), &registry, &judged).map_err(registered)?,
             http_metrics: count_requests(&registry)?,
             disconnect_time: config.handshake_time(),
             next_hub: Arc::default(),
@@ -140,7 +141,9 @@ impl Worker {
     /// Makes the service for the connections of this worker thread.
     pub(crate) fn serve(&self) -> impl ServiceFactory<TcpStream, Config = ()> + use<> {
         let (state, accept) = (Arc::clone(&self.state), Arc::clone(&self.accept));
-        let upgrade = Upgrade::new(self.start_hub(), Arc::clone(&state));
+        let hub = self.start_hub();
+        let http_stage = Arc::clone(&hub.worker().http);
+        let upgrade = Upgrade::new(hub, Arc::clone(&state));
         let plain = map_config(http::app(Arc::clone(&state), self.http_metrics.clone()), |()| AppConfig::default());
         let broken = Arc::clone(&state);
         // `HttpStream` limits the time of a head and of an idle connection.
@@ -151,11 +154,12 @@ impl Worker {
             .upgrade(fn_service(move |request| Rc::clone(&upgrade).serve(request)))
             .finish(plain)
             .map_err(move |error| broken.broken().count(error));
-        fn_service(move |tcp: TcpStream| {
+        let connection = fn_service(move |tcp: TcpStream| {
             let (accept, state) = (Arc::clone(&accept), Arc::clone(&state));
             async move { accept.take(tcp, state).await }
         })
-        .and_then(http)
+        .and_then(http);
+        apply_fn_factory(connection, move |tcp, service| timed(Arc::clone(&http_stage), service.call(tcp)))
     }
 }
 

@@ -39,10 +39,10 @@ use self::log_of_node::LogOfNode;
 use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
 use self::state::ChatState;
 use crate::clock::{self, Instant, Now};
-use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
+use crate::history::{Completion, Content, Entry, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
-use crate::metrics::{MessageKind, Metrics};
+use crate::metrics::{ChangeKind, MessageKind, Metrics};
 use crate::nodes::heard::Heard;
 use crate::vitals::Pulse;
 
@@ -122,9 +122,14 @@ impl ChatServer {
     /// Carries out a command.
     #[inline]
     fn take(&mut self, message: SentToChat, context: &mut Context<Self>) {
-        let SentToChat { command, arrival, in_mailbox } = message;
+        let SentToChat { mut command, arrival, in_mailbox } = message;
         drop(in_mailbox);
         let work = arrival.begin();
+        if let Command::Ask { frame, .. } = &mut command
+            && let Some(ticket) = &mut frame.ticket
+        {
+            ticket.passage.taken(work.started());
+        }
         if self.is_unfit && !matches!(command, Command::Drain { .. }) {
             return;
         }
@@ -159,7 +164,7 @@ impl ChatServer {
             if !effects.is_empty() {
                 let now = *sent_at.get_or_insert_with(clock::now);
                 for effect in effects.drain(..) {
-                    self.perform_one(effect, now);
+                    self.perform_one(effect, turn.now.at, now);
                 }
             }
             turn.effects = effects;
@@ -190,7 +195,8 @@ impl ChatServer {
         self.pulse.unfit(reason);
     }
 
-    fn perform_one(&mut self, effect: Effect, now: Instant) {
+    /// `turn` began at that time, and `now` is read once for all effects of it.
+    fn perform_one(&mut self, effect: Effect, turn: Instant, now: Instant) {
         match effect {
             Effect::To { session, command } => {
                 if let ToSession::Tell { event, .. } = &command
@@ -204,22 +210,22 @@ impl ChatServer {
                 let command = |sessions| HubCommand::TellMany { sessions, event: event.clone() };
                 self.send_by_hub(&sessions, command, now);
             }
-            Effect::Deliver { room, hubs, message, ticket } => {
+            Effect::Deliver { room, hubs, message, mut ticket } => {
+                ticket.passage.delivered(turn, now);
                 let delivery = Arc::new(Delivery::of_room(message, ticket));
                 for hub in self.hubs.iter().flatten().filter(|hub| hubs.contains(hub.id())) {
                     hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) }, now);
                 }
             }
-            Effect::DeliverPrivate { sessions, message, ticket } => {
+            Effect::DeliverPrivate { sessions, message, mut ticket } => {
+                ticket.passage.delivered(turn, now);
                 self.metrics.message(MessageKind::Private, message.text.len());
                 let delivery = Arc::new(Delivery::of_private(message, ticket));
                 let command = |sessions| HubCommand::DeliverPrivate { sessions, delivery: Arc::clone(&delivery) };
                 self.send_by_hub(&sessions, command, now);
             }
             Effect::Append(entry) => {
-                for EntryCopy { key, draft, .. } in &entry.copies {
-                    self.count_message(key, draft);
-                }
+                self.count(&entry);
                 self.history.append(entry, &mut self.completions);
             }
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
@@ -235,15 +241,18 @@ impl ChatServer {
         }
     }
 
-    fn count_message(&self, key: &RoomKey, draft: &Draft) {
-        let kind = match key {
-            RoomKey::Room(name) if *name == self.lobby => MessageKind::Global,
-            RoomKey::Room(_) => MessageKind::Room,
-            // A private message has two copies; only the receiver's copy counts.
-            RoomKey::Inbox(owner) if draft.to.as_ref() == Some(owner) => MessageKind::Private,
-            RoomKey::Inbox(_) => return,
+    /// Counts an accepted message or change. Of two copies, the last is the receiver's.
+    fn count(&self, entry: &Entry) {
+        let Some(EntryCopy { key, draft, .. }) = entry.copies.last() else { return };
+        let kind = match (&draft.content, key) {
+            (Content::Message { .. }, RoomKey::Room(name)) if *name == self.lobby => MessageKind::Global,
+            (Content::Message { .. }, RoomKey::Room(_)) => MessageKind::Room,
+            (Content::Message { .. }, RoomKey::Inbox(_)) => MessageKind::Private,
+            (Content::Edit { .. }, _) => return self.metrics.changed(ChangeKind::Edit),
+            (Content::Deletion { .. }, _) => return self.metrics.changed(ChangeKind::Deletion),
+            (Content::Reaction { .. }, _) => return self.metrics.changed(ChangeKind::Reaction),
         };
-        self.metrics.message(kind, draft.text.len());
+        self.metrics.message(kind, draft.content.text().len());
     }
 
     /// Warns the operator of full tables, at most once per [`FULL_TABLE_WARNING_INTERVAL`], whatever clients do.
@@ -332,12 +341,14 @@ impl Handler<EndTurn> for ChatServer {
         if self.is_unfit {
             return;
         }
+        let started = clock::now();
         if let Some(LogOfNode { log, .. }) = &mut self.log {
             self.state.pack(|record| log.write(record));
         }
         self.history.end_turn(&mut self.completions);
         let turn = self.turn(Now::read());
         self.perform(turn, context);
+        self.metrics.chat_server().worked(clock::now().saturating_duration_since(started));
     }
 }
 

@@ -19,6 +19,11 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Microseconds from an earlier moment to this one, at most 71 minutes; zero if the other is later.
+    pub(crate) fn micros_since(self, earlier: Self) -> u32 {
+        u32::try_from(self.0.saturating_sub(earlier.0) / 1_000).unwrap_or(u32::MAX)
+    }
+
     /// The time since this moment.
     #[must_use]
     pub fn elapsed(self) -> Duration {

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use crate::clock::Instant;
 use crate::frame;
+use crate::passage::Passage;
 use crate::socket::WriteHalf;
 
 /// Most chunks handed to the kernel in one write.
@@ -29,8 +30,8 @@ pub struct Chunk {
     pub frames: u32,
     /// The number of frames in it that deliver a message.
     pub deliveries: u32,
-    /// The time at which the oldest of their commands was read from its socket.
-    pub read_at: Instant,
+    /// The passage of the oldest of their messages.
+    pub passage: Passage,
     /// The time at which they were offered to this connection.
     pub offered_at: Instant,
 }
@@ -145,7 +146,13 @@ impl Connection {
     pub fn new(socket: impl Into<WriteHalf>, head: Bytes, now: Instant) -> Self {
         let mut connection = Self { socket: socket.into(), is_open: false, is_closing: false, outbox: None };
         if !head.is_empty() {
-            connection.push(Chunk { bytes: head, frames: 0, deliveries: 0, read_at: now, offered_at: now });
+            connection.push(Chunk {
+                bytes: head,
+                frames: 0,
+                deliveries: 0,
+                passage: Passage::read_at(now),
+                offered_at: now,
+            });
         }
         connection
     }
@@ -299,7 +306,13 @@ impl Connection {
         if self.is_closing {
             return;
         }
-        self.push(Chunk { bytes: close_frame, frames: 1, deliveries: 0, read_at: now, offered_at: now });
+        self.push(Chunk {
+            bytes: close_frame,
+            frames: 1,
+            deliveries: 0,
+            passage: Passage::read_at(now),
+            offered_at: now,
+        });
         self.is_closing = true;
         if let Some(outbox) = &mut self.outbox {
             outbox.wake_command();

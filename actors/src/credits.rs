@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
 use crate::clock::Instant;
+use crate::passage::Passage;
 
 /// The credits of all sessions together.
 #[derive(Debug, Clone)]
@@ -100,23 +101,29 @@ impl Drop for OwnCredit {
     }
 }
 
-/// The credit of a command and the time at which it was read; it accompanies the command to all its receivers.
+/// The credit of a command and its passage since it was read; it accompanies the command to all its receivers.
 #[derive(Debug)]
 pub struct Ticket {
-    /// The time at which the command's frame was read.
-    pub read_at: Instant,
+    /// The times at which the command passed the stages.
+    pub passage: Passage,
     _credit: Option<Credit>,
 }
 
 impl Ticket {
     /// The ticket of a command that was read now and holds this credit.
     pub fn new(read_at: Instant, credit: Credit) -> Self {
-        Self { read_at, _credit: Some(credit) }
+        Self { passage: Passage::read_at(read_at), _credit: Some(credit) }
     }
 
     /// The ticket of a command that did not come from a socket.
     pub fn without_credit(read_at: Instant) -> Self {
-        Self { read_at, _credit: None }
+        Self { passage: Passage::read_at(read_at), _credit: None }
+    }
+
+    /// A second ticket with the same passage, without a credit.
+    #[must_use]
+    pub fn copy_without_credit(&self) -> Self {
+        Self { passage: self.passage, _credit: None }
     }
 }
 

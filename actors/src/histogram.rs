@@ -11,9 +11,9 @@ use prometheus::proto;
 use starling_process::exposition;
 
 /// Upper bounds of the buckets of a duration, in seconds: 10 µs to 30 s.
-pub const DURATION_BUCKETS: [f64; 20] = [
+pub const DURATION_BUCKETS: [f64; 25] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-    0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 30.0,
 ];
 
 /// Upper bounds of the buckets of a size, in bytes: 16 B to 4 MiB.
@@ -56,6 +56,17 @@ impl Histogram {
 
     /// Counts `n` observations of the same value.
     pub fn observe_n(&self, value: f64, n: u64) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no observation is negative")]
+        let micros = (value * 1e6) as u64;
+        self.add(value, micros, n);
+    }
+
+    /// Counts `n` observations of the same number of microseconds.
+    pub fn observe_micros(&self, micros: u32, n: u64) {
+        self.add(f64::from(micros) / 1e6, micros.into(), n);
+    }
+
+    fn add(&self, value: f64, micros: u64, n: u64) {
         if n == 0 {
             return;
         }
@@ -63,8 +74,6 @@ impl Histogram {
         if let Some(count) = self.counts.get(bucket) {
             count.fetch_add(n, Relaxed);
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no observation is negative")]
-        let micros = (value * 1e6) as u64;
         self.sum_micros.fetch_add(micros.saturating_mul(n), Relaxed);
     }
 

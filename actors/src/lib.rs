@@ -40,6 +40,7 @@ pub mod ids;
 mod log_interval;
 pub mod metrics;
 pub mod nodes;
+pub mod passage;
 pub mod rate_limit;
 pub mod session;
 pub mod socket;

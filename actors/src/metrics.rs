@@ -19,6 +19,7 @@ use crate::credits::ServerCredits;
 use crate::highest::{self, Highest};
 use crate::histogram::Histogram;
 use crate::history::HistoryMetrics;
+use crate::passage::Passage;
 use crate::stage::Stage;
 
 use self::busiest::NewestBusiest;
@@ -95,6 +96,18 @@ closed_set! {
 }
 
 closed_set! {
+    /// What a change does to its message.
+    ChangeKind {
+        /// Its text was replaced.
+        Edit = "edit",
+        /// It was deleted.
+        Deletion = "deletion",
+        /// A client has reacted, or has taken that back.
+        Reaction = "reaction",
+    }
+}
+
+closed_set! {
     /// Actors whose mailboxes are counted together.
     ActorKind {
         /// The one `ChatServer`.
@@ -106,11 +119,31 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// A part of the time of a delivery, in the order in which a message passes them. The parts add up to the whole.
+    Part {
+        /// From reading the frame until its command is sent to the `ChatServer`: the wait for a credit, and decoding.
+        Session = "session",
+        /// In the `ChatServer`'s mailbox.
+        ChatServerWait = "chat_server_wait",
+        /// Until the message is committed: by the history, or with several nodes by their log.
+        Commit = "commit",
+        /// The `ChatServer` decides who receives it, and encodes it.
+        ChatServer = "chat_server",
+        /// In the hub's mailbox, and until the end of the hub's turn.
+        HubWait = "hub_wait",
+        /// Until the kernel has accepted it, the wait in the outbox of a client that reads slowly included.
+        SocketWrite = "socket_write",
+    }
+}
+
 /// The stages of one worker thread.
 #[derive(Debug, Default)]
 pub struct WorkerMetrics {
     /// Messages from the read buffer to the `ChatServer`; the wait is the one for a credit.
     pub session: Arc<Stage>,
+    /// Connections that speak HTTP, from their acceptance until they end or become WebSockets: TLS, handshakes, requests.
+    pub http: Arc<Stage>,
     /// Messages in the hub's mailbox.
     pub hub: Arc<Stage>,
     /// Frames from the offer to the kernel; the backlog is the unsent frames of all outboxes.
@@ -127,7 +160,9 @@ pub struct WorkerMetrics {
 
 const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
 const MESSAGE_KINDS: usize = MessageKind::ALL.len();
+const CHANGE_KINDS: usize = ChangeKind::ALL.len();
 const ERROR_CODES: usize = ErrorCode::ALL.len();
+const PARTS: usize = Part::ALL.len();
 
 /// The sizes of the `ChatServer`'s tables.
 #[derive(Debug, Clone, Copy)]
@@ -156,8 +191,11 @@ pub struct Metrics {
     rooms: AtomicI64,
     sessions: AtomicI64,
     connects: AtomicU64,
+    welcome_seconds: Histogram,
+    limited_clients: AtomicU64,
     disconnects: CountersBy<DISCONNECT_REASONS>,
     messages: CountersBy<MESSAGE_KINDS>,
+    changes: CountersBy<CHANGE_KINDS>,
     deliveries: AtomicU64,
     rejected: CountersBy<ERROR_CODES>,
     session_panics: AtomicU64,
@@ -168,6 +206,8 @@ pub struct Metrics {
     compression_output_bytes: AtomicU64,
     compression_nanos: AtomicU64,
     delivery_seconds: Histogram,
+    /// In the order of [`Part::ALL`].
+    delivery_parts: [Histogram; PARTS],
     outbox_bytes: AtomicI64,
     outbox_frames: AtomicI64,
     outbox_bytes_highest: Highest,
@@ -199,8 +239,11 @@ impl Metrics {
             rooms: AtomicI64::new(0),
             sessions: AtomicI64::new(0),
             connects: AtomicU64::new(0),
+            welcome_seconds: Histogram::of_durations(),
+            limited_clients: AtomicU64::new(0),
             disconnects: CountersBy::default(),
             messages: CountersBy::default(),
+            changes: CountersBy::default(),
             deliveries: AtomicU64::new(0),
             rejected: CountersBy::default(),
             session_panics: AtomicU64::new(0),
@@ -211,6 +254,7 @@ impl Metrics {
             compression_output_bytes: AtomicU64::new(0),
             compression_nanos: AtomicU64::new(0),
             delivery_seconds: Histogram::of_durations(),
+            delivery_parts: std::array::from_fn(|_| Histogram::of_durations()),
             outbox_bytes: AtomicI64::new(0),
             outbox_frames: AtomicI64::new(0),
             outbox_bytes_highest: Highest::default(),
@@ -298,6 +342,11 @@ impl Metrics {
         self.message_bytes.observe_n(bytes as f64, 1);
     }
 
+    /// Counts an accepted change of a message.
+    pub fn changed(&self, kind: ChangeKind) {
+        self.changes.add(kind as usize, 1);
+    }
+
     /// The number of accepted messages.
     pub fn messages(&self) -> u64 {
         MessageKind::ALL.iter().map(|kind| self.messages.get(*kind as usize)).sum()
@@ -311,6 +360,16 @@ impl Metrics {
     /// The number of messages offered to clients, one per client.
     pub fn deliveries(&self) -> u64 {
         self.deliveries.load(Relaxed)
+    }
+
+    /// Records the time from the acceptance of a connection to its welcome.
+    pub fn welcomed(&self, after: Duration) {
+        self.welcome_seconds.observe(after);
+    }
+
+    /// Counts a client that sends faster than it may, once in ten seconds.
+    pub(crate) fn limited(&self) {
+        self.limited_clients.fetch_add(1, Relaxed);
     }
 
     /// Counts a refused command.
@@ -340,9 +399,20 @@ impl Metrics {
         self.compression_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// Records the time from the read of a command to the kernel's acceptance of its deliveries.
-    pub fn delivery_took(&self, seconds: f64, deliveries: u64) {
-        self.delivery_seconds.observe_n(seconds, deliveries);
+    /// Records the parts of the time of `n` deliveries before their message was offered to their connections.
+    pub(crate) fn passed(&self, passage: &Passage, offered_at: Instant, n: u64) {
+        for (part, micros) in self.delivery_parts.iter().zip(passage.before_outbox(offered_at)) {
+            part.observe_micros(micros, n);
+        }
+    }
+
+    /// Records the time from the read of a command to the kernel's acceptance of `n` of its deliveries, and the last
+    /// part of it.
+    pub(crate) fn written(&self, passage: &Passage, offered_at: Instant, written_at: Instant, n: u64) {
+        let (whole, writing) = passage.whole(offered_at, written_at);
+        self.delivery_seconds.observe_micros(whole, n);
+        let [.., socket_write] = &self.delivery_parts;
+        socket_write.observe_micros(writing, n);
     }
 
     /// Adds the change of an outbox to the gauges.

@@ -32,6 +32,9 @@ use crate::metrics::{ActorKind, DisconnectReason, Mailbox};
 use crate::rate_limit::RateLimit;
 use crate::socket::ReadHalf;
 
+/// The time in which a client that sends too fast is counted once.
+pub(crate) const LIMITED_SPAN: Duration = Duration::from_secs(10);
+
 /// One connection's life in the chat, from the answer to its handshake to its end.
 ///
 /// However it ends, by its client, by its hub or by a panic, its drop removes it from the chat and from the hub.
@@ -43,6 +46,8 @@ pub struct Session {
     frames: RateLimit,
     /// `None` until the first `join` after the handshake, to save memory: most connections never send one.
     joins: Option<Box<RateLimit>>,
+    /// The time at which the client was last counted as one that sends too fast.
+    limited_at: Option<Instant>,
     /// The pong for the newest ping, if pings arrive faster than the rate limit; usually `None`.
     late_pong: Option<Box<Bytes>>,
     /// Counts the connection against the limit of connections, until it is dropped.
@@ -76,6 +81,7 @@ impl Session {
             reading: Rc::clone(&reading),
             frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
             joins: None,
+            limited_at: None,
             late_pong: None,
             _permit: Box::new(permit),
         };
@@ -103,7 +109,11 @@ impl Session {
         self.hub.metrics().frame_received(text.len());
         let is_line = console::is_line(text);
         let (id, asked) = if is_line { (None, self.read_line(text)) } else { self.read_json(text) };
-        let request = match (self.limit(&asked, read_at), asked) {
+        let limited = self.limit(&asked, read_at);
+        if limited.is_err() {
+            self.count_limited(read_at);
+        }
+        let request = match (limited, asked) {
             (Err(refusal), _) | (Ok(()), Asked::Nonsense(refusal)) => Request::Refused(refusal),
             // After the rate limit: verifying a token costs more than reading it.
             (Ok(()), Asked::Command(command)) => self.request(command),
@@ -131,6 +141,13 @@ impl Session {
             self.joins.get_or_insert_with(full).take(read_at).map_err(too_often("too many joins"))?;
         }
         Ok(())
+    }
+
+    fn count_limited(&mut self, now: Instant) {
+        if self.limited_at.is_none_or(|at| now.saturating_duration_since(at) >= LIMITED_SPAN) {
+            self.limited_at = Some(now);
+            self.hub.metrics().limited();
+        }
     }
 
     /// Answers in the format that the client uses: JSON or lines.
@@ -164,10 +181,8 @@ impl Session {
     fn request(&self, command: ClientCommand<'static>) -> Request {
         let config = self.hub.config();
         let most = config.message_bytes as usize;
-        if let ClientCommand::Message(message) = &command
-            && message.text.len() > most
-        {
-            let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
+        if let Some(text) = command.text().filter(|text| text.len() > most) {
+            let text = format!("the message has {} bytes, {most} are allowed", text.len());
             return Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text));
         }
         if let ClientCommand::Hello { client_id, key, token: Some(token) } = &command
@@ -235,7 +250,7 @@ fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) ->
         ) => config.page_bytes(),
         Request::Command(ClientCommand::Members { .. }) => limits::MEMBERS_LISTED_MAX * LISTED_NAME_BYTES,
         Request::Command(ClientCommand::Rooms) => limits::ROOMS_LISTED_MAX * LISTED_ROOM_BYTES,
-        Request::Command(ClientCommand::Message(_)) => message_bytes,
+        Request::Command(ClientCommand::Message(_) | ClientCommand::Change(_)) => message_bytes,
         Request::Command(
             ClientCommand::Join { .. }
             | ClientCommand::JoinInbox { .. }

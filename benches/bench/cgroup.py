@@ -13,7 +13,7 @@ class Cgroup:
 
         `part` distinguishes groups of one process.
         """
-        quota, period = int(cpus * period_ms * 1_000), period_ms * 1_000
+        self.period = period_ms * 1_000
         base = Path("/sys/fs/cgroup")
         name = f"starling-bench-{os.getpid()}{part}"
         self.v2 = "cpu" in self._controllers(base)
@@ -24,13 +24,25 @@ class Cgroup:
             self.folders = [base / "cpu" / name, base / "memory" / name, base / "cpuacct" / name]
         for folder in self.folders:
             folder.mkdir(exist_ok=True)
+        self.limit_cpus(cpus)
+        self.limit_memory(memory)
+
+    def limit_cpus(self, cpus):
+        quota = int(cpus * self.period)
         if self.v2:
-            (self.folders[0] / "cpu.max").write_text(f"{quota} {period}")
-            (self.folders[0] / "memory.max").write_text(str(memory))
+            (self.folders[0] / "cpu.max").write_text(f"{quota} {self.period}")
         else:
-            (self.folders[0] / "cpu.cfs_period_us").write_text(str(period))
+            (self.folders[0] / "cpu.cfs_period_us").write_text(str(self.period))
             (self.folders[0] / "cpu.cfs_quota_us").write_text(str(quota))
-            (self.folders[1] / "memory.limit_in_bytes").write_text(str(memory))
+
+    def limit_memory(self, memory):
+        name = "memory.max" if self.v2 else "memory.limit_in_bytes"
+        (self.folders[0 if self.v2 else 1] / name).write_text(str(memory))
+
+    def memory_used(self):
+        """Bytes that are charged to the group."""
+        name = "memory.current" if self.v2 else "memory.usage_in_bytes"
+        return int((self.folders[0 if self.v2 else 1] / name).read_text())
 
     @staticmethod
     def _controllers(base):

@@ -301,7 +301,7 @@ impl Bot {
         }
         let to = if let Target::Client(friend) = &target { friend.as_str() } else { "" };
         let text = marker.render(bytes, Names { from: self.identity.name.as_str(), to }).into();
-        let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
+        let command = ClientCommand::Message(PostMessage { text, target, client_id: None, reply_to: None });
         self.ask(Some(in_flight::message_id(worker.run, self.identity.number, serial)), command);
     }
 

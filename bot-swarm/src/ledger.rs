@@ -213,6 +213,20 @@ impl Ledger {
         self.charge(witness)
     }
 
+    /// An entry of a room arrived that is no message: only its place is checked.
+    pub fn room_place(&mut self, bot: u32, room: u32, seq: u64) {
+        let Some(member) = self.members.get_mut(&(bot, room)) else {
+            self.tally.wrong_room += 1;
+            return;
+        };
+        match member.position.observe(seq) {
+            Step::InOrder | Step::Fills => {}
+            Step::OutOfOrder => self.tally.out_of_order += 1,
+            Step::Twice => self.tally.twice += 1,
+        }
+        self.rooms.entry(room).or_default().reach(member.position.epoch(), seq);
+    }
+
     fn charge(&mut self, witness: Witness) -> Verdict {
         match witness {
             Witness::Agrees => return Verdict::Counts,

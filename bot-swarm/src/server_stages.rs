@@ -130,8 +130,8 @@ impl Reading {
 }
 
 /// The stages in the order in which a message passes them; `worker_loop` is the worker threads as a whole.
-const STAGES: [&str; 8] =
-    ["session", "chat_server", "history", "history_read", "log", "hub", "socket_write", "worker_loop"];
+const STAGES: [&str; 9] =
+    ["http", "session", "chat_server", "history", "history_read", "log", "hub", "socket_write", "worker_loop"];
 
 fn whole(value: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, and `as` saturates")]
@@ -180,19 +180,32 @@ impl Verdicts {
         }
     }
 
-    /// The limit that held for the longest time and its duration, in words, if it was at least three seconds and a
-    /// tenth of the run. Otherwise the last verdict that nothing was saturated.
-    pub fn judgement(&self) -> String {
+    /// The limit that held for the longest time, and its duration in words, if it was at least three seconds and a tenth
+    /// of the run. Otherwise the last verdict that nothing was saturated.
+    pub fn longest(&self) -> LongestLimit {
         let lasting = |seconds: u32| seconds >= 3 && seconds * 10 >= self.seconds;
         let limits = self.found.iter().filter(|(what, (seconds, _))| what.is_limit() && lasting(*seconds));
         // Of two that lasted equally long, the first in the order of the rules.
         if let Some((_, (seconds, verdict))) = limits.rev().max_by_key(|(_, (seconds, _))| *seconds) {
-            return format!("{} (so in {seconds} of {} s)", verdict.sentence.trim_end_matches('.'), self.seconds);
+            let sentence = verdict.sentence.trim_end_matches('.');
+            return LongestLimit {
+                what: verdict.what,
+                words: format!("{sentence} (so in {seconds} of {} s)", self.seconds),
+            };
         }
-        let nothing =
-            self.found.get(&What::Nothing).map(|(_, verdict)| verdict.sentence.trim_end_matches('.').to_owned());
-        nothing.unwrap_or_else(|| "the run was too short for a verdict".to_owned())
+        let nothing = self.found.get(&What::Nothing).map(|(_, verdict)| verdict);
+        let words = nothing.map_or("the run was too short for a verdict", |verdict| &verdict.sentence);
+        LongestLimit { what: What::Nothing, words: words.trim_end_matches('.').to_owned() }
     }
+}
+
+/// What limited the server for most of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LongestLimit {
+    /// The limit, as `GET /api/diagnosis` names it.
+    pub what: What,
+    /// The verdict in words.
+    pub words: String,
 }
 
 /// The server's figures of one second of a run.
@@ -211,7 +224,10 @@ pub struct ServerSecond {
 pub struct ServerReport {
     /// The URL of the metrics.
     pub url: String,
-    /// What limited the server for most of the time, in words.
+    /// What limited the server for most of the time, as `GET /api/diagnosis` names it; `null` in reports of earlier
+    /// versions.
+    pub what: Option<What>,
+    /// The same in words.
     pub judgement: String,
     /// The whole time of load: from the first reading to the last.
     pub whole: ServerFigures,
@@ -224,8 +240,8 @@ impl ServerReport {
     #[must_use]
     pub fn doubted(self, doubt: Option<&Doubt>) -> Self {
         let Some(doubt) = doubt else { return self };
-        let sentence = Verdict::generator(&doubt.to_string()).sentence;
-        Self { judgement: sentence.trim_end_matches('.').to_owned(), ..self }
+        let Verdict { what, sentence, .. } = Verdict::generator(&doubt.to_string());
+        Self { what: Some(what), judgement: sentence.trim_end_matches('.').to_owned(), ..self }
     }
 
     /// Builds a report from readings in order. `None` if there are fewer than two.
@@ -236,7 +252,8 @@ impl ServerReport {
             _ => None,
         });
         let whole = last.since(first);
-        Some(Self { url: url.to_owned(), judgement: verdicts.judgement(), whole, series: seconds.collect() })
+        let LongestLimit { what, words } = verdicts.longest();
+        Some(Self { url: url.to_owned(), what: Some(what), judgement: words, whole, series: seconds.collect() })
     }
 }
 

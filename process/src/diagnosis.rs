@@ -3,31 +3,43 @@
 //! [`observe`] is a pure function: readings in, a [`Verdict`] out. The server, the swarm and the tests share it. The
 //! rules are a table, [`RULES`], whose first rule that finds its cause decides; `docs/diagnosis.md` explains its order.
 
+mod latency;
 mod reading;
 mod rules;
 mod verdict;
 mod window;
 
+pub use latency::PartOfLatency;
 pub use reading::{Buckets, Reading};
 pub use rules::{RULES, Rule};
-pub use verdict::{Confidence, Evidence, Verdict, What};
+pub use verdict::{Evidence, Nearest, Unit, Verdict, What};
 
 use rules::Found;
+use verdict::SURE;
 use window::Window;
-pub(crate) use {reading::StageReading, window::grown};
+pub(crate) use {
+    latency::parts,
+    reading::{StageReading, grown},
+};
 
 /// Determines what limits the server between the first and the last of these readings, which are in order.
 ///
-/// Ten seconds of readings, one a second, are enough. With fewer than two readings, [`What::Unknown`].
+/// Ten seconds of readings, one a second, are enough. With fewer than two readings, [`Verdict::unmeasured`].
 pub fn observe(readings: &[Reading]) -> Verdict {
-    let Some(window) = Window::of(readings) else { return Verdict::unknown() };
-    let found = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
-    found.unwrap_or_else(|| nothing(&window))
+    let Some(window) = Window::of(readings) else { return Verdict::unmeasured() };
+    let mut distances = window.distances();
+    distances.sort_by(|(_, a), (_, b)| b.share().total_cmp(&a.share()));
+    let verdict = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
+    let verdict = verdict.unwrap_or_else(|| nothing(&distances));
+    let nearest = distances.iter().find(|(what, _)| *what != verdict.what);
+    let nearest = nearest.map_or(verdict.nearest, |(what, it)| Nearest { what: *what, used: it.share() });
+    Verdict { nearest, latency: window.latency(), ..verdict }
 }
 
 /// All figures with a limit, and their distance from it, between the first and the last of these readings.
 pub(crate) fn distances(readings: &[Reading]) -> Vec<Evidence> {
-    Window::of(readings).map(|window| window.distances()).unwrap_or_default()
+    let window = Window::of(readings);
+    window.map(|window| window.distances().into_iter().map(|(_, it)| it).collect()).unwrap_or_default()
 }
 
 /// The cores that the server uses between the first and the last of these readings.
@@ -35,24 +47,21 @@ pub(crate) fn cores_used(readings: &[Reading]) -> f64 {
     Window::of(readings).map_or(0.0, |window| window.cores_used())
 }
 
-/// The verdict that nothing is saturated, with the figure that is nearest to its limit.
-fn nothing(window: &Window) -> Verdict {
-    let mut evidence = window.distances();
-    evidence.sort_by(|a, b| b.share().total_cmp(&a.share()));
-    evidence.truncate(3);
-    let nearest = evidence.first().map_or(String::new(), |nearest| {
-        format!("; the nearest to its limit is {}, at {:.0} %", nearest.figure, nearest.share() * 100.0)
+/// The verdict that nothing is saturated, with the figure that is nearest to its limit, of those in this order.
+fn nothing(distances: &[(What, Evidence)]) -> Verdict {
+    let nearest = distances.first().map_or(String::new(), |(_, nearest)| {
+        format!("; the nearest to its limit is {}, at {:.0} %", nearest.name, nearest.share() * 100.0)
     });
     Verdict {
         what: What::Nothing,
-        subject: None,
-        confidence: Confidence::Sure,
+        confidence: SURE,
         sentence: format!("Nothing is saturated{nearest}."),
-        evidence,
+        evidence: distances.iter().take(3).map(|(_, it)| it.clone()).collect(),
         remedy: "Nothing to do.".to_owned(),
         would_refute: "Latencies that grow at this load: then the cause is outside these figures, for example the \
                        network or the clients."
             .to_owned(),
+        ..Verdict::unmeasured()
     }
 }
 
@@ -66,6 +75,7 @@ impl Rule {
             evidence: found.evidence,
             remedy: self.remedy.to_owned(),
             would_refute: self.would_refute.to_owned(),
+            ..Verdict::unmeasured()
         }
     }
 }

@@ -14,9 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::interval::{Interval, rounded};
-pub use self::latency::{Kind, Latency, Part};
+pub use self::latency::{Latency, Part};
 pub use self::stages::StageFigures;
-use crate::diagnosis::{self, Buckets, Evidence, Reading, grown};
+use crate::diagnosis::{self, Buckets, Evidence, Reading, Unit, grown};
 
 /// Most points that are kept: five minutes at one a second.
 pub const POINTS_MAX: usize = 300;
@@ -121,10 +121,11 @@ fn limits(readings: &[Reading]) -> Vec<Evidence> {
     if let Some(last) = readings.last() {
         let value = |name| last.get(name, &[]).unwrap_or(0.0);
         limits.extend([
-            Evidence::new("the rooms", value("chat_rooms"), value("chat_rooms_limit")),
-            Evidence::new("the inboxes", value("chat_inboxes"), value("chat_inboxes_limit")),
+            Evidence::new("the rooms", Unit::Count, value("chat_rooms"), value("chat_rooms_limit")),
+            Evidence::new("the inboxes", Unit::Count, value("chat_inboxes"), value("chat_inboxes_limit")),
             Evidence::new(
-                "the fullest outbox of the last minute (bytes)",
+                "the fullest outbox of the last minute",
+                Unit::Bytes,
                 value("chat_outbox_bytes_highest"),
                 value("chat_outbox_limit_bytes"),
             ),

@@ -110,8 +110,9 @@ async fn every_stage_has_the_same_series() {
     let mut stages =
         BTreeSet::from(["chat_server", "history", "history_read"].map(|name| (name.to_owned(), "-".to_owned())));
     for worker in ["0", "1"] {
-        stages
-            .extend(["session", "hub", "socket_write", "worker_loop"].map(|name| (name.to_owned(), worker.to_owned())));
+        stages.extend(
+            ["http", "session", "hub", "socket_write", "worker_loop"].map(|name| (name.to_owned(), worker.to_owned())),
+        );
     }
     let families: Vec<_> = figures.families.iter().filter(|(name, _)| name.starts_with("chat_stage_")).collect();
     assert_eq!(families.len(), 6);
@@ -161,6 +162,7 @@ async fn counters_move_with_what_happens() {
     for (name, labels, expected) in [
         ("chat_connections", &[][..], 1.0),
         ("chat_connects_total", &[], 3.0),
+        ("chat_welcome_seconds_count", &[], 3.0),
         ("chat_disconnects_total", &[("reason", "binary_frame")], 1.0),
         ("chat_disconnects_total", &[("reason", "client")], 1.0),
         ("chat_disconnects_total", &[("reason", "lost")], 0.0),
@@ -186,6 +188,53 @@ async fn counters_move_with_what_happens() {
     }
     assert!(figures.value("process_cpu_seconds_total", &[]) >= 0.0);
     assert!(figures.value("process_resident_memory_bytes", &[]) > 1e6);
+}
+
+/// With the history in memory and on the disk, in rooms and in private.
+#[actix::test]
+async fn the_parts_of_a_delivery_add_up_to_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let stored = [("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", path.to_str().unwrap())];
+    for (settings, is_stored) in [(&[][..], false), (&stored, true)] {
+        let server = TestServer::start(settings);
+        let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+        let mut bob = Client::connect(&server, "/ws?clientId=bob").await;
+        for _ in 0..20 {
+            alice.send_json(&json!({"Message": "to all"})).await;
+            bob.expect(r#"{"type":"message"}"#).await;
+            bob.send_json(&json!({"Message": "to one", "to": "alice"})).await;
+            bob.expect(r#"{"type":"message","to":"alice"}"#).await;
+        }
+        let all = |figures: &Exposition| figures.value("chat_delivery_seconds_count", &[]) > 79.5;
+        let figures = figures_when(&server, "all is delivered", all).await;
+        let whole = figures.value("chat_delivery_seconds_sum", &[]);
+        let parts = figures.value("chat_delivery_part_seconds_sum", &[]);
+        assert!((whole - parts).abs() < 1e-6, "{parts} of {whole}");
+        for part in ["session", "chat_server_wait", "commit", "chat_server", "hub_wait", "socket_write"] {
+            let count = figures.value("chat_delivery_part_seconds_count", &[("part", part)]);
+            assert!((count - 80.0).abs() < 0.5, "{part}: {count}");
+        }
+        let commit = figures.value("chat_delivery_part_seconds_sum", &[("part", "commit")]);
+        assert_eq!(commit > 0.1 * whole, is_stored, "{commit} of {whole}");
+        assert_eq!(figures.value("chat_history_sync_seconds_count", &[]) > 0.5, is_stored);
+        assert!(figures.value("chat_history_memory_bytes", &[]) > 100.0);
+    }
+}
+
+#[actix::test]
+async fn a_client_that_sends_too_fast_counts_once() {
+    let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "1"), ("CHAT_BURST", "1")]);
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    for _ in 0..5 {
+        alice.send_json(&json!({"type": "ping"})).await;
+    }
+    alice.expect(r#"{"type":"pong"}"#).await;
+    for _ in 0..4 {
+        alice.expect(r#"{"type":"error","code":"rate_limited"}"#).await;
+    }
+    let limited = Exposition::scrape(&server).await.value("chat_limited_clients_total", &[]);
+    assert!((limited - 1.0).abs() < 0.1, "{limited}");
 }
 
 #[actix::test]

@@ -43,7 +43,7 @@ async fn a_person_sees_what_limits_the_server_and_what_happens_in_it() {
     .await;
     let has = async |what: &str, condition: &str| page.until_true(what, condition).await;
     let state = "document.querySelector('#verdict-state').textContent";
-    has("the bottleneck is named", &format!("{state}.startsWith('bottleneck: none · confidence: sure')")).await;
+    has("the bottleneck is named", &format!("{state}.startsWith('bottleneck: none · confidence: 90 %')")).await;
     has("it says what would show that this is wrong", "document.querySelector('#refute').textContent.length > 20")
         .await;
     has("the evidence is there", "document.querySelectorAll('#evidence tbody tr').length === 3").await;

@@ -13,6 +13,7 @@ use super::command::{
     Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat, WroteToMany};
+use crate::clock::{self, Instant};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
@@ -88,9 +89,13 @@ impl ChatServerHandle {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the handle that counts; see its bound")]
-    fn send(&self, command: Command) {
+    fn send_at(&self, command: Command, now: Instant) {
         let in_mailbox = self.mailbox.enter();
-        self.address.do_send(SentToChat { command, arrival: self.stage.arrive(), in_mailbox });
+        self.address.do_send(SentToChat { command, arrival: self.stage.arrive_at(now), in_mailbox });
+    }
+
+    fn send(&self, command: Command) {
+        self.send_at(command, clock::now());
     }
 
     /// Sends a command and waits for its answer. The caller waits, so it has at most one query in the mailbox.
@@ -122,8 +127,10 @@ impl ChatServerHandle {
     }
 
     /// Sends a client's request. The ticket returns its credit when all receivers have been offered the outcome.
-    pub fn ask(&self, session: SessionId, id: Option<MessageId>, request: Request, ticket: Ticket) {
-        self.send(Command::Ask { frame: Frame { session, id, ticket: Some(ticket) }, request });
+    pub fn ask(&self, session: SessionId, id: Option<MessageId>, request: Request, mut ticket: Ticket) {
+        let now = clock::now();
+        ticket.passage.asked(now);
+        self.send_at(Command::Ask { frame: Frame { session, id, ticket: Some(ticket) }, request }, now);
     }
 
     /// Starts or stops telling a session the presence of its rooms, because a person reads it.

@@ -82,6 +82,7 @@ impl ChatServer {
     ) -> (ChatServerHandle, PreparedChat, oneshot::Receiver<bool>) {
         let waiting = Mailbox::new(metrics.mailboxes(ActorKind::ChatServer));
         metrics.set_held(state.held());
+        metrics.history().memory.get_or_init(|| history.kept_bytes());
         let vitals = Vitals::default();
         let (sender, mailbox) = channel::channel(0);
         let counted = Arc::clone(metrics.chat_server());

@@ -130,7 +130,7 @@ fn chunk(texts: &[String]) -> Chunk {
     let frames: Vec<u8> = texts.iter().flat_map(|text| frame::line(text)).collect();
     let now = clock::now();
     let count = u32::try_from(texts.len()).unwrap();
-    Chunk { bytes: frames.into(), frames: count, deliveries: count, read_at: now, offered_at: now }
+    Chunk { bytes: frames.into(), frames: count, deliveries: count, passage: Passage::read_at(now), offered_at: now }
 }
 
 fn close_frame() -> Bytes {

@@ -1,8 +1,9 @@
 //! The health and the metrics of a store, for the operator.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::kept_bytes::KeptBytes;
 use crate::histogram::Histogram;
 use crate::stage::Stage;
 
@@ -20,6 +21,12 @@ pub struct HistoryMetrics {
     pub reader: Arc<Stage>,
     /// The duration of a commit, from the start of the batch to the commit's end.
     pub commit_seconds: Histogram,
+    /// The part of it in which the database writes the commit to the disk and syncs it.
+    pub sync_seconds: Histogram,
+    /// The duration of a checkpoint, which moves the write-ahead log into the database.
+    pub checkpoint_seconds: Histogram,
+    /// The messages in memory, once the chat has been made.
+    pub memory: OnceLock<KeptBytes>,
     /// Messages per commit. A private message counts once for each of its two inboxes.
     pub commit_messages: Histogram,
     /// Commits that failed.
@@ -37,6 +44,9 @@ impl Default for HistoryMetrics {
             writer: Arc::default(),
             reader: Arc::default(),
             commit_seconds: Histogram::of_durations(),
+            sync_seconds: Histogram::of_durations(),
+            checkpoint_seconds: Histogram::of_durations(),
+            memory: OnceLock::new(),
             commit_messages: Histogram::of_counts(),
             failures: AtomicU64::new(0),
             dropped: AtomicU64::new(0),

@@ -12,6 +12,7 @@ use crate::connection::{Chunk, Queued};
 use crate::frame;
 use crate::ids::SessionId;
 use crate::metrics::busiest::{BusyRoom, MOST, SlowSession};
+use crate::passage::Passage;
 
 /// Longest time that a closing connection may take to end before its socket is reset.
 const LINGER: Duration = Duration::from_secs(5);
@@ -112,7 +113,8 @@ impl Core {
         let Some(entry) = self.entry(session).filter(reads) else {
             return self.offer_frame(session, frame::ping(), now);
         };
-        let ping = Chunk { bytes: frame::ping(), frames: 1, deliveries: 0, read_at: now, offered_at: now };
+        let passage = Passage::read_at(now);
+        let ping = Chunk { bytes: frame::ping(), frames: 1, deliveries: 0, passage, offered_at: now };
         let length = ping.bytes.len();
         // If the kernel does not accept the ping, it waits in the outbox like any other frame.
         let written = entry.connection.write_through(ping, outbox_bytes);

@@ -15,6 +15,7 @@ use crate::frame::{self, Format};
 use crate::history::StoredMessage;
 use crate::ids::{HubId, RoomId, SessionId};
 use crate::metrics::{InMailbox, Mailbox};
+use crate::passage::Passage;
 use crate::stage::{Arrival, Stage};
 
 /// A message to so many members of one hub is one to many: to write it takes longer than a record of a node's log
@@ -40,7 +41,7 @@ enum DeliveredMessage {
 impl Delivery {
     /// The delivery of a room's message.
     pub(crate) fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
-        let json = frame::event(&ServerEvent::Message(message.to_wire()), Format::Json).unwrap_or_default();
+        let json = frame::event(&message.to_event(), Format::Json).unwrap_or_default();
         Self { message: DeliveredMessage::Room(message), json, compressed: OnceLock::new(), ticket }
     }
 
@@ -62,16 +63,16 @@ impl Delivery {
 
     /// The frame for people, encoded anew by each call.
     pub(super) fn encode_line(&self) -> Bytes {
-        let wire = match &self.message {
-            DeliveredMessage::Room(message) => message.to_wire(),
-            DeliveredMessage::Private(message) => (**message).clone(),
+        let event = match &self.message {
+            DeliveredMessage::Room(message) => message.to_event(),
+            DeliveredMessage::Private(message) => ServerEvent::Message((**message).clone()),
         };
-        frame::event(&ServerEvent::Message(wire), Format::Text).unwrap_or_default()
+        frame::event(&event, Format::Text).unwrap_or_default()
     }
 
-    /// The time at which the message's command was read.
-    pub(super) fn read_at(&self) -> Instant {
-        self.ticket.read_at
+    /// The times at which the message passed the stages before the hub.
+    pub(super) fn passage(&self) -> Passage {
+        self.ticket.passage
     }
 }
 

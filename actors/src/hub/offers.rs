@@ -10,6 +10,7 @@ use crate::clock::Instant;
 use crate::connection::{Chunk, Overflow, Queued};
 use crate::frame::{self, Format};
 use crate::ids::SessionId;
+use crate::passage::Passage;
 
 impl Core {
     pub(super) fn tell(&mut self, sessions: &[SessionId], event: &ServerEvent<'static>, now: Instant) {
@@ -39,7 +40,8 @@ impl Core {
     /// Offers one frame that delivers no message.
     pub(super) fn offer_frame(&mut self, session: SessionId, bytes: Bytes, now: Instant) {
         self.metrics.frame_sent(bytes.len(), 1);
-        self.offer(session, Chunk { bytes, frames: 1, deliveries: 0, read_at: now, offered_at: now });
+        let passage = Passage::read_at(now);
+        self.offer(session, Chunk { bytes, frames: 1, deliveries: 0, passage, offered_at: now });
     }
 
     pub(super) fn offer(&mut self, session: SessionId, chunk: Chunk) {
@@ -79,15 +81,15 @@ impl Core {
             };
             self.metrics.frame_sent(bytes.len(), 1);
             self.metrics.delivered(1);
-            let read_at = delivery.read_at();
-            self.offer(*session, Chunk { bytes, frames: 1, deliveries: 1, read_at, offered_at: now });
+            let passage = delivery.passage();
+            self.offer(*session, Chunk { bytes, frames: 1, deliveries: 1, passage, offered_at: now });
         }
     }
 
     pub(super) fn replay(&mut self, session: SessionId, replay: &Replay, now: Instant) {
         let format = self.format(session);
         for message in &replay.messages {
-            let Some(bytes) = frame::event(&ServerEvent::Message(message.to_wire()), format) else { continue };
+            let Some(bytes) = frame::event(&message.to_event(), format) else { continue };
             self.metrics.delivered(1);
             self.offer_frame(session, bytes, now);
         }
@@ -108,6 +110,9 @@ fn holds_secret(event: &ServerEvent<'_>) -> bool {
         ServerEvent::Welcome(_) => true,
         ServerEvent::History(page) => page.inbox,
         ServerEvent::Message(_)
+        | ServerEvent::Edited(_)
+        | ServerEvent::Deleted(_)
+        | ServerEvent::Reaction(_)
         | ServerEvent::Ack(_)
         | ServerEvent::Joined(_)
         | ServerEvent::Left { .. }
@@ -132,6 +137,9 @@ fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
         | ServerEvent::Members(_)
         | ServerEvent::Closing { .. } => true,
         ServerEvent::Message(_)
+        | ServerEvent::Edited(_)
+        | ServerEvent::Deleted(_)
+        | ServerEvent::Reaction(_)
         | ServerEvent::Ack(_)
         | ServerEvent::Presence(_)
         | ServerEvent::Typing(_)

@@ -14,6 +14,7 @@ use crate::connection::{Chunk, Flushed, Overflow, Queued};
 use crate::frame::Format;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Metrics;
+use crate::passage::Passage;
 use crate::stage::Stage;
 
 /// The number of members after which the clock is read again, for accurate latencies.
@@ -87,7 +88,7 @@ impl Core {
 
     /// Writes a batch to its room's members. It must not allocate, count in shared metrics or encode per member.
     fn write_batch(&mut self, batch: &[Arc<Delivery>], members: &mut [LocalMember], now: Instant) {
-        let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
+        let Some(oldest) = oldest(batch) else { return };
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let outbox_bytes = self.config.outbox_bytes as usize;
         let json = JoinedFrames::new(batch, Format::Json);
@@ -97,8 +98,7 @@ impl Core {
         let mut totals = BatchTotals::default();
         // Rotated, so that no member is always first or last.
         let (tail, head) = members.split_at_mut(self.turn % members.len().max(1));
-        let mut in_block = 0;
-        let mut written_in_block = 0;
+        let (mut in_block, mut written_in_block, mut written_each) = (0, 0, 0);
         for member in head.iter_mut().chain(tail) {
             let batch_start = std::mem::take(&mut member.batch_start);
             let Some(entry) = self.connections.at_mut(member.slot) else { continue };
@@ -116,7 +116,7 @@ impl Core {
                 Format::Json => json.after(batch_start),
                 Format::Text => lines.get_or_insert_with(|| JoinedFrames::new(batch, Format::Text)).after(batch_start),
             };
-            let chunk = Chunk { bytes, frames: own, deliveries: own, read_at: oldest, offered_at: now };
+            let chunk = Chunk { bytes, frames: own, deliveries: own, passage: oldest, offered_at: now };
             let before = entry.connection.queued();
             // With several rooms or with unsent frames, one write at the end of the turn takes them all.
             let outcome = if entry.rooms.len() == 1 && entry.connection.is_clear() {
@@ -135,11 +135,14 @@ impl Core {
             }
             in_block += 1;
             if in_block == MEMBERS_PER_CLOCK_READ {
-                self.observe_block(batch, std::mem::take(&mut written_in_block), now);
+                written_each += self.observe_block(batch, std::mem::take(&mut written_in_block), now);
                 in_block = 0;
             }
         }
-        self.observe_block(batch, written_in_block, now);
+        written_each += self.observe_block(batch, written_in_block, now);
+        for delivery in batch {
+            self.metrics.passed(&delivery.passage(), now, written_each);
+        }
         totals.report(&self.metrics, &self.worker.socket_write);
         self.outboxes_bytes += totals.bytes;
         for delivery in batch {
@@ -153,18 +156,20 @@ impl Core {
         }
     }
 
-    /// Records the latencies of a block of members, for which `written` frames were written just now.
-    fn observe_block(&self, batch: &[Arc<Delivery>], written: u64, turn: Instant) {
+    /// Records the latencies of a block of members, for which `written` frames were written just now. Returns the
+    /// number of frames per delivery.
+    fn observe_block(&self, batch: &[Arc<Delivery>], written: u64, turn: Instant) -> u64 {
         if written == 0 {
-            return;
+            return 0;
         }
         let now = clock::now();
         self.worker.socket_write.waited(now.saturating_duration_since(turn), written);
         // Members that came late or were queued are spread evenly over the batch: near enough for a histogram.
         let each = written / batch.len().max(1) as u64;
         for delivery in batch {
-            self.metrics.delivery_took(now.saturating_duration_since(delivery.read_at()).as_secs_f64(), each);
+            self.metrics.written(&delivery.passage(), turn, now, each);
         }
+        each
     }
 
     /// Writes the outbox of a connection.
@@ -200,8 +205,9 @@ impl Core {
             let waited = now.saturating_duration_since(chunk.offered_at);
             self.worker.socket_write.waited(waited, u64::from(chunk.frames));
             if chunk.deliveries > 0 {
-                let took = now.saturating_duration_since(chunk.read_at);
-                self.metrics.delivery_took(took.as_secs_f64(), u64::from(chunk.deliveries));
+                let deliveries = u64::from(chunk.deliveries);
+                self.metrics.passed(&chunk.passage, chunk.offered_at, deliveries);
+                self.metrics.written(&chunk.passage, chunk.offered_at, now, deliveries);
             }
         }
         self.written = written;
@@ -260,18 +266,23 @@ impl Core {
         let Some(batch) = local.batch.get(member.batch_start as usize..).filter(|batch| !batch.is_empty()) else {
             return;
         };
-        let Some(oldest) = batch.iter().map(|delivery| delivery.read_at()).min() else { return };
+        let Some(oldest) = oldest(batch) else { return };
         let frames = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let joined = match entry.format {
             Format::Json if entry.is_deflated => JoinedFrames::compressed(batch, &self.compression),
             Format::Json | Format::Text => JoinedFrames::new(batch, entry.format),
         };
         let bytes = joined.after(0);
-        let chunk = Chunk { bytes, frames, deliveries: frames, read_at: oldest, offered_at: clock::now() };
+        let chunk = Chunk { bytes, frames, deliveries: frames, passage: oldest, offered_at: clock::now() };
         member.batch_start += chunk.frames;
         self.metrics.delivered(u64::from(chunk.deliveries));
         self.offer(session, chunk);
     }
+}
+
+/// The passage of the oldest message of a batch; `None` if it is empty.
+fn oldest(batch: &[Arc<Delivery>]) -> Option<Passage> {
+    batch.iter().map(|delivery| delivery.passage()).min_by_key(Passage::begin)
 }
 
 /// The changes of one batch to the metrics, summed up first so that no shared counter is touched per member.

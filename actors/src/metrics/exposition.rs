@@ -8,8 +8,8 @@ use prometheus::proto::MetricFamily;
 use starling_process::exposition::Family;
 use starling_protocol::ErrorCode;
 
-use super::{ActorKind, DisconnectReason, MessageKind, Metrics};
-use crate::history::HistoryMetrics;
+use super::{ActorKind, ChangeKind, DisconnectReason, MessageKind, Metrics, Part};
+use crate::history::{HistoryMetrics, KeptBytes};
 use crate::stage::Stage;
 
 /// Registers the shared metrics with a `prometheus` registry.
@@ -43,6 +43,7 @@ impl Metrics {
         ];
         for (index, worker) in self.workers.iter().enumerate() {
             let named = [
+                ("http", &worker.http),
                 ("session", &worker.session),
                 ("hub", &worker.hub),
                 ("socket_write", &worker.socket_write),
@@ -94,6 +95,15 @@ impl Metrics {
         ]
     }
 
+    fn delivery_parts(&self) -> MetricFamily {
+        let mut parts =
+            Family::histogram("chat_delivery_part_seconds", "The time of deliveries, in parts that add up to it.");
+        for (part, seconds) in Part::ALL.iter().zip(&self.delivery_parts) {
+            parts.add_histogram(&[("part", part.as_str())], seconds.to_proto());
+        }
+        parts.finish()
+    }
+
     fn busiest_rooms(&self) -> MetricFamily {
         let mut share = Family::gauge(
             "chat_busiest_room_share",
@@ -115,6 +125,10 @@ impl Metrics {
         for kind in MessageKind::ALL {
             messages.add(&[("kind", kind.as_str())], self.messages.get(*kind as usize) as f64);
         }
+        let mut changes = Family::counter("chat_changes_total", "Accepted changes of messages, by kind.");
+        for kind in ChangeKind::ALL {
+            changes.add(&[("kind", kind.as_str())], self.changes.get(*kind as usize) as f64);
+        }
         let mut rejected = Family::counter("chat_rejected_commands_total", "Commands that were refused, by code.");
         for code in ErrorCode::ALL {
             rejected.add(&[("code", code.as_str())], self.rejected.get(*code as usize) as f64);
@@ -122,8 +136,19 @@ impl Metrics {
         let counter = |name, help, value: u64| Family::single_counter(name, help, value as f64);
         vec![
             counter("chat_connects_total", "Accepted connections.", self.connects.load(Relaxed)),
+            Family::single_histogram(
+                "chat_welcome_seconds",
+                "From the acceptance of a connection until its client is welcomed.",
+                self.welcome_seconds.to_proto(),
+            ),
+            counter(
+                "chat_limited_clients_total",
+                "Connections that sent faster than they may, each counted at most once in ten seconds.",
+                self.limited_clients.load(Relaxed),
+            ),
             disconnects.finish(),
             messages.finish(),
+            changes.finish(),
             counter("chat_deliveries_total", "Messages offered to clients, each client counted.", self.deliveries()),
             rejected.finish(),
             counter(
@@ -167,6 +192,7 @@ impl Metrics {
                 "From the reading of a message's frame until the kernel has taken it for a client.",
                 self.delivery_seconds.to_proto(),
             ),
+            self.delivery_parts(),
             Family::single_gauge("chat_outbox_bytes", "Bytes in all outboxes.", self.outbox_bytes.load(Relaxed) as f64),
             Family::single_gauge(
                 "chat_outbox_frames",
@@ -216,6 +242,21 @@ impl HistoryMetrics {
                 "chat_history_commit_seconds",
                 "How long a commit of the stored history took.",
                 self.commit_seconds.to_proto(),
+            ),
+            Family::single_histogram(
+                "chat_history_sync_seconds",
+                "How long the database took to write and sync a commit to the disk.",
+                self.sync_seconds.to_proto(),
+            ),
+            Family::single_histogram(
+                "chat_history_checkpoint_seconds",
+                "How long it took to move the write-ahead log into the database.",
+                self.checkpoint_seconds.to_proto(),
+            ),
+            Family::single_gauge(
+                "chat_history_memory_bytes",
+                "Bytes of messages in memory.",
+                self.memory.get().map_or(0, KeptBytes::kept) as f64,
             ),
             Family::single_histogram(
                 "chat_history_commit_messages",

@@ -6,7 +6,9 @@ use actix::{Context, StreamHandler};
 use actix_http::ws::Item;
 use awc::error::WsProtocolError;
 use awc::ws::{self, Frame};
-use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
+use starling_protocol::{
+    Ack, DeletedEvent, EditedEvent, ErrorCode, JoinedEvent, ReactionEvent, Refusal, RoomName, ServerEvent, Welcome,
+};
 
 use super::fragments::TooLarge;
 use super::in_flight::{Addressee, Outgoing, serial_of};
@@ -91,6 +93,14 @@ impl Bot {
             // The bot has left and only awaits the answer to its close frame.
             ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.session.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
+            ServerEvent::Message(message) if message.deleted => {
+                self.place_was_taken(message.room.as_ref(), message.seq.map(|seq| seq.0), message.at);
+            }
+            ServerEvent::Edited(EditedEvent { room, seq, at, .. })
+            | ServerEvent::Deleted(DeletedEvent { room, seq, at, .. })
+            | ServerEvent::Reaction(ReactionEvent { room, seq, at, .. }) => {
+                self.place_was_taken(room.as_ref(), Some(seq.0), at);
+            }
             ServerEvent::Message(message) => self.delivered(&Delivery {
                 from: message.client_id.as_str(),
                 text: &message.text,
@@ -201,6 +211,30 @@ impl Bot {
             }
         };
         worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
+    }
+
+    /// A change of a message arrived, or a message that was deleted: only its place is known.
+    fn place_was_taken(&mut self, room: Option<&RoomName>, seq: Option<u64>, at: u64) {
+        let (Some(seq), false) = (seq, self.state == BotState::Gone) else { return };
+        let (bot, home) = (self.identity.number, self.identity.room);
+        let worker = &self.worker;
+        let mut ledger = worker.ledger.borrow_mut();
+        match room {
+            Some(name) if *name == worker.roster.room(home).name => {
+                if self.reading.home.hears(seq, at) {
+                    ledger.room_place(bot, home, seq);
+                }
+            }
+            Some(name) => match self.conduct.visit.room().filter(|room| *name == worker.roster.room(*room).name) {
+                Some(visited) => ledger.room_place(bot, visited, seq),
+                None => drop(ledger.wrong_room()),
+            },
+            None => {
+                if self.reading.inbox.hears(seq, at) {
+                    ledger.unmarked_private_message(bot, Some(seq));
+                }
+            }
+        }
     }
 
     /// The delivery time of a message to this bot, without the waits that are the bots' own.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use starling_process::diagnosis::What;
 
 use super::search::{Ceiling, Limit};
 use crate::config::{Config, KNOBS};
@@ -71,7 +72,9 @@ pub struct LoadReport {
     pub sent_per_second: f64,
     /// Deliveries that the bots received, per second.
     pub deliveries_per_second: f64,
-    /// What limited the server for most of the time, in words; `null` if it shows no stages.
+    /// What limited the server for most of the time, as `GET /api/diagnosis` names it; `null` if it shows no stages.
+    pub limited_by_what: Option<What>,
+    /// The same in words.
     pub limited_by: Option<String>,
     /// The figures of the server during the load; `null` if it shows no stages.
     pub server: Option<ServerFigures>,
@@ -125,6 +128,7 @@ impl LimitReport {
             delivery: report.latencies.get("delivery").map(|latency| latency.percentiles),
             sent_per_second: rate(report.messages.sent),
             deliveries_per_second: rate(report.ledger.deliveries),
+            limited_by_what: report.server.as_ref().and_then(|server| server.what),
             limited_by: report.server.as_ref().map(|server| server.judgement.clone()),
             server: report.server.as_ref().map(|server| server.whole.clone()),
         });

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use starling_process::diagnosis::What;
+
 use super::document::{
     Bots, Expectation, Judgement, Latency, Ledger, Messages, Percentiles, Phase, Quantile, Report, SCHEMA_VERSION,
     Second, SwarmHealth, Verdict,
@@ -152,5 +154,5 @@ fn server(rng: &mut fastrand::Rng) -> ServerReport {
     let series = (1..SECONDS).map(|second| ServerSecond { at: f64::from(second), figures: figures() }).collect();
     let whole = figures();
     let url = "http://127.0.0.1:8080/metrics".to_owned();
-    ServerReport { url, judgement: "Nothing is saturated".to_owned(), whole, series }
+    ServerReport { url, what: Some(What::Nothing), judgement: "Nothing is saturated".to_owned(), whole, series }
 }

@@ -80,7 +80,7 @@ fn judgement(seconds: impl IntoIterator<Item = [f64; 3]>) -> String {
         busy = std::array::from_fn(|thread| busy[thread] + grown[thread]);
         verdicts.take(&page(busy, [0.0; 3]), Duration::from_secs(second));
     }
-    verdicts.judgement()
+    verdicts.longest().words
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn what_limits_the_server_is_named_by_the_servers_own_rules() {
     );
     assert_eq!(
         judgement([calm; 15]),
-        "Nothing is saturated; the nearest to its limit is the ChatServer's thread (share of time), at 50 %"
+        "Nothing is saturated; the nearest to its limit is the ChatServer's thread, at 50 %"
     );
     let late = [calm; 40].into_iter().chain([server; 15]);
     assert!(judgement(late).starts_with("The ChatServer is full"), "what starts late is not averaged away");
@@ -115,9 +115,16 @@ fn a_page_without_stages_is_no_reading() {
 #[test]
 fn a_swarm_that_was_late_is_named_before_the_server() {
     let (whole, series) = (figures(([0.0; 3], [0.0; 3]), ([1.0; 3], [0.0; 3])), Vec::new());
-    let report = ServerReport { url: String::new(), judgement: "Nothing is saturated".to_owned(), whole, series };
+    let report = ServerReport {
+        url: String::new(),
+        what: Some(What::Nothing),
+        judgement: "Nothing is saturated".to_owned(),
+        whole,
+        series,
+    };
     assert_eq!(report.clone().doubted(None), report);
     let late = report.doubted(Some(&Doubt::Busy { seconds: 3, of: 5 }));
+    assert_eq!(late.what, Some(What::Generator));
     assert_eq!(
         late.judgement,
         "The load generator is the limit: a worker of the swarm had no time left in 3 of 5 s (more BOT_WORKERS, or lower load)"

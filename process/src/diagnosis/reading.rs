@@ -8,7 +8,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::samples::samples;
 
 /// The names of the metrics without labels.
-const SINGLE: [&str; 28] = [
+const SINGLE: [&str; 29] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
     "chat_container_cpu_throttled_periods_total",
@@ -19,6 +19,7 @@ const SINGLE: [&str; 28] = [
     "chat_connections",
     "chat_connections_limit",
     "chat_connections_slow",
+    "chat_closed_at_accept_total",
     "chat_connects_total",
     "chat_credits_in_use",
     "chat_credits_limit",
@@ -39,8 +40,11 @@ const SINGLE: [&str; 28] = [
     "process_resident_memory_bytes",
 ];
 
+/// The parts of the times of deliveries.
+const PART: &str = "chat_delivery_part_seconds";
+
 /// The metrics with labels, and the names of these labels.
-const LABELLED: [(&str, &[&str]); 8] = [
+const LABELLED: [(&str, &[&str]); 9] = [
     ("chat_messages_total", &["kind"]),
     ("chat_thread_cpu_seconds_total", &["role", "worker"]),
     ("chat_thread_run_queue_seconds_total", &["role", "worker"]),
@@ -48,6 +52,7 @@ const LABELLED: [(&str, &[&str]); 8] = [
     ("chat_machine_cpu_seconds_total", &["state"]),
     ("chat_busiest_room_share", &["worker"]),
     ("chat_rejected_commands_total", &["code"]),
+    ("chat_refused_handshakes_total", &["code"]),
     ("chat_disconnects_total", &["reason"]),
 ];
 
@@ -60,11 +65,16 @@ pub struct Buckets(Vec<(f64, f64)>);
 pub(crate) struct StageReading {
     pub(crate) busy_seconds: f64,
     pub(crate) waits: Buckets,
-    /// All waits together.
-    pub(crate) wait_seconds: f64,
     pub(crate) completions: f64,
     pub(crate) backlog: f64,
     pub(crate) backlog_peak: f64,
+}
+
+/// A part of the times of deliveries.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PartReading {
+    pub(crate) times: Buckets,
+    pub(crate) seconds: f64,
 }
 
 /// A server's metrics at one moment.
@@ -75,6 +85,8 @@ pub struct Reading {
     pub(crate) stages: BTreeMap<(String, String), StageReading>,
     /// The times from reading a message's frame until the kernel has accepted it for a client.
     pub(crate) deliveries: Buckets,
+    /// The parts of these times, by their names.
+    pub(crate) parts: BTreeMap<String, PartReading>,
     values: BTreeMap<String, f64>,
 }
 
@@ -121,6 +133,8 @@ impl Reading {
             self.stage(label).waits = Buckets::of(histogram);
         } else if name == "chat_delivery_seconds" {
             self.deliveries = Buckets::of(histogram);
+        } else if name == PART {
+            self.part(label).times = Buckets::of(histogram);
         }
     }
 
@@ -128,10 +142,13 @@ impl Reading {
         self.stages.entry((label("stage").to_owned(), label("worker").to_owned())).or_default()
     }
 
+    fn part<'a>(&mut self, label: &dyn Fn(&str) -> &'a str) -> &mut PartReading {
+        self.parts.entry(label("part").to_owned()).or_default()
+    }
+
     fn take<'a>(&mut self, name: &str, label: &dyn Fn(&str) -> &'a str, value: f64) {
         let of_stage: Option<fn(&mut StageReading) -> &mut f64> = match name {
             "chat_stage_busy_seconds_total" => Some(|stage| &mut stage.busy_seconds),
-            "chat_stage_wait_seconds_sum" => Some(|stage| &mut stage.wait_seconds),
             "chat_stage_completions_total" => Some(|stage| &mut stage.completions),
             "chat_stage_backlog" => Some(|stage| &mut stage.backlog),
             "chat_stage_backlog_peak" => Some(|stage| &mut stage.backlog_peak),
@@ -146,6 +163,12 @@ impl Reading {
         } else if name == "chat_delivery_seconds_bucket" {
             if let Ok(bound) = label("le").parse() {
                 self.deliveries.push(bound, value);
+            }
+        } else if let Some(kind) = name.strip_prefix(PART) {
+            if kind == "_sum" {
+                self.part(label).seconds = value;
+            } else if let Ok(bound) = label("le").parse() {
+                self.part(label).times.push(bound, value);
             }
         } else if SINGLE.contains(&name) {
             self.values.insert(name.to_owned(), value);
@@ -228,4 +251,9 @@ impl Reading {
         let times = self.values.keys().filter_map(|key| key.strip_prefix("chat_thread_cpu_seconds_total "));
         times.filter_map(|labels| labels.split_once(' '))
     }
+}
+
+/// The growth of a counter. A server that was restarted counts from zero again.
+pub(crate) fn grown(before: f64, now: f64) -> f64 {
+    if now >= before { now - before } else { now }
 }

@@ -1,7 +1,7 @@
 //! The rules, as a table: from outside the server inwards, then from the last stage to the first, then the clients.
 
-use super::verdict::{Confidence, Evidence, What};
-use super::window::{Window, Worker};
+use super::verdict::{Evidence, LIKELY, SURE, Unit, What};
+use super::window::Window;
 
 /// The utilisation from which a thread counts as full: the queue of a thread that is busy 90 % of the time is about ten
 /// deep.
@@ -35,14 +35,14 @@ pub struct Rule {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) subject: Option<String>,
-    pub(super) confidence: Confidence,
+    pub(super) confidence: f64,
     pub(super) sentence: String,
     pub(super) evidence: Vec<Evidence>,
 }
 
 impl Found {
     fn sure(sentence: String, evidence: Vec<Evidence>) -> Self {
-        Self { subject: None, confidence: Confidence::Sure, sentence, evidence }
+        Self { subject: None, confidence: SURE, sentence, evidence }
     }
 
     fn of(self, subject: String) -> Self {
@@ -50,7 +50,7 @@ impl Found {
     }
 
     fn sure_if(self, is_sure: bool) -> Self {
-        Self { confidence: if is_sure { Confidence::Sure } else { Confidence::Likely }, ..self }
+        Self { confidence: if is_sure { SURE } else { LIKELY }, ..self }
     }
 }
 
@@ -78,15 +78,15 @@ pub const RULES: &[Rule] = &[
         find: io_pressure,
     },
     Rule {
-        what: What::CoresTaken,
+        what: What::CpuShared,
         when: "a busy thread was ready to run and had no core for a quarter of the time, while others used cores",
         remedy: "Give the server cores of its own: another machine for the other programs, or fewer of them.",
         would_refute: "The same waits on a machine without other programs.",
-        find: cores_taken,
+        find: cpu_shared,
     },
     Rule {
         what: What::ConnectStorm,
-        when: "a worker is busy 60 % of the time, mostly with work of no stage, and 50 connections come a second",
+        when: "a worker is busy 60 % of the time, half of it or more with HTTP and handshakes, and 50 connections come a second",
         remedy: "Let clients wait at random before they reconnect; lower CHAT_HANDSHAKES_PER_SECOND; more workers.",
         would_refute: "The same busy time without new connections.",
         find: connect_storm,
@@ -117,84 +117,70 @@ pub const RULES: &[Rule] = &[
         when: "the ChatServer's stage or thread is full",
         remedy: "Send fewer, larger messages; ask for `rooms`, history and searches less often.",
         would_refute: "The same utilisation with fewer commands.",
-        find: chat_server,
+        find: |window| chat_server(window).or_else(|| full_worker(window, What::ChatServer, "the ChatServer")),
     },
     Rule {
         what: What::Session,
-        when: "a worker is full, mostly by reading frames from clients",
-        remedy: "Use more workers if there are cores, or lower CHAT_MESSAGES_PER_SECOND.",
-        would_refute: "The same utilisation with fewer frames from clients.",
-        find: |window| full_worker(window, What::Session, "reading frames from clients"),
+        when: "a worker is full, mostly by reading frames from clients, or by their HTTP requests and TLS",
+        remedy: "Use more workers if there are cores, or lower CHAT_MESSAGES_PER_SECOND; ask less over HTTP; end TLS in a proxy.",
+        would_refute: "The same utilisation with fewer frames and HTTP requests from clients.",
+        find: |window| full_worker(window, What::Session, "reading from clients"),
     },
     Rule {
-        what: What::Worker,
-        when: "a worker is full, mostly by work that belongs to no stage: HTTP, TLS, handshakes",
-        remedy: "Use more workers if there are cores; ask less over HTTP; end TLS in a proxy.",
-        would_refute: "The same utilisation without HTTP requests and new connections.",
-        find: |window| full_worker(window, What::Worker, "work that belongs to no stage"),
-    },
-    Rule {
-        what: What::CoresUsed,
+        what: What::CpuLimit,
         when: "the server uses 90 % of the cores that it may",
         remedy: "Give the server more cores, or lower the load.",
         would_refute: "The same waits with more cores.",
         find: cores_used,
     },
     Rule {
-        what: What::Disk,
+        what: What::History,
         when: "the history's thread is full, or a commit takes 50 ms and messages wait 100 ms for it",
         remedy: "Use a faster disk for CHAT_HISTORY_PATH.",
         would_refute: "The same commit times on a faster disk.",
         find: disk,
     },
     Rule {
-        what: What::HistoryRead,
+        what: What::History,
         when: "the reading of the history is busy all of the time",
         remedy: "Raise CHAT_HISTORY_BYTES, so that fewer pages come from the disk; search less often.",
         would_refute: "The same waits while nobody reads old messages.",
         find: history_read,
     },
     Rule {
-        what: What::Broker,
+        what: What::Log,
         when: "NATS cannot be reached or takes no records, or a record takes half a second from packing to reading it back",
         remedy: "Look at the servers of NATS: their disks, their CPU, and the network between them.",
         would_refute: "The same waits with another NATS.",
-        find: broker,
+        find: log,
     },
     Rule {
-        what: What::NodeLags,
+        what: What::NodeLag,
         when: "this node is a thousand records of the log behind",
         remedy: "Give this node as much CPU and as fast a disk as the others have.",
         would_refute: "The same lag on a faster machine.",
-        find: node_lags,
+        find: node_lag,
     },
     Rule {
-        what: What::SlowClients,
-        when: "frames wait a second for five clients or more, or clients were closed because they are slow",
-        remedy: "Look at what these clients have in common: their network, or the load of their machine.",
-        would_refute: "The same waits for clients on another network.",
-        find: |window| slow_clients(window, true),
-    },
-    Rule {
-        what: What::SlowClient,
-        when: "frames wait a second for one to four clients",
-        remedy: "Nothing to do: the server closes the client at its limit, and nobody else waits.",
-        would_refute: "Waits of other clients at the same time.",
-        find: |window| slow_clients(window, false),
+        what: What::SlowReaders,
+        when: "a frame has waited a second for a client, or clients were closed because they are slow",
+        remedy: "One client: nothing to do, the server closes it at its limit. Many: look at what they have in common: their network, or the load of their machine.",
+        would_refute: "The same waits for these clients on another network.",
+        find: slow_readers,
     },
     Rule {
         what: What::Flood,
-        when: "ten commands a second or more are refused as too many",
+        when: "ten commands or handshakes a second are refused as too many",
         remedy: "Nothing to do, unless a client needs more: then raise CHAT_MESSAGES_PER_SECOND.",
         would_refute: "Refusals of clients that keep to their limit.",
         find: flood,
     },
     Rule {
-        what: What::Connections,
-        when: "99 % of the connections that are allowed are open",
+        what: What::Flood,
+        when: "a connection a second is refused, and 95 % of those that are allowed are open",
         remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
         would_refute: "Refusals with places left.",
-        find: connections,
+        find: too_many_connections,
     },
 ];
 
@@ -214,9 +200,9 @@ fn cpu_limit(window: &Window<'_>) -> Option<Found> {
             percent(share)
         );
         let evidence = vec![
-            Evidence::new("periods in which the container was stopped (share)", share, 0.2),
-            Evidence::new("time for which it was stopped (seconds a second)", seconds, 0.1),
-            Evidence::new("cores used, and the limit", window.cores_used(), cores),
+            Evidence::new("periods in which the container was stopped", Unit::Ratio, share, 0.2),
+            Evidence::new("time for which it was stopped", Unit::Ratio, seconds, 0.1),
+            Evidence::new("cores used", Unit::Cores, window.cores_used(), cores),
         ];
         Found::sure(sentence, evidence).sure_if(share >= 0.2 && seconds >= 0.05)
     })
@@ -234,8 +220,8 @@ fn memory_limit(window: &Window<'_>) -> Option<Found> {
             format!("The container waited for memory {} of the time.", percent(pressure))
         };
         let evidence = vec![
-            Evidence::new("memory in use (share of the limit)", share, 0.9),
-            Evidence::new("time in which tasks waited for memory (share)", pressure, 0.1),
+            Evidence::new("memory in use", Unit::Ratio, share, 0.9),
+            Evidence::new("time in which tasks waited for memory", Unit::Ratio, pressure, 0.1),
         ];
         Found::sure(sentence, evidence).sure_if(share >= 0.9)
     })
@@ -247,16 +233,16 @@ fn io_pressure(window: &Window<'_>) -> Option<Found> {
     (pressure >= 0.33 && wait >= WAITS && window.history.busy < 0.5).then(|| {
         let sentence = format!("Everything waited for the disk {} of the time.", percent(pressure));
         let evidence = vec![
-            Evidence::new("time in which all tasks waited for the disk (share)", pressure, 0.33),
-            Evidence::new("wait of a worker, p99 (seconds)", wait, WAITS),
+            Evidence::new("time in which all tasks waited for the disk", Unit::Ratio, pressure, 0.33),
+            Evidence::new("wait of a worker, p99", Unit::Seconds, wait, WAITS),
         ];
         Found::sure(sentence, evidence).sure_if(false)
     })
 }
 
-fn cores_taken(window: &Window<'_>) -> Option<Found> {
+fn cpu_shared(window: &Window<'_>) -> Option<Found> {
     let chat_thread = window.thread("chat_server", "-").map(|thread| ("the ChatServer".to_owned(), thread));
-    let workers = window.workers.iter().filter_map(|worker| Some((name_of(worker), worker.thread?)));
+    let workers = window.workers.iter().filter_map(|worker| Some((worker.name(), worker.thread?)));
     let (name, thread) = workers.chain(chat_thread).max_by(|a, b| a.1.in_run_queue.total_cmp(&b.1.in_run_queue))?;
     let others = window.cores_of_others();
     let wants = thread.on_cpu + thread.in_run_queue;
@@ -267,65 +253,40 @@ fn cores_taken(window: &Window<'_>) -> Option<Found> {
         );
         let evidence = vec![
             Evidence::new(
-                format!("time for which {name} waited for a core (share)"),
+                format!("time for which {name} waited for a core"),
+                Unit::Ratio,
                 thread.in_run_queue,
                 WITHOUT_CORE,
             ),
-            Evidence::new("cores that others use", others, OTHERS),
+            Evidence::new("cores that others use", Unit::Cores, others, OTHERS),
         ];
         Found::sure(sentence, evidence).of(name)
     })
 }
 
-fn name_of(worker: &Worker) -> String {
-    format!("worker {}", worker.number)
-}
-
-/// The share of a worker's time that belongs to no stage.
-fn unexplained(worker: &Worker) -> f64 {
-    (worker.whole.busy - worker.session.busy - worker.hub.busy - worker.write.busy).max(0.0)
-}
-
 fn connect_storm(window: &Window<'_>) -> Option<Found> {
     let worker = window.workers.first()?;
     let connects = window.rate("chat_connects_total", &[]);
-    let rest = unexplained(worker);
+    let rest = worker.coming();
     (connects >= 50.0 && worker.whole.busy >= 0.6 && rest >= 0.5 * worker.whole.busy).then(|| {
-        let sentence = format!(
-            "A storm of new connections: {connects:.0} a second take {} of {}.",
-            percent(rest),
-            name_of(worker)
-        );
+        let sentence =
+            format!("A storm of new connections: {connects:.0} a second take {} of {}.", percent(rest), worker.name());
         let evidence = vec![
-            Evidence::new("new connections a second", connects, 50.0),
-            Evidence::new(format!("{} (share of time)", name_of(worker)), worker.whole.busy, 0.6),
-            Evidence::new("its time that belongs to no stage (share)", rest, 0.5 * worker.whole.busy),
+            Evidence::new("new connections", Unit::PerSecond, connects, 50.0),
+            Evidence::new(worker.name(), Unit::Ratio, worker.whole.busy, 0.6),
+            Evidence::new("its time for HTTP, TLS and handshakes", Unit::Ratio, rest, 0.5 * worker.whole.busy),
         ];
-        Found::sure(sentence, evidence).of(name_of(worker)).sure_if(worker.whole.wait >= WAITS)
+        Found::sure(sentence, evidence).of(worker.name()).sure_if(worker.whole.wait >= WAITS)
     })
-}
-
-/// The work that fills a full worker.
-fn filled_by(worker: &Worker) -> (What, f64) {
-    let rest = unexplained(worker);
-    let deliveries = worker.hub.busy + worker.write.busy;
-    // Of equal stages the last one counts: it is nearest to the socket.
-    let parts = [
-        (What::Worker, rest),
-        (What::Session, worker.session.busy),
-        (What::Hub, worker.hub.busy),
-        (What::SocketWrite, worker.write.busy),
-    ];
-    let most = parts.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((What::Worker, 0.0));
-    let is_delivering = matches!(most.0, What::SocketWrite | What::Hub);
-    if is_delivering && worker.busiest_room >= 0.5 { (What::HotRoom, deliveries) } else { most }
 }
 
 fn full_worker(window: &Window<'_>, what: What, filler: &str) -> Option<Found> {
     let worker = window.workers.first().filter(|worker| worker.whole.busy >= FULL)?;
-    let (filled_by, part) = filled_by(worker);
+    let (filled_by, part) = worker.filled_by();
     (filled_by == what).then(|| {
-        let name = name_of(worker);
+        let name = worker.name();
+        let is_http = what == What::Session && worker.coming() > worker.session.busy;
+        let filler = if is_http { "HTTP, with TLS and handshakes," } else { filler };
         let by = if what == What::HotRoom {
             format!("deliveries take {}, and {} of them go to one room", percent(part), percent(worker.busiest_room))
         } else {
@@ -338,12 +299,12 @@ fn full_worker(window: &Window<'_>, what: What, filler: &str) -> Option<Found> {
             if is_alone { format!("; the other workers are busy only {}", percent(mean)) } else { String::new() };
         let sentence = format!("The thread of {name} is full ({} busy): {by}{unlike}.", percent(worker.whole.busy));
         let mut evidence = vec![
-            Evidence::new(format!("{name} (share of time)"), worker.whole.busy, FULL),
-            Evidence::new("the part that fills it (share of time)", part, 0.5 * worker.whole.busy),
-            Evidence::new(format!("wait of {name}, p99 (seconds)"), worker.whole.wait.max(worker.hub.wait), WAITS),
+            Evidence::new(name.clone(), Unit::Ratio, worker.whole.busy, FULL),
+            Evidence::new("the part that fills it", Unit::Ratio, part, 0.5 * worker.whole.busy),
+            Evidence::new(format!("wait of {name}, p99"), Unit::Seconds, worker.whole.wait.max(worker.hub.wait), WAITS),
         ];
         if what == What::HotRoom {
-            evidence.push(Evidence::new("deliveries to the busiest room (share)", worker.busiest_room, 0.5));
+            evidence.push(Evidence::new("deliveries to the busiest room", Unit::Ratio, worker.busiest_room, 0.5));
         }
         let waits = worker.whole.wait.max(worker.hub.wait).max(worker.session.wait);
         Found::sure(sentence, evidence).of(name).sure_if(waits >= WAITS)
@@ -364,9 +325,9 @@ fn chat_server(window: &Window<'_>) -> Option<Found> {
             )
         };
         let evidence = vec![
-            Evidence::new("the ChatServer's stage (share of time)", stage.busy, FULL),
-            Evidence::new("the ChatServer's thread (share of a core)", thread, FULL),
-            Evidence::new("wait for the ChatServer, p99 (seconds)", stage.wait, WAITS),
+            Evidence::new("the ChatServer's stage", Unit::Ratio, stage.busy, FULL),
+            Evidence::new("the ChatServer's thread", Unit::Ratio, thread, FULL),
+            Evidence::new("wait for the ChatServer, p99", Unit::Seconds, stage.wait, WAITS),
         ];
         Found::sure(sentence, evidence).sure_if(stage.wait >= WAITS)
     })
@@ -376,7 +337,7 @@ fn cores_used(window: &Window<'_>) -> Option<Found> {
     let (used, cores) = (window.cores_used(), window.cores()?);
     (used >= FULL * cores).then(|| {
         let sentence = format!("The server uses all of its cores: {used:.1} of {cores:.1}.");
-        Found::sure(sentence, vec![Evidence::new("cores used", used, FULL * cores)])
+        Found::sure(sentence, vec![Evidence::new("cores used", Unit::Cores, used, FULL * cores)])
     })
 }
 
@@ -389,9 +350,9 @@ fn disk(window: &Window<'_>) -> Option<Found> {
             percent(history.busy)
         );
         let evidence = vec![
-            Evidence::new("a commit (seconds)", commit, 0.05),
-            Evidence::new("the history's thread (share of time)", history.busy, FULL),
-            Evidence::new("wait for a commit, p99 (seconds)", history.wait, 0.1),
+            Evidence::new("a commit", Unit::Seconds, commit, 0.05),
+            Evidence::new("the history's thread", Unit::Ratio, history.busy, FULL),
+            Evidence::new("wait for a commit, p99", Unit::Seconds, history.wait, 0.1),
         ];
         Found::sure(sentence, evidence).sure_if(history.wait >= WAITS)
     })
@@ -402,8 +363,8 @@ fn history_read(window: &Window<'_>) -> Option<Found> {
     (stage.busy >= FULL && stage.wait >= WAITS).then(|| {
         let sentence = format!("Reading the stored history is busy {} of the time.", percent(stage.busy));
         let evidence = vec![
-            Evidence::new("reading of the history (share of time)", stage.busy, FULL),
-            Evidence::new("wait for a page, p99 (seconds)", stage.wait, WAITS),
+            Evidence::new("reading of the history", Unit::Ratio, stage.busy, FULL),
+            Evidence::new("wait for a page, p99", Unit::Seconds, stage.wait, WAITS),
         ];
         // Several threads may share the work, so this may be more than all of one.
         Found::sure(sentence, evidence).sure_if(false)
@@ -416,7 +377,7 @@ const LOG_WAITS: f64 = 0.5;
 /// The number of records by which a node must be behind for three seconds.
 const LAGS: f64 = 1_000.0;
 
-fn broker(window: &Window<'_>) -> Option<Found> {
+fn log(window: &Window<'_>) -> Option<Found> {
     let (is_away, wait) = (window.is_log_away(), window.log.wait);
     // A node that is behind reads its own records late, too.
     let is_slow = wait >= LOG_WAITS && window.lasting("chat_nodes_lag_records") < LAGS;
@@ -427,52 +388,71 @@ fn broker(window: &Window<'_>) -> Option<Found> {
             format!("NATS is slow: a record takes {:.0} ms until it is read back.", wait * 1e3)
         };
         let evidence = vec![
-            Evidence::new("NATS is out of reach or takes no records (1: yes)", f64::from(u8::from(is_away)), 1.0),
-            Evidence::new("from packing a record to reading it back, p99 (seconds)", wait, LOG_WAITS),
+            Evidence::new("NATS is out of reach or takes no records", Unit::Count, f64::from(u8::from(is_away)), 1.0),
+            Evidence::new("from packing a record to reading it back, p99", Unit::Seconds, wait, LOG_WAITS),
         ];
         Found::sure(sentence, evidence)
     })
 }
 
-fn node_lags(window: &Window<'_>) -> Option<Found> {
+fn node_lag(window: &Window<'_>) -> Option<Found> {
     let lag = window.lasting("chat_nodes_lag_records");
     (lag >= LAGS).then(|| {
         let sentence = format!("This node is {lag:.0} records behind the log of all nodes.");
-        Found::sure(sentence, vec![Evidence::new("records that this node has not applied", lag, LAGS)])
+        Found::sure(sentence, vec![Evidence::new("records that this node has not applied", Unit::Count, lag, LAGS)])
     })
 }
 
-fn slow_clients(window: &Window<'_>, many: bool) -> Option<Found> {
+fn slow_readers(window: &Window<'_>) -> Option<Found> {
     let (slow, all) = (window.lasting("chat_connections_slow"), window.gauge("chat_connections"));
     let closed = window.rate("chat_disconnects_total", &["slow_consumer"]);
-    let is_many = slow >= 5.0 || closed > 0.0;
-    (is_many == many && (slow >= 1.0 || is_many)).then(|| {
-        let sentence = match (slow >= 1.0, closed > 0.0) {
-            (true, _) => {
-                format!("{slow:.0} of {all:.0} clients read too slowly: a frame has waited for them for a second.")
-            }
-            (false, _) => "Clients were closed because they read too slowly.".to_owned(),
+    (slow >= 1.0 || closed > 0.0).then(|| {
+        let sentence = if slow >= 1.0 {
+            let verb = if slow < 2.0 { "reads" } else { "read" };
+            format!("{slow:.0} of {all:.0} clients {verb} too slowly: a frame has waited for a second.")
+        } else {
+            "Clients were closed because they read too slowly.".to_owned()
         };
         let evidence = vec![
-            Evidence::new("clients that are slow now", slow, if many { 5.0 } else { 1.0 }),
-            Evidence::new("clients closed as too slow, a second", closed, 0.0),
+            Evidence::new("clients that are slow now", Unit::Count, slow, 1.0),
+            Evidence::new("clients closed as too slow", Unit::PerSecond, closed, 0.0),
         ];
-        Found::sure(sentence, evidence)
+        let found = Found::sure(sentence, evidence);
+        if (1.0..2.0).contains(&slow) { found.of("one client".to_owned()) } else { found }
     })
 }
 
 fn flood(window: &Window<'_>) -> Option<Found> {
-    let refused = window.rate("chat_rejected_commands_total", &["rate_limited"]);
+    let commands = window.rate("chat_rejected_commands_total", &["rate_limited"]);
+    let handshakes = ["rate_limited", "too_many_connections"].map(|code| {
+        // Both are limits of one address.
+        window.rate("chat_refused_handshakes_total", &[code])
+    });
+    let refused = commands + handshakes.iter().sum::<f64>();
     (refused >= 10.0).then(|| {
-        let sentence = format!("Clients send more than they may: {refused:.0} commands a second are refused.");
-        Found::sure(sentence, vec![Evidence::new("commands refused as too many, a second", refused, 10.0)])
+        let of = if commands >= 0.5 * refused { "commands" } else { "handshakes" };
+        let sentence = format!("Clients send more than they may: {refused:.0} {of} a second are refused.");
+        Found::sure(
+            sentence,
+            vec![Evidence::new("commands and handshakes refused as too many", Unit::PerSecond, refused, 10.0)],
+        )
     })
 }
 
-fn connections(window: &Window<'_>) -> Option<Found> {
+fn too_many_connections(window: &Window<'_>) -> Option<Found> {
     let (open, limit) = (window.gauge("chat_connections"), window.gauge("chat_connections_limit"));
-    (limit > 0.0 && open >= 0.99 * limit).then(|| {
-        let sentence = format!("There is no place for more connections: {open:.0} of {limit:.0} are open.");
-        Found::sure(sentence, vec![Evidence::new("connections", open, 0.99 * limit)])
+    let refused = window.rate("chat_refused_handshakes_total", &["unavailable"])
+        + window.rate("chat_closed_at_accept_total", &[]);
+    // A server that is not ready refuses with the same code.
+    (refused >= 1.0 && limit > 0.0 && open >= 0.95 * limit).then(|| {
+        let sentence = format!(
+            "There is no place for more connections: {open:.0} of {limit:.0} are open, and {refused:.0} a second are \
+             refused."
+        );
+        let evidence = vec![
+            Evidence::new("connections refused because there is no place", Unit::PerSecond, refused, 1.0),
+            Evidence::new("connections", Unit::Count, open, 0.95 * limit),
+        ];
+        Found::sure(sentence, evidence).of("connections".to_owned())
     })
 }

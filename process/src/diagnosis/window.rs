@@ -1,7 +1,8 @@
 //! The figures from the readings of some seconds: rates, shares and waits.
 
-use super::reading::{Buckets, Reading};
-use super::verdict::Evidence;
+use super::latency::{self, PartOfLatency};
+use super::reading::{Buckets, Reading, grown};
+use super::verdict::{Evidence, Unit, What};
 
 /// A thread's time per second, as the system counts it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,9 +25,13 @@ pub(super) struct Stage {
 pub(super) struct Worker {
     pub(super) number: String,
     pub(super) whole: Stage,
+    /// TLS, handshakes and HTTP requests.
+    pub(super) http: Stage,
     pub(super) session: Stage,
     pub(super) hub: Stage,
     pub(super) write: Stage,
+    /// The `ChatServer`, if it has no thread of its own but runs on this one.
+    pub(super) chat_server: Stage,
     pub(super) thread: Option<Thread>,
     pub(super) busiest_room: f64,
 }
@@ -80,13 +85,18 @@ impl<'a> Window<'a> {
     }
 
     fn worker(&self, number: &str) -> Worker {
+        // With one core the only worker's thread is the ChatServer's, too.
+        let thread = self.thread("worker", number);
+        let shares_thread = thread.is_some() && self.thread("chat_server", "-").is_none();
         Worker {
             number: number.to_owned(),
             whole: self.stage("worker_loop", number),
+            http: self.stage("http", number),
             session: self.stage("session", number),
             hub: self.stage("hub", number),
             write: self.stage("socket_write", number),
-            thread: self.thread("worker", number),
+            chat_server: if shares_thread { self.chat_server } else { Stage::default() },
+            thread,
             busiest_room: self.last.get("chat_busiest_room_share", &[number]).unwrap_or(0.0),
         }
     }
@@ -157,28 +167,64 @@ impl<'a> Window<'a> {
         self.rate("chat_pressure_seconds_total", &[of, resource, kind])
     }
 
-    /// All figures with a limit.
-    pub(super) fn distances(&self) -> Vec<Evidence> {
-        let mut all = vec![Evidence::new("the ChatServer's thread (share of time)", self.chat_server.busy, 1.0)];
-        all.push(Evidence::new("the history's thread (share of time)", self.history.busy, 1.0));
+    /// The parts of the time of deliveries.
+    pub(super) fn latency(&self) -> Vec<PartOfLatency> {
+        latency::latency(self.first, self.last)
+    }
+
+    /// All figures with a limit, each with the verdict when its limit is reached.
+    pub(super) fn distances(&self) -> Vec<(What, Evidence)> {
+        let busy = |name: &str, busy| Evidence::new(name, Unit::Ratio, busy, 1.0);
+        let mut all = vec![
+            (What::ChatServer, busy("the ChatServer's thread", self.chat_server.busy)),
+            (What::History, busy("the history's thread", self.history.busy)),
+        ];
         if let Some(worker) = self.workers.first() {
-            all.push(Evidence::new(format!("worker {} (share of time)", worker.number), worker.whole.busy, 1.0));
+            all.push((worker.filled_by().0, busy(&worker.name(), worker.whole.busy)));
         }
         if let Some(cores) = self.cores() {
-            all.push(Evidence::new("the server's cores", self.cores_used(), cores));
+            all.push((What::CpuLimit, Evidence::new("the server's cores", Unit::Cores, self.cores_used(), cores)));
         }
-        for (figure, name, limit) in [
-            ("the container's memory (bytes)", "chat_container_memory_bytes", "chat_container_memory_limit_bytes"),
-            ("the connections", "chat_connections", "chat_connections_limit"),
-            ("the commands in flight", "chat_credits_in_use", "chat_credits_limit"),
-        ] {
-            all.push(Evidence::new(figure, self.gauge(name), self.gauge(limit)));
-        }
+        let gauges = [
+            (What::MemoryLimit, "the container's memory", Unit::Bytes, MEMORY),
+            (What::Flood, "the connections", Unit::Count, CONNECTIONS),
+            (What::ChatServer, "the commands in flight", Unit::Count, CREDITS),
+        ];
+        all.extend(gauges.map(|(what, name, unit, [value, limit])| {
+            (what, Evidence::new(name, unit, self.gauge(value), self.gauge(limit)))
+        }));
         all
     }
 }
 
-/// The growth of a counter. A server that was restarted counts from zero again.
-pub(crate) fn grown(before: f64, now: f64) -> f64 {
-    if now >= before { now - before } else { now }
+/// The gauges of a use and of its limit.
+const MEMORY: [&str; 2] = ["chat_container_memory_bytes", "chat_container_memory_limit_bytes"];
+const CONNECTIONS: [&str; 2] = ["chat_connections", "chat_connections_limit"];
+const CREDITS: [&str; 2] = ["chat_credits_in_use", "chat_credits_limit"];
+
+impl Worker {
+    /// Its name for people.
+    pub(super) fn name(&self) -> String {
+        format!("worker {}", self.number)
+    }
+
+    /// The share of its time for connections that come, and for requests: HTTP, TLS, handshakes, and the work of no stage.
+    pub(super) fn coming(&self) -> f64 {
+        let of_stages = self.session.busy + self.hub.busy + self.write.busy + self.chat_server.busy;
+        (self.whole.busy - of_stages).max(self.http.busy)
+    }
+
+    /// The work that takes the most of its time, and the share of the time.
+    pub(super) fn filled_by(&self) -> (What, f64) {
+        // Of equal stages the last one counts: it is nearest to the socket.
+        let parts = [
+            (What::Session, self.session.busy + self.coming()),
+            (What::ChatServer, self.chat_server.busy),
+            (What::Hub, self.hub.busy),
+            (What::SocketWrite, self.write.busy),
+        ];
+        let most = parts.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((What::Session, 0.0));
+        let is_delivering = matches!(most.0, What::SocketWrite | What::Hub);
+        if is_delivering && self.busiest_room >= 0.5 { (What::HotRoom, self.hub.busy + self.write.busy) } else { most }
+    }
 }

@@ -40,7 +40,6 @@ impl<'a> Interval<'a> {
             StageGrowth {
                 worker: &key.1,
                 busy_seconds: grown(before.busy_seconds, now.busy_seconds),
-                wait_seconds: grown(before.wait_seconds, now.wait_seconds),
                 completions: grown(before.completions, now.completions),
                 waits,
                 now,
@@ -54,7 +53,6 @@ impl<'a> Interval<'a> {
 pub(super) struct StageGrowth<'a> {
     pub(super) worker: &'a str,
     pub(super) busy_seconds: f64,
-    pub(super) wait_seconds: f64,
     pub(super) completions: f64,
     pub(super) waits: Buckets,
     pub(super) now: &'a StageReading,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::interval::{Interval, StageGrowth, rounded};
 
 /// The stages in the order in which a message passes them, and whether every message passes them.
-const ORDER: [(&str, bool); 8] = [
+const ORDER: [(&str, bool); 9] = [
     ("session", true),
     ("chat_server", true),
     ("history", true),
@@ -14,6 +14,7 @@ const ORDER: [(&str, bool); 8] = [
     ("hub", true),
     ("socket_write", true),
     ("history_read", false),
+    ("http", false),
     ("worker_loop", false),
 ];
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { EventReader } from "../../../web/js/lab/events.js";
 import { Past, line, upperEnd } from "../../../web/js/lab/past.js";
-import { bytes, count, ofFigure, percent, span, time, withoutUnit } from "../../../web/js/lab/units.js";
+import { bytes, count, inUnit, percent, span, time } from "../../../web/js/lab/units.js";
 
 const point = (second, value = 0) => ({ second, connections: value });
 
@@ -59,9 +59,8 @@ test("numbers are short and have their unit", () => {
   assert.deepEqual([0, 1.234, 56.78, 12_345, 1_234_567].map(count), ["0", "1.23", "56.8", "12,345", "1.2M"]);
   assert.deepEqual([5, 150, 7_200].map(span), ["5 s", "3 min", "2 h"]);
   assert.deepEqual(
-    [["worker 1 (share of time)", 0.5], ["a commit (seconds)", 0.05], ["memory (bytes)", 2_048], ["the connections", 3],
-      ["time stopped (seconds a second)", 0.7], ["memory in use (share of the limit)", 0.9]]
-      .map(([figure, value]) => `${withoutUnit(figure)}: ${ofFigure(figure, value)}`),
-    ["worker 1: 50 %", "a commit: 50 ms", "memory: 2 KiB", "the connections: 3", "time stopped: 70 %", "memory in use: 90 %"],
+    [["ratio", 0.5], ["seconds", 0.05], ["bytes", 2_048], ["count", 3], ["cores", 1.5], ["per_second", 70]]
+      .map(([unit, value]) => inUnit(unit, value)),
+    ["50 %", "50 ms", "2 KiB", "3", "1.5", "70/s"],
   );
 });

@@ -1,10 +1,13 @@
 /** The figures of `GET /api/lab`, as the OpenAPI document describes them. */
 
-export interface Evidence { figure: string; value: number; limit: number }
+export type Unit = "ratio" | "seconds" | "bytes" | "cores" | "count" | "per_second";
+
+export interface Evidence { name: string; value: number; unit: Unit; limit: number }
 
 export interface Diagnosis {
-  what: string; subject: string | null; confidence: "sure" | "likely"; sentence: string; evidence: Evidence[];
-  remedy: string; wouldRefute: string; forSeconds: number;
+  what: string; subject: string | null; confidence: number; sentence: string; since: number; evidence: Evidence[];
+  remedy: string; wouldRefute: string; nearest: { what: string; used: number }; forSeconds: number;
+  latency: { part: string; p50Ms: number; p99Ms: number; share: number }[];
 }
 
 export interface Stage {
@@ -12,7 +15,7 @@ export interface Stage {
   backlog: number; backlogPeak: number; perSecond: number;
 }
 
-export interface Part { stage: string; kind: "wait" | "work"; seconds: number; noLoadSeconds: number | null }
+export interface Part { part: string; seconds: number; noLoadSeconds: number | null }
 
 export interface Point {
   second: number; connections: number; messagesPerSecond: number; deliveriesPerSecond: number; cpuCores: number;

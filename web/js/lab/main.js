@@ -48,9 +48,8 @@ const draw = oncePerFrame(() => {
   node("token-form").hidden = !isAsking;
   node("server").textContent = server;
   document.title = `bottleneck: ${bottleneck(diagnosis)} · Starling lab`;
-  const isLimit = !["nothing", "unknown"].includes(diagnosis.what);
-  node("verdict").classList.toggle("is-limit", isLimit);
-  node("verdict").classList.toggle("is-unknown", diagnosis.what === "unknown");
+  node("verdict").classList.toggle("is-limit", diagnosis.what !== "nothing");
+  node("verdict").classList.toggle("is-unknown", diagnosis.confidence === 0);
   node("verdict-state").textContent = verdictState(diagnosis);
   node("sentence").textContent = diagnosis.sentence;
   node("remedy").textContent = diagnosis.remedy;
@@ -58,7 +57,7 @@ const draw = oncePerFrame(() => {
   node("evidence").replaceChildren(evidence(diagnosis));
   node("stages").replaceChildren(...stages.filter((stage) => stage.isOnTheWay).map(stageCard));
   node("stages-beside").replaceChildren(...stages.filter((stage) => !stage.isOnTheWay).map(stageCard));
-  node("latency-mean").textContent = latencyMean(latency);
+  node("latency-mean").textContent = latencyMean(latency, stages);
   node("latency-bar").replaceChildren(...latencyBar(latency));
   node("latency-parts").replaceChildren(latencyParts(latency));
   node("limits").replaceChildren(limitTable(limits));

@@ -2,7 +2,7 @@
 /** The panels of the lab. Each function creates the content of one panel from the figures. */
 
 import { el } from "../view/dom.js";
-import { bytes, count, ofFigure, percent, span, time, withoutUnit } from "./units.js";
+import { bytes, count, inUnit, percent, span, time } from "./units.js";
 
 /** @typedef {import("./figures.js").Figures} Figures */
 /** @typedef {import("./figures.js").Stage} Stage */
@@ -14,7 +14,7 @@ const FULL = 0.9;
 /** The names of the stages for people. @type {Record<string, string>} */
 const STAGES = {
   session: "Reading", chat_server: "ChatServer", history: "History", log: "Log of the nodes", hub: "Hub",
-  socket_write: "Writing", history_read: "Reading the history", worker_loop: "Worker as a whole",
+  socket_write: "Writing", history_read: "Reading the history", http: "HTTP and handshakes", worker_loop: "Worker as a whole",
 };
 
 /** @param {string} stage */
@@ -44,9 +44,8 @@ function table(caption, heads, rows, isCaptionShown = false) {
 }
 
 /** @param {Figures["diagnosis"]} diagnosis */
-export function bottleneck({ what, subject }) {
-  if (what === "nothing") return "none";
-  if (what === "unknown") return "not known yet";
+export function bottleneck({ what, subject, confidence }) {
+  if (what === "nothing") return confidence > 0 ? "none" : "not known yet";
   const cause = what.replaceAll("_", " ");
   return subject === null ? cause : `${cause}, ${subject}`;
 }
@@ -54,13 +53,13 @@ export function bottleneck({ what, subject }) {
 /** @param {Figures["diagnosis"]} diagnosis */
 export function verdictState(diagnosis) {
   const { confidence, forSeconds } = diagnosis;
-  return `bottleneck: ${bottleneck(diagnosis)} · confidence: ${confidence} · for ${span(forSeconds)}`;
+  return `bottleneck: ${bottleneck(diagnosis)} · confidence: ${percent(confidence)} · for ${span(forSeconds)}`;
 }
 
 /** @param {Figures["diagnosis"]} diagnosis */
 export function evidence({ evidence: figures }) {
-  const rows = figures.map(({ figure, value, limit }) => ({
-    cells: [withoutUnit(figure), /** @type {[string]} */ ([ofFigure(figure, value)]), /** @type {[string]} */ ([ofFigure(figure, limit)])],
+  const rows = figures.map(({ name, value, unit, limit }) => ({
+    cells: [name, /** @type {[string]} */ ([inUnit(unit, value)]), /** @type {[string]} */ ([inUnit(unit, limit)])],
   }));
   return figures.length === 0 ? el("p", { class: "hint" }, "There is no evidence yet.") : table("Evidence", ["figure", ["measured"], ["limit"]], rows, true);
 }
@@ -80,18 +79,34 @@ export function stageCard({ stage, worker, utilisation, waitP99Seconds, backlog,
     el("dl", {}, ...figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))));
 }
 
-/** @param {Figures["latency"]} latency */
-export function latencyMean({ meanSeconds, parts }) {
+/** The parts of the latency for people. @type {Record<string, string>} */
+const PARTS = {
+  session: "Session: credit and decoding", chat_server_wait: "Wait for the ChatServer", commit: "Commit",
+  chat_server: "ChatServer", hub_wait: "Wait for the hub", socket_write: "Writing",
+};
+
+/** @param {string} part */
+const nameOfPart = (part) => PARTS[part] ?? part;
+
+/**
+ * @param {Figures["latency"]} latency
+ * @param {Stage[]} stages
+ */
+export function latencyMean({ meanSeconds, parts }, stages) {
   if (meanSeconds === null) return "Nothing was delivered in the last five seconds.";
+  const largest = parts.reduce((most, part) => (part.seconds > most.seconds ? part : most));
   const sum = parts.reduce((all, part) => all + part.seconds, 0);
-  return `From reading a frame to writing it to the kernel: ${time(meanSeconds)} on average. Sum of the parts: ${time(sum)}.`;
+  const before = stages.find(({ stage }) => stage === "worker_loop")?.waitP99Seconds ?? null;
+  return `From reading a frame to writing it to the kernel: ${time(meanSeconds)} on average, ${percent(largest.seconds / sum)} of it in `
+    + `“${nameOfPart(largest.part)}”. Before it is read, a frame waits for the worker's event loop, p99 ${time(before)}; waits in the `
+    + "network and in the clients do not show here.";
 }
 
 /** @param {Figures["latency"]} latency */
 export function latencyBar({ parts }) {
   const sum = parts.reduce((all, part) => all + part.seconds, 0);
-  return parts.filter((part) => part.seconds > 0).map(({ stage, kind, seconds }) => {
-    const piece = el("span", { class: `of-${stage} of-${kind}` });
+  return parts.filter((it) => it.seconds > 0).map(({ part, seconds }) => {
+    const piece = el("span", { class: `of-${part}` });
     piece.style.width = `${(seconds / sum) * 100}%`;
     return piece;
   });
@@ -99,8 +114,8 @@ export function latencyBar({ parts }) {
 
 /** @param {Figures["latency"]} latency */
 export function latencyParts({ parts }) {
-  const rows = parts.map(({ stage, kind, seconds, noLoadSeconds }) => ({ cells: [
-    el("span", {}, el("span", { class: `swatch of-${stage} of-${kind}`, "aria-hidden": "true" }), `${nameOf(stage)}: ${kind}`),
+  const rows = parts.map(({ part, seconds, noLoadSeconds }) => ({ cells: [
+    el("span", {}, el("span", { class: `swatch of-${part}`, "aria-hidden": "true" }), nameOfPart(part)),
     /** @type {[string]} */ ([time(seconds)]), /** @type {[string]} */ ([time(noLoadSeconds)]),
   ] }));
   return parts.length === 0 ? el("p", { class: "hint" }, "There are no figures yet.") : table("Parts", ["part", ["now"], ["without load"]], rows);
@@ -108,9 +123,9 @@ export function latencyParts({ parts }) {
 
 /** @param {Figures["limits"]} limits */
 export function limitTable(limits) {
-  return table("Limits", ["limit", ["now"], ["at most"], ["share"], "bar"], limits.map(({ figure, value, limit }) => ({
+  return table("Limits", ["limit", ["now"], ["at most"], ["share"], "bar"], limits.map(({ name, value, unit, limit }) => ({
     level: levelOf(value / limit),
-    cells: [withoutUnit(figure), [ofFigure(figure, value)], [ofFigure(figure, limit)], [percent(value / limit)], meter(value / limit)],
+    cells: [name, [inUnit(unit, value)], [inUnit(unit, limit)], [percent(value / limit)], meter(value / limit)],
   })));
 }
 

@@ -47,15 +47,17 @@ export function span(seconds) {
 }
 
 /**
- * A figure of the diagnosis; its text names its unit in brackets.
- * @param {string} figure
+ * A figure of the diagnosis in its unit.
+ * @param {import("./figures.js").Unit} unit
  * @param {number} value
  */
-export function ofFigure(figure, value) {
-  if (figure.includes("(share") || figure.includes("(seconds a second)")) return percent(value);
-  if (figure.includes("(bytes)")) return bytes(value);
-  return figure.includes("(seconds)") ? time(value) : count(value);
+export function inUnit(unit, value) {
+  switch (unit) {
+    case "ratio": return percent(value);
+    case "seconds": return time(value);
+    case "bytes": return bytes(value);
+    case "per_second": return `${count(value)}/s`;
+    case "cores":
+    case "count": return count(value);
+  }
 }
-
-/** The figure's text without its unit. @param {string} figure */
-export const withoutUnit = (figure) => figure.replace(/ \((?:share[^)]*|bytes|seconds(?: a second)?)\)$/u, "");

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use super::command::WriterCommand;
 use super::file::OpenFiles;
+use crate::clock;
 use crate::history::HistoryMetrics;
 use crate::history::thread::spawn;
 use crate::vitals::Vitals;
@@ -37,11 +38,13 @@ pub(super) fn start(
                 if files.check().is_err() {
                     continue;
                 }
+                let started = clock::now();
                 // A passive checkpoint blocks nobody and moves as much as it can.
                 if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
                     // Sending fails only without a writer, and then the process ends.
                     writer.send(vec![WriterCommand::CheckpointFailed(error)]).unwrap_or_default();
                 }
+                metrics.checkpoint_seconds.observe(clock::now().saturating_duration_since(started));
             }
         }
     });

@@ -286,7 +286,7 @@ impl Writer {
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
         let due = (forgotten, &self.due.delivered, self.due.mark);
         match write(&mut self.database.connection, batch, &self.bounds, due) {
-            Ok(()) => {}
+            Ok(synced) => self.metrics.sync_seconds.observe(synced),
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
                 REFUSED.warn(|| format!("the database rejects a message; its room continues without it: {error}"));
                 let singly = write_singly(&mut self.database.connection, batch, &self.bounds, due);
