@@ -58,17 +58,60 @@ export type Status =
   | { state: "waiting"; until: number; reason: string }
   | { state: "stopped"; why: Stop; reason: string };
 
-/** A message. In a room it has `room` and `seq`. In a private conversation it has `to`, and `seq` if the server stores it. */
+/** The clients that have reacted to a message with one emoji. */
+export interface Reactions {
+  emoji: string;
+  count: number;
+  /** At least the first 10 of them. */
+  clientIds: string[];
+}
+
+/**
+ * A message, in its state at the time of the frame; {@link applyChange} gives it a newer one. In a room it has `room` and
+ * `seq`. In a private conversation it has `to`, and `seq` if the server stores it.
+ */
 export interface Message {
   type: "message";
   clientId: string;
-  Message: string;
+  /** The newest text. Absent if the message was deleted. */
+  Message?: string;
   at: number;
   room?: string;
   seq?: number;
   to?: string;
   id?: string;
+  /** The `seq` of the message that this one replies to. */
+  replyTo?: number;
+  /** The time of the newest edit. */
+  editedAt?: number;
+  deleted?: true;
+  reactions?: Reactions[];
+  /** The `seq` of the newest change that is contained. */
+  changedSeq?: number;
 }
+
+interface ChangeOfMessage {
+  /** The number of the change itself. */
+  seq: number;
+  /** The `seq` of the message. */
+  of: number;
+  /** The client that has made the change. */
+  clientId: string;
+  at: number;
+  room?: string;
+  to?: string;
+  id?: string;
+}
+
+export type Change = ChangeOfMessage & (
+  /** Without `Message` it changes nothing: a newer edit, or the deletion, follows. */
+  | { type: "edited"; Message?: string }
+  | { type: "deleted" }
+  | { type: "reaction"; emoji: string; removed: boolean }
+);
+
+/** Returns the message after a change; the same object if it contains the change already. */
+export function applyChange<M extends Message>(message: M, change: Change): M;
 
 export interface RoomMessage extends Message {
   room: string;
@@ -101,7 +144,7 @@ export interface Typing {
 }
 
 export interface Sent {
-  /** The message's number in the room. A private message has none. */
+  /** The number of the message or of the change in the room. In private there is none. */
   seq?: number;
   at: number;
   /** The server had the message already. */
@@ -109,9 +152,11 @@ export interface Sent {
 }
 
 export interface SendOptions {
-  /** The message's id; random by default. The server delivers one id once. */
+  /** The id of the message or of the change; random by default. The server delivers one id once. */
   id?: string;
-  /** Further fields of the frame `message`. */
+  /** The `seq` of the message that this one replies to. */
+  replyTo?: number;
+  /** Further fields of the frame. */
   [field: string]: unknown;
 }
 
@@ -140,8 +185,10 @@ export interface Emitter<Events> {
 }
 
 export interface RoomEvents {
-  /** Each message once, in order, without a gap. */
+  /** Each message once, in order with the changes, without a gap. */
   message: (message: RoomMessage) => void;
+  /** Each change once. A program ignores the change of a message that it does not have. */
+  change: (change: Change) => void;
   joined: (joined: Joined) => void;
   /** The client requests it only if there is a listener. */
   presence: (presence: Presence) => void;
@@ -151,7 +198,16 @@ export interface RoomEvents {
   left: (reason: { code: string; message: string }) => void;
 }
 
-export interface Room extends Emitter<RoomEvents> {
+/** Changes of messages. They are repeated, ordered and refused like messages; see {@link Room.send}. */
+export interface Changing {
+  /** Replaces the text of the message with this `seq`. */
+  edit(of: number, text: string, options?: { id?: string }): Promise<Sent>;
+  delete(of: number, options?: { id?: string }): Promise<Sent>;
+  /** Reacts to a message, or takes the reaction back. */
+  react(of: number, emoji: string, options?: { remove?: boolean; id?: string }): Promise<Sent>;
+}
+
+export interface Room extends Emitter<RoomEvents>, Changing {
   readonly name: string;
   readonly isJoined: boolean;
   /** A program stores it together with the messages, and returns it from `getState`. */
@@ -172,7 +228,7 @@ export interface Room extends Emitter<RoomEvents> {
   /**
    * Reads the history in pages. With `after` the oldest message comes first, otherwise the newest. Without `before` and
    * `after` it begins where the events begin, so no message is missing and none comes twice: at this call if the room is
-   * joined, otherwise when it is. Rejects with `other_epoch` if the server has started a new numbering meanwhile.
+   * joined, otherwise when it is. A change that arrives before a message is returned is applied to it. Rejects with `other_epoch` if the server has started a new numbering meanwhile.
    */
   history(options?: HistoryOptions): AsyncGenerator<RoomMessage, void, undefined>;
   members(): Promise<{ count: number; clientIds: string[]; truncated: boolean }>;
@@ -193,10 +249,12 @@ export interface RoomOptions {
 
 export interface PrivateEvents {
   message: (message: Message) => void;
+  change: (change: Change) => void;
   typing: (typing: Typing) => void;
 }
 
-export interface PrivateConversation extends Emitter<PrivateEvents> {
+/** Messages can be changed and replied to only where the server stores them. */
+export interface PrivateConversation extends Emitter<PrivateEvents>, Changing {
   /** The other client. */
   readonly name: string;
   send(text: string, options?: SendOptions): Promise<Sent>;
@@ -219,6 +277,8 @@ export interface ClientEvents {
   identity: (identity: { name: string; key: string }) => void;
   /** Every private message, and the name of the other client. If the listener calls `privateWith`, the conversation gets this message too. */
   private: (message: Message, other: string) => void;
+  /** Every change of a private message, and the name of the other client. */
+  change: (change: Change, other: string) => void;
   /** Only if the server stores private messages: the position at which their events begin. `recovered` as in {@link Joined}. */
   inbox: (inbox: { seq: number; epoch: string; recovered: boolean | undefined }) => void;
   /** A fault that belongs to no call: `getToken` or `getState` has failed, or the server reports an error. */
@@ -248,8 +308,8 @@ export interface Client extends Emitter<ClientEvents> {
   privateWith(name: string): PrivateConversation;
   rooms(): Promise<{ rooms: { room: string; count: number; seq: number }[]; truncated: boolean }>;
   /**
-   * Sends any frame and waits for its answer, also across lost connections. A `message` without an `id` gets one, so that
-   * the server delivers it once. Rejects with the server's refusal, and like {@link Room.send}.
+   * Sends any frame and waits for its answer, also across lost connections. A `message` or a change without an `id` gets one, so
+   * that the server delivers it once. Rejects with the server's refusal, and like {@link Room.send}.
    */
   request(frame: { type: string; [field: string]: unknown }): Promise<any>;
 }

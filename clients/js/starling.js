@@ -16,6 +16,7 @@
  * @typedef {import("./starling.d.ts").Position} Position
  * @typedef {import("./starling.d.ts").Sent} Sent
  * @typedef {import("./starling.d.ts").SendOptions} SendOptions
+ * @typedef {import("./starling.d.ts").Reactions} Reactions
  * @typedef {{type: string, [field: string]: any}} Frame
  * @typedef {(error: ChatError | null, answer: Frame) => void} Done
  * @typedef {{sentAt: number | null, sentAs: string}} Attempt when a message was first sent, and the client's name then
@@ -61,8 +62,11 @@ const FINAL = new Map(/** @type {[number, string][]} */ ([
 ]));
 const TRY_LATER = 1013;
 
-/** Types of frames that have a `seq` in a room. */
+/** Types of frames that have a `seq` in a room. All but the first are changes of messages. */
 const NUMBERED = new Set(["message", "edited", "deleted", "reaction"]);
+
+/** Types of frames that have their effect once, however often they are sent with the same `id`. */
+const ONCE = new Set(["message", "edit", "delete", "react"]);
 
 const ROOM = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/u;
 
@@ -579,6 +583,42 @@ class Connection {
   }
 }
 
+/** The name of the event for a frame with a `seq`. @param {Frame} frame */
+const eventOf = ({ type }) => (type === "message" ? type : "change");
+
+/**
+ * @param {Reactions[]} reactions
+ * @param {Frame} change
+ */
+const react = (reactions, { emoji, clientId, removed = false }) => {
+  const known = reactions.find((one) => one.emoji === emoji);
+  const { count, clientIds } = known ?? { count: 0, clientIds: /** @type {string[]} */ ([]) };
+  const isListed = clientIds.includes(clientId);
+  const others = { emoji, count: count - 1, clientIds: clientIds.filter((name) => name !== clientId) };
+  // The server does not list everybody, so a client that is not listed may be one of the others.
+  const isCounted = isListed || (removed && count > clientIds.length);
+  if (isCounted !== removed) return reactions;
+  const next = removed ? others : { emoji, count: count + 1, clientIds: [...clientIds, clientId] };
+  return (known ? reactions.map((one) => (one === known ? next : one)) : [...reactions, next]).filter((one) => one.count > 0);
+};
+
+/** @type {(message: any, change: any) => any} */
+export const applyChange = (message, change) => {
+  const { type, seq, at, Message: text } = change;
+  if (message.deleted || seq <= (message.changedSeq ?? 0)) return message;
+  const { Message: _, editedAt: __, reactions = [], ...rest } = message;
+  if (type === "deleted") return { ...rest, deleted: true, changedSeq: seq };
+  const next = { ...message, changedSeq: seq };
+  if (type === "reaction") {
+    next.reactions = react(reactions, change);
+    if (next.reactions.length === 0) delete next.reactions;
+  } else if (text !== undefined) {
+    next.Message = text;
+    next.editedAt = at;
+  }
+  return next;
+};
+
 class Feed {
   /** The newest frame that this feed has delivered. @type {Position | null} */
   position = null;
@@ -592,6 +632,8 @@ class Feed {
   refusal = null;
   /** Changes whenever frames stop or continue. An answer from another turn may belong to another connection. */
   turn = 0;
+  /** Pages of history that the program has not read to their end; they follow the changes. @type {Set<(change: Frame) => void>} */
+  pages = new Set();
   /** The state that was too old for the server to continue from. @type {Position | null} */
   #tooOld = null;
   #caughtUpAt = 0;
@@ -712,6 +754,7 @@ class Feed {
       if (!this.isLive) return;
     }
     this.position = { seq: frame.seq, epoch: position.epoch, at: frame.at };
+    if (frame.type !== "message") for (const page of this.pages) page(frame);
     this.on.frame(frame);
   }
 }
@@ -739,22 +782,19 @@ class Outgoing {
 
   /**
    * @param {Client} client
-   * @param {{room: string} | {to: string}} where
    * @param {{isReady: () => boolean, refusal: () => ChatError | null, feed: Feed, outcast?: () => void}} on
    *   `refusal`: why no message will be sent; `outcast`: the client is not in the room
    */
-  constructor(client, where, on) {
+  constructor(client, on) {
     this.client = client;
-    this.where = where;
     this.on = on;
   }
 
   /**
-   * @param {string} text
-   * @param {SendOptions} [fields]
+   * @param {Frame} frame
    * @returns {Promise<Sent>}
    */
-  send(text, fields) {
+  send(frame) {
     return new Promise((resolve, reject) => {
       const refusal = this.on.refusal();
       if (refusal) {
@@ -765,8 +805,7 @@ class Outgoing {
         reject(new ChatError("too_many_unsent", `${UNSENT_MAX} messages wait to be sent`));
         return;
       }
-      const frame = { type: "message", ...this.where, ...fields, Message: text, id: fields?.id ?? newId() };
-      this.#queue.push({ frame, resolve, reject, sentAt: null, sentAs: "" });
+      this.#queue.push({ frame: { ...frame, id: frame.id ?? newId() }, resolve, reject, sentAt: null, sentAs: "" });
       this.flush();
     });
   }
@@ -929,19 +968,71 @@ async function* pages(client, where, { before, after, limit = 100 }, feed, ready
     await ready();
     if (feed.position?.epoch !== begun) throw new ChatError("other_epoch", "the server has started a new numbering, so the rest of this history is gone");
     const { turn } = feed;
-    const { messages, hasMore } = await client.request({ type: "history", ...where, before, after, limit });
-    // The answer may come from another connection with a new numbering.
-    if (feed.turn !== turn) continue;
-    if (after === undefined) messages.reverse();
-    yield* messages;
-    if (!hasMore || messages.length === 0) return;
-    const { seq } = messages.at(-1);
-    if (after === undefined) before = seq;
-    else after = seq;
+    /** @type {any[] | null} */
+    let page = null;
+    // The program does not have these messages yet, so it cannot apply the changes of them.
+    /** @type {Frame[]} */
+    const early = [];
+    const follow = (/** @type {Frame} */ change) => {
+      if (feed.position?.epoch !== begun) return;
+      if (page) page = page.map((message) => (message.seq === change.of ? applyChange(message, change) : message));
+      else early.push(change);
+    };
+    feed.pages.add(follow);
+    try {
+      const { messages, hasMore } = await client.request({ type: "history", ...where, before, after, limit });
+      // The answer may come from another connection with a new numbering.
+      if (feed.turn !== turn) continue;
+      page = after === undefined ? messages.reverse() : messages;
+      early.forEach(follow);
+      for (let index = 0; index < messages.length; index += 1) yield page?.[index];
+      if (!hasMore || messages.length === 0) return;
+      const { seq } = messages.at(-1);
+      if (after === undefined) before = seq;
+      else after = seq;
+    } finally {
+      feed.pages.delete(follow);
+    }
   }
 }
 
-export class Room extends Emitter {
+class Place extends Emitter {
+  /** Among others `where` messages go, and where the messages to be `changed` are. @type {any} */
+  [inner];
+
+  /** @param {string} text @param {SendOptions} [fields] */
+  send(text, fields) {
+    const { outgoing, where } = this[inner];
+    return outgoing.send({ type: "message", ...where, ...fields, Message: text });
+  }
+
+  /** @param {number} of @param {string} text @param {SendOptions} [fields] */
+  edit(of, text, fields) {
+    return this.#change({ type: "edit", of, ...fields, Message: text });
+  }
+
+  /** @param {number} of @param {SendOptions} [fields] */
+  delete(of, fields) {
+    return this.#change({ type: "delete", of, ...fields });
+  }
+
+  /** @param {number} of @param {string} emoji @param {SendOptions} [fields] */
+  react(of, emoji, fields) {
+    return this.#change({ type: "react", of, emoji, ...fields });
+  }
+
+  /** @param {Frame} frame */
+  #change(frame) {
+    const { outgoing, changed } = this[inner];
+    return outgoing.send({ ...frame, ...changed });
+  }
+
+  typing() {
+    this[inner].typing.note();
+  }
+}
+
+export class Room extends Place {
   #client;
   #hasPresence = false;
 
@@ -968,19 +1059,19 @@ export class Room extends Emitter {
         this[emit]("left", { code: error.code, message: error.message });
       },
       frame: (frame) => {
-        this[emit](frame.type, frame);
+        this[emit](eventOf(frame), frame);
         if (frame.type === "message") typing.wrote(frame.clientId);
         outgoing.seen(frame);
       },
     });
-    const outgoing = new Outgoing(client, { room: name }, {
+    const outgoing = new Outgoing(client, {
       feed, isReady: () => feed.isLive, refusal: () => feed.refusal ?? client[inner].over(), outcast: () => feed.join(),
     });
     const typing = new Typing(client, { room: name }, {
       isReady: () => feed.isLive && members <= TYPING_MEMBERS_MAX,
       changed: (typists) => this[emit]("typing", typists),
     });
-    this[inner] = { feed, outgoing, typing };
+    this[inner] = { feed, outgoing, typing, where: { room: name }, changed: { room: name } };
   }
 
   get isJoined() {
@@ -1007,15 +1098,6 @@ export class Room extends Emitter {
 
   leave() {
     this.#client[inner].leave(this);
-  }
-
-  /** @param {string} text @param {SendOptions} [fields] */
-  send(text, fields) {
-    return this[inner].outgoing.send(text, fields);
-  }
-
-  typing() {
-    this[inner].typing.note();
   }
 
   /** @param {{before?: number, after?: number, limit?: number}} [options] */
@@ -1062,7 +1144,7 @@ export class Room extends Emitter {
   }
 }
 
-export class PrivateConversation extends Emitter {
+export class PrivateConversation extends Place {
   #client;
 
   /** @param {Client} client @param {string} name @param {Feed} feed */
@@ -1072,18 +1154,11 @@ export class PrivateConversation extends Emitter {
     this.#client = client;
     const isReady = () => client.state === "open";
     this[inner] = {
-      outgoing: new Outgoing(client, { to: name }, { feed, isReady, refusal: () => client[inner].over() }),
+      outgoing: new Outgoing(client, { feed, isReady, refusal: () => client[inner].over() }),
       typing: new Typing(client, { to: name }, { isReady, changed: (typists) => this[emit]("typing", typists) }),
+      where: { to: name },
+      changed: { inbox: true },
     };
-  }
-
-  /** @param {string} text @param {SendOptions} [fields] */
-  send(text, fields) {
-    return this[inner].outgoing.send(text, fields);
-  }
-
-  typing() {
-    this[inner].typing.note();
   }
 
   /** @param {{before?: number, after?: number, limit?: number}} [options] */
@@ -1221,9 +1296,9 @@ export class Client extends Emitter {
   /** @param {Frame} frame @returns {Promise<any>} */
   request(frame) {
     return new Promise((resolve, reject) => {
-      const isMessage = frame.type === "message";
-      // All repetitions of a message have the same id.
-      const asked = isMessage ? { id: newId(), ...frame } : frame;
+      const isOnce = ONCE.has(frame.type);
+      // All repetitions have the same id.
+      const asked = isOnce ? { id: newId(), ...frame } : frame;
       /** @type {Attempt} */
       const attempt = { sentAt: null, sentAs: "" };
       const ask = () => {
@@ -1232,7 +1307,7 @@ export class Client extends Emitter {
           reject(over);
         } else if (this.state !== "open") {
           this.#waiting.add(ask);
-        } else if (isMessage && !isRecognized(attempt, this.name)) {
+        } else if (isOnce && !isRecognized(attempt, this.name)) {
           reject(uncertain());
         } else {
           noteAttempt(attempt, this.name);
@@ -1345,11 +1420,12 @@ export class Client extends Emitter {
   /** @param {Frame} frame */
   #private(frame) {
     const other = frame.clientId === this.name ? frame.to : frame.clientId;
+    const isMessage = frame.type === "message";
     // First the general event: its listener may open the conversation, which then gets the message too.
-    this[emit]("private", frame, other);
+    this[emit](isMessage ? "private" : "change", frame, other);
     const conversation = this.#privates.get(other);
-    conversation?.[emit](frame.type, frame);
-    conversation?.[inner].typing.wrote(frame.clientId);
+    conversation?.[emit](eventOf(frame), frame);
+    if (isMessage) conversation?.[inner].typing.wrote(frame.clientId);
     if (frame.clientId === this.name) conversation?.[inner].outgoing.seen({ ...frame, seq: undefined });
   }
 

@@ -100,6 +100,24 @@ async fn axe_finds_nothing_serious() {
     for text in ["one", "two", "three"] {
         bob.paste_and_send(text).await;
     }
+    alice.say("mine").await;
+    bob.until_last(&["three", "mine"]).await;
+    // A reaction, a reply, an edit, a deletion, and somebody who types.
+    let changes = "const seqOf = (text) => [...document.querySelectorAll('#rows .message')].find((row) => row.querySelector('.text')?.textContent === text).dataset.seq; \
+        const act = (text, action) => { const row = document.querySelector(`[data-seq='${seqOf(text)}']`); \
+            row.dispatchEvent(new PointerEvent('pointermove', { bubbles: true })); row.querySelector(`[data-action=${action}]`).click(); }; \
+        act('one', 'smile'); document.querySelector('#react-grid button').click(); \
+        act('two', 'pencil'); document.querySelector('.editor textarea').value = 'two, mended'; document.querySelector('.editor').requestSubmit(); \
+        act('three', 'trash'); document.querySelector('#delete-form').requestSubmit(); act('mine', 'reply');";
+    bob.run(changes, vec![]).await;
+    bob.say("a reply").await;
+    alice.until_last(&["two, mended", "mine", "a reply"]).await;
+    alice
+        .until_true(
+            "all changes are there",
+            "document.querySelector('.reaction') && document.querySelector('.deleted')",
+        )
+        .await;
     alice.click("#member-list button[title='Write to bob in private']").await;
     alice.say("psst").await;
     alice.until_last(&["psst"]).await;
@@ -117,5 +135,17 @@ async fn axe_finds_nothing_serious() {
         alice.run("document.querySelector('#emoji-button').click()", vec![]).await;
         check(&format!("emoji, {width} wide, {scheme}")).await;
         alice.run("document.querySelector('#emoji-button').click()", vec![]).await;
+        let point = "const own = [...document.querySelectorAll('#rows .message.own')].at(-1); \
+            own.dispatchEvent(new PointerEvent('pointermove', { bubbles: true })); own.querySelector(`[data-action=${arguments[0]}]`).click()";
+        for (action, end) in [
+            ("smile", "document.querySelector('.actions [data-action=smile]').click()"),
+            ("reply", "document.querySelector('#composer-reply-end').click()"),
+            ("pencil", "document.querySelector('.editor .plain').click()"),
+            ("trash", "document.querySelector('#delete').close()"),
+        ] {
+            alice.run(point, vec![json!(action)]).await;
+            check(&format!("{action}, {width} wide, {scheme}")).await;
+            alice.run(end, vec![]).await;
+        }
     }
 }

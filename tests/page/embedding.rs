@@ -29,6 +29,11 @@ fn restarts_kills_and_other_nodes_cost_a_client_no_message() {
 }
 
 #[test]
+fn clients_with_different_pasts_have_the_same_messages() {
+    node("changes");
+}
+
+#[test]
 fn pauses_and_deadlines_are_as_promised() {
     node("timing");
 }

@@ -7,6 +7,8 @@ mod accessible;
 #[cfg(test)]
 mod authenticated;
 #[cfg(test)]
+mod changing;
+#[cfg(test)]
 mod chatting;
 #[cfg(test)]
 mod embedding;

@@ -24,7 +24,7 @@ async fn the_page_at_three_widths_in_light_and_dark() {
     }
     alice.take_name("alice").await;
     alice.until_in("alice").await;
-    let script = "const talk = arguments[0]; const sockets = {}; \
+    let script = "const talk = arguments[0]; const sockets = window.sockets = {}; \
         for (const name of ['bob', 'carol', 'dieter', 'eve.polastri', 'fatima', 'Grzegorz', 'hina']) { \
           sockets[name] = new WebSocket(`ws://${location.host}/ws?clientId=${name}`); } \
         const ready = Object.values(sockets).map((socket) => new Promise((done) => { socket.onmessage = done; })); \
@@ -56,6 +56,18 @@ async fn the_page_at_three_widths_in_light_and_dark() {
     alice.until_true("all are here", "document.querySelector('#subtitle').textContent === '8 members'").await;
     alice.say("Of course, I would not miss it.").await;
     alice.until_last(&["Of course, I would not miss it."]).await;
+    let changes = "const say = (name, frame) => window.sockets[name].send(JSON.stringify({ room: 'lobby', ...frame })); \
+        const seqOf = (part) => Number([...document.querySelectorAll('#rows [data-seq]')].find((row) => row.textContent.includes(part)).dataset.seq); \
+        for (const name of ['bob', 'carol', 'hina']) say(name, { type: 'react', of: seqOf('Thanks.'), emoji: '👍' }); \
+        say('eve.polastri', { type: 'react', of: seqOf('Thanks.'), emoji: '🎉' }); \
+        say('carol', { type: 'delete', of: seqOf('👍🎉✨') }); \
+        say('bob', { type: 'edit', of: seqOf('Good morning'), Message: 'Good morning! The new release is on the test server, build 7.' }); \
+        say('hina', { Message: 'Great, room 4.', replyTo: seqOf('Of course') }); \
+        for (const name of ['dieter', 'fatima']) say(name, { type: 'typing' });";
+    alice.run(changes, vec![]).await;
+    alice.until_last(&["Great, room 4."]).await;
+    alice.until_true("they type", "document.querySelector('#typing').textContent !== ''").await;
+    take("changed-dark").await;
     for (name, width, height) in [("phone", 390, 844), ("tablet", 820, 1100), ("wide", 1440, 900)] {
         for scheme in ["light", "dark"] {
             alice.resize(width, height, scheme).await;
@@ -75,6 +87,26 @@ async fn the_page_at_three_widths_in_light_and_dark() {
         }
         take(&format!("{dialog}-wide-dark")).await;
         alice.run("document.querySelector(`#${arguments[0]}`).close()", vec![json!(dialog)]).await;
+    }
+    let point = "[...document.querySelectorAll('#rows .message')].at(arguments[0]).dispatchEvent(new PointerEvent('pointermove', { bubbles: true })); \
+        document.querySelector(`.actions [data-action=\"${arguments[1]}\"]`).click()";
+    for (name, width, height, scheme) in [("wide", 1440, 900, "light"), ("phone", 390, 844, "dark")] {
+        alice.resize(width, height, scheme).await;
+        alice.run(point, vec![json!(-1), json!("reply")]).await;
+        alice.run(point, vec![json!(-1), json!("smile")]).await;
+        take(&format!("react-{name}-{scheme}")).await;
+        alice.keys("\u{e00c}").await;
+        alice.run(point, vec![json!(-2), json!("pencil")]).await;
+        take(&format!("edit-{name}-{scheme}")).await;
+        alice.keys("\u{e00c}").await;
+        alice.run(point, vec![json!(-2), json!("trash")]).await;
+        take(&format!("delete-{name}-{scheme}")).await;
+        alice
+            .run(
+                "document.querySelector('#delete').close(); document.querySelector('#composer-reply-end').click()",
+                vec![],
+            )
+            .await;
     }
     alice.resize(1440, 900, "light").await;
     alice.run("document.querySelector('#emoji-button').click()", vec![]).await;

@@ -6,6 +6,8 @@
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  */
 
+import { textOf } from "./protocol.js";
+
 /** How long messages are collected, and how many are read in full. */
 const GATHER_MS = 1_500;
 const READ_MAX = 3;
@@ -24,8 +26,8 @@ export class Announcer {
 
   /** @param {MessageFrame[]} frames */
   heard(frames) {
-    this.gathered.push(...frames);
-    if (this.timer === 0 && frames.length > 0) this.timer = setTimeout(() => this.#tell(), GATHER_MS);
+    this.gathered.push(...frames.filter(({ deleted }) => !deleted));
+    if (this.timer === 0 && this.gathered.length > 0) this.timer = setTimeout(() => this.#tell(), GATHER_MS);
   }
 
   #tell() {
@@ -34,6 +36,6 @@ export class Announcer {
     this.gathered = [];
     this.speak(gathered.length > READ_MAX
       ? `${gathered.length} new messages`
-      : gathered.map(({ clientId, Message }) => `${clientId}: ${Message.slice(0, TEXT_MAX)}`).join("\n"));
+      : gathered.map((frame) => `${frame.clientId}: ${textOf(frame).slice(0, TEXT_MAX)}`).join("\n"));
   }
 }

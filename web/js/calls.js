@@ -8,6 +8,7 @@
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
  */
 
+import { textOf } from "./protocol.js";
 import { browser } from "./storage.js";
 
 const TITLE = "Starling";
@@ -56,7 +57,7 @@ export class Calls {
     if (!("Notification" in globalThis) || Notification.permission !== "granted") return;
     const place = conversation.isRoom ? ` in #${conversation.name}` : "";
     try {
-      const notification = new Notification(`${frame.clientId}${place}`, { body: frame.Message.slice(0, 200), tag: conversation.key });
+      const notification = new Notification(`${frame.clientId}${place}`, { body: textOf(frame).slice(0, 200), tag: conversation.key });
       notification.onclick = () => {
         focus();
         this.onOpen(conversation.key);

@@ -4,6 +4,7 @@
  * of the client and the person's actions, and notifies its listeners of changes. It does not know the document.
  *
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ * @typedef {import("./protocol.js").MessageChange} MessageChange
  * @typedef {import("./protocol.js").Refusal} Refusal
  * @typedef {import("./starling.js").Status} State
  * @typedef {{name: string, key: string | null}} Identity an empty `name` accepts the name that the server assigns
@@ -12,13 +13,16 @@
  *   | {kind: "conversations"} | {kind: "messages", conversation: Conversation} | {kind: "outbox", destination: string}
  *   | {kind: "members", conversation: Conversation} | {kind: "active"} | {kind: "typing", conversation: Conversation}
  *   | {kind: "call", conversation: Conversation, frame: MessageFrame}
- *   | {kind: "heard", conversation: Conversation, frames: MessageFrame[]} | {kind: "problem", text: string}} Change
+ *   | {kind: "heard", conversation: Conversation, frames: MessageFrame[]} | {kind: "problem", text: string}
+ *   | {kind: "changed", conversation: Conversation, seq: number}} Change `changed`: a message, or the quote of it, looks different
  */
 
 import { Conversation, privateKey, roomKey } from "./conversation.js";
+import { OwnChanges } from "./own-changes.js";
 import { OwnMessages } from "./own-messages.js";
 import { PrivateLog } from "./private-log.js";
-import { HISTORY_LIMIT_MAX, LOBBY, isGuest } from "./protocol.js";
+import { HISTORY_LIMIT_MAX, LOBBY, isGuest, isOperatorToken, textOf } from "./protocol.js";
+import { Quotes } from "./quotes.js";
 import { connect } from "./starling.js";
 import { mentionsName } from "./text-parts.js";
 
@@ -57,6 +61,10 @@ export class Chat {
       const conversation = this.open(privateKey(other));
       this.#show(conversation, conversation.log.take(frame));
     });
+    this.client.on("change", (change, other) => {
+      const conversation = this.conversations.get(privateKey(other));
+      if (conversation) this.#changed(conversation, change);
+    });
     this.client.on("inbox", ({ recovered }) => this.#inboxOpened(recovered));
     this.client.on("error", ({ message }) => this.#tell({ kind: "problem", text: message }));
     /** @type {Identity} */
@@ -71,6 +79,11 @@ export class Chat {
     this.isWatching = false;
     this.own = new OwnMessages({ conversations: this.conversations, tell: (change) => this.#tell(change) });
     this.outbox = this.own.outbox;
+    this.changes = new OwnChanges({ problem: (text) => this.#tell({ kind: "problem", text }) });
+    this.quotes = new Quotes({
+      ask: async (conversation, seq) => (await this.#history(conversation, seq + 1, 1)).messages[0],
+      arrived: (conversation, seq) => this.#tell({ kind: "changed", conversation, seq }),
+    });
   }
 
   /** The name that the connection has now. */
@@ -84,6 +97,11 @@ export class Chat {
 
   get limits() {
     return this.client.limits;
+  }
+
+  /** Whether the server lets this client change the messages of others. */
+  get isOperator() {
+    return isOperatorToken(this.token);
   }
 
   /** Whether this connection has its name and joins its rooms. Missed messages may still arrive. */
@@ -168,6 +186,7 @@ export class Chat {
     const room = this.client.room(conversation.name);
     room.on("joined", (joined) => this.#joined(conversation, joined));
     room.on("message", (frame) => this.#show(conversation, conversation.log.take(frame)));
+    room.on("change", (change) => this.#changed(conversation, change));
     room.on("presence", (change) => {
       conversation.members.change(change);
       if (conversation.members.isStale) this.askMembers(conversation);
@@ -257,10 +276,9 @@ export class Chat {
   async #askPage(conversation, limit) {
     const { log } = conversation;
     const { generation } = log;
-    const where = conversation.isRoom ? { room: conversation.name } : { to: conversation.name };
     const before = Number.isFinite(log.oldest) ? log.oldest : undefined;
     try {
-      const { messages, hasMore } = await this.client.request({ type: "history", ...where, before, limit });
+      const { messages, hasMore } = await this.#history(conversation, before, limit);
       // The log began anew meanwhile.
       if (log.generation !== generation && log.oldest !== before) return;
       // The page may contain own messages whose connection broke before they were acknowledged.
@@ -274,13 +292,23 @@ export class Chat {
   }
 
   /**
-   * Loads a room's history back to this message.
+   * @param {Conversation} conversation
+   * @param {number | undefined} before
+   * @param {number} limit
+   * @returns {Promise<{messages: MessageFrame[], hasMore: boolean}>}
+   */
+  #history({ isRoom, name }, before, limit) {
+    return this.client.request({ type: "history", ...(isRoom ? { room: name } : { to: name }), before, limit });
+  }
+
+  /**
+   * Loads the history back to this message.
    * @param {Conversation} conversation
    * @param {number} seq
    * @returns {Promise<"there" | "gone" | "too far" | "refused">} whether the message is in the log now, and why not
    */
   async reach(conversation, seq) {
-    const log = conversation.roomLog;
+    const { log } = conversation;
     for (let page = 0; page < REACH_PAGES_MAX; page += 1) {
       const isRefused = () => conversation.membership === "refused";
       await this.#until(() => isRefused() || (this.isReady && conversation.isLoaded && !conversation.isAskingOlder));
@@ -369,6 +397,24 @@ export class Chat {
     this.#tell({ kind: "messages", conversation });
   }
 
+  /** @param {Conversation} conversation @param {MessageChange} change */
+  #changed(conversation, change) {
+    conversation.log.change(change);
+    this.quotes.changed(conversation, change.of);
+    this.#tell({ kind: "changed", conversation, seq: change.of });
+  }
+
+  /**
+   * Whether a message of another client concerns this one: a mention, a reply, or a private message.
+   * @param {Conversation} conversation
+   * @param {MessageFrame} frame
+   */
+  isCall(conversation, frame) {
+    if (frame.clientId === this.name || frame.deleted) return false;
+    const isReply = frame.replyTo !== undefined && this.quotes.of(conversation, frame.replyTo)?.clientId === this.name;
+    return !conversation.isRoom || isReply || mentionsName(textOf(frame), this.name);
+  }
+
   /**
    * @param {Conversation} conversation
    * @param {MessageFrame[]} frames
@@ -383,7 +429,8 @@ export class Chat {
         outboxChanged = this.outbox.seen(frame.id) || outboxChanged;
         continue;
       }
-      const isCall = !conversation.isRoom || mentionsName(frame.Message, this.name);
+      if (frame.deleted) continue;
+      const isCall = this.isCall(conversation, frame);
       if (!isSeen) {
         if (conversation.unread === 0) conversation.newFrom = frame;
         conversation.unread += 1;

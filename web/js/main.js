@@ -13,10 +13,12 @@ import { browser, tab } from "./storage.js";
 import { BrowseDialog } from "./view/browse-dialog.js";
 import { fillByHand } from "./view/by-hand-dialog.js";
 import { Composer } from "./view/composer.js";
+import { DeleteDialog } from "./view/delete-dialog.js";
 import { byId, el } from "./view/dom.js";
 import { EnterDialog } from "./view/enter-dialog.js";
 import { MemberList } from "./view/member-list.js";
 import { MessageList } from "./view/message-list.js";
+import { ReactionPicker } from "./view/reaction-picker.js";
 import { SearchDialog } from "./view/search-dialog.js";
 import { Sidebar, TitleBar } from "./view/sidebar.js";
 import { StatusBanner } from "./view/status-banner.js";
@@ -42,7 +44,22 @@ const open = (key) => {
 /** @param {string} name */
 const openPrivate = (name) => open(privateKey(name));
 
-const messages = new MessageList(chat, { onPerson: openPrivate });
+const reactions = new ReactionPicker({ onPick: ({ seq, reactions: known = [] }, emoji) => {
+  const isOwn = known.some((one) => one.emoji === emoji && one.clientIds.includes(chat.name));
+  if (chat.active && seq !== undefined) chat.changes.react(chat.active, seq, emoji, isOwn);
+} });
+const deleting = new DeleteDialog();
+const messages = new MessageList(chat, {
+  onPerson: openPrivate,
+  onQuote: (seq) => chat.active && leadTo(chat.active, seq),
+  onReact: (frame, button) => reactions.toggle(frame, button),
+  onReply: (frame) => composer.reply(frame),
+  onDelete: (frame) => {
+    const { active } = chat;
+    if (active) deleting.ask(frame, () => frame.seq !== undefined && chat.changes.delete(active, frame.seq));
+  },
+  onLeave: () => composer.focus(),
+});
 const members = new MemberList(chat, { onPerson: openPrivate });
 const sidebar = new Sidebar(chat, { onOpen: open });
 const titleBar = new TitleBar(chat);
@@ -51,6 +68,7 @@ let isTypingTold = browser.get("typing") ?? true;
 const composer = new Composer(chat, {
   onSent: () => messages.toNewest(),
   onCommand: carryOut,
+  onEditNewest: () => messages.editNewest(),
   onTyping: ({ to }) => isTypingTold && to?.typing(),
 });
 const typingLine = new TypingLine();
@@ -153,6 +171,7 @@ chat.listen((change) => {
       break;
     case "active":
       if (!chat.active) break;
+      reactions.close();
       messages.show(chat.active);
       members.show(chat.active);
       composer.show(chat.active);
@@ -168,6 +187,11 @@ chat.listen((change) => {
       if (change.conversation !== chat.active) break;
       messages.schedule();
       searching.show(chat.active);
+      break;
+    case "changed":
+      if (change.conversation !== chat.active) break;
+      messages.changed(change.seq);
+      composer.refreshReply();
       break;
     case "outbox":
       if (change.destination === chat.active?.key) messages.refreshPending();
@@ -276,10 +300,18 @@ async function followAddress() {
   isPlaced = false;
   if (conversation !== chat.active) chat.activate(conversation.key);
   isPlaced = true;
-  if (route === null || route.seq === null) return;
-  const outcome = await chat.reach(conversation, route.seq);
+  if (route?.seq) await leadTo(conversation, route.seq);
+}
+
+/**
+ * Shows a message of the active conversation.
+ * @param {import("./conversation.js").Conversation} conversation
+ * @param {number} seq
+ */
+async function leadTo(conversation, seq) {
+  const outcome = await chat.reach(conversation, seq);
   if (conversation !== chat.active) return;
-  if (outcome === "there") messages.showMessage(route.seq);
+  if (outcome === "there") messages.showMessage(seq);
   else if (outcome === "too far") announceProblem("This message is too old to be shown here");
   else if (outcome === "gone") announceProblem("The server no longer has this message");
 }

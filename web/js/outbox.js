@@ -4,8 +4,8 @@
  * that the page shows. Pure logic: clock and ids are passed in.
  *
  * @typedef {{code: string, message: string}} Problem
- * @typedef {{id: string, destination: string, text: string, at: number, state: "sending" | "taken" | "refused",
- *   problem: Problem | null}} Entry
+ * @typedef {{id: string, destination: string, text: string, replyTo: number | undefined, at: number,
+ *   state: "sending" | "taken" | "refused", problem: Problem | null}} Entry
  */
 
 export class Outbox {
@@ -20,10 +20,11 @@ export class Outbox {
   /**
    * @param {string} destination
    * @param {string} text
+   * @param {number} [replyTo]
    */
-  add(destination, text) {
+  add(destination, text, replyTo) {
     /** @type {Entry} */
-    const entry = { id: this.newId(), destination, text, at: this.now(), state: "sending", problem: null };
+    const entry = { id: this.newId(), destination, text, replyTo, at: this.now(), state: "sending", problem: null };
     this.entries.set(entry.id, entry);
     return entry;
   }
@@ -79,11 +80,12 @@ export class Outbox {
   }
 
   /**
-   * Sends a refused message again at the author's request.
+   * Sends a refused message again at the author's request. If the message that it replies to is gone, it replies to none.
    * @param {string} id
    */
   retry(id) {
     const entry = this.entries.get(id);
+    if (entry?.problem?.code === "no_such_message") entry.replyTo = undefined;
     if (entry) Object.assign(entry, { state: "sending", problem: null });
     return entry;
   }

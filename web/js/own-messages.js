@@ -27,9 +27,10 @@ export class OwnMessages {
   /**
    * @param {Conversation} conversation
    * @param {string} text
+   * @param {number} [replyTo]
    */
-  say(conversation, text) {
-    this.#send(this.outbox.add(conversation.key, text));
+  say(conversation, text, replyTo) {
+    this.#send(this.outbox.add(conversation.key, text, replyTo));
   }
 
   /** @param {string} id */
@@ -46,12 +47,12 @@ export class OwnMessages {
   }
 
   /** @param {Entry} entry */
-  async #send({ id, destination, text }) {
+  async #send({ id, destination, text, replyTo }) {
     const conversation = this.conversations.get(destination);
     if (!conversation?.to) return;
     this.tell({ kind: "outbox", destination });
     try {
-      const { seq } = await conversation.to.send(text, { id });
+      const { seq } = await conversation.to.send(text, { id, replyTo });
       this.outbox.acked(id);
       // The page shows a duplicate already, or will show it when it has caught up.
       if (conversation.isRoom && seq !== undefined && seq <= conversation.roomLog.newest && seq >= conversation.roomLog.oldest) this.outbox.seen(id);

@@ -3,11 +3,14 @@
  * The messages of one private conversation, in order. A server that authenticates names stores and numbers them, and
  * has earlier ones. With other servers, this log has all messages that exist. Pure logic.
  *
- * It has the properties that the views use of a `RoomLog`: `items`, `origin`, `generation`, `hasMore`.
+ * It has the properties that the views use of a `RoomLog`: `items`, `origin`, `generation`, `pastLength`, `hasMore`.
  *
  * @typedef {import("./room-log.js").Item} Item
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ * @typedef {import("./protocol.js").MessageChange} MessageChange
  */
+
+import { EarlyChanges, alter } from "./changes.js";
 
 /** Most messages per conversation; the oldest are dropped first. */
 const MESSAGES_MAX = 5_000;
@@ -21,6 +24,7 @@ export class PrivateLog {
     this.items = [];
     this.origin = 0;
     this.generation = 0;
+    this.pastLength = 0;
     /** Whether the server may have earlier messages. */
     this.hasMore = false;
     /** @type {Set<string>} */
@@ -28,6 +32,7 @@ export class PrivateLog {
     /** The seqs of the newest and the oldest message, if the server numbers them. */
     this.newest = 0;
     this.oldest = Infinity;
+    this.early = new EarlyChanges();
   }
 
   /** Forgets everything, because the server's sequence numbers start again. */
@@ -56,12 +61,30 @@ export class PrivateLog {
   }
 
   /**
+   * The index in `items` of a message; `null` if it is not there.
+   * @param {number} seq
+   */
+  indexOf(seq) {
+    const found = this.items.findLastIndex((item) => item.kind === "message" && item.frame.seq === seq);
+    return found < 0 ? null : found;
+  }
+
+  /** Applies a change of a message. @param {MessageChange} change */
+  change(change) {
+    const index = this.indexOf(change.of);
+    const item = index === null ? undefined : this.items[index];
+    if (item?.kind === "message") alter(item.frame, change);
+    else this.early.note(change);
+  }
+
+  /**
    * Adds earlier messages.
    * @param {MessageFrame[]} messages oldest first
    * @param {boolean} hasMore whether there are still older ones
    */
   takePage(messages, hasMore) {
     const earlier = messages.filter((frame) => (frame.seq ?? 0) < this.oldest && this.#isNew(frame));
+    this.early.applyTo(earlier);
     this.items.unshift(...earlier.map((frame) => /** @type {Item} */ ({ kind: "message", frame })));
     this.origin -= earlier.length;
     this.oldest = Math.min(this.oldest, ...messages.map(({ seq }) => seq ?? Infinity));

@@ -2,7 +2,8 @@
 /**
  * The page's knowledge of the protocol: the types of frames and the rules for names (docs/protocol.md).
  *
- * @typedef {{clientId: string, Message: string, at: number, room?: string, seq?: number, to?: string, id?: string}} MessageFrame
+ * @typedef {import("./starling.js").Message} MessageFrame
+ * @typedef {import("./starling.js").Change} MessageChange
  * @typedef {{code: string, message: string, id?: string, retryAfterMs?: number}} Refusal
  */
 
@@ -47,6 +48,19 @@ export function similarNames(name) {
   const [, stem, number] = /^(.*?)-?(\d*)$/.exec(name.slice(0, 58)) ?? ["", name, ""];
   const next = Number(number || 1) + 1;
   return [`${stem || "me"}-${next}`, `${stem || "me"}-${next + 1}`];
+}
+
+/** The text of a message; empty if it was deleted. @param {MessageFrame} frame */
+export const textOf = ({ Message }) => Message ?? "";
+
+/** Whether a token is an operator's, who may change the messages of others. @param {string} token */
+export function isOperatorToken(token) {
+  try {
+    const claims = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+    return JSON.parse(atob(claims)).admin === true;
+  } catch {
+    return false;
+  }
 }
 
 const encoder = new TextEncoder();

@@ -3,15 +3,19 @@
  * The messages of one room as this page has them. Pure logic: no clock, no network, no document.
  *
  * Invariants:
- * - The *run* contains every message of the current epoch from `oldest` to `newest`, each once, in order.
+ * - The *run* contains every message of the current epoch from `oldest` to `newest`, each once, in order, with the changes
+ *   up to `newest`. A change has a seq of its own, but no item.
  * - The messages of an earlier run stay above the run as its *past*, separated by a notice, but only while no message
  *   is missing between the two. Otherwise they are dropped.
  * - `origin` changes when items are added or dropped at the front, so that `origin + index` always refers to the same
  *   item. Where that is not possible, `generation` increases, and the views start over.
  *
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ * @typedef {import("./protocol.js").MessageChange} MessageChange
  * @typedef {{kind: "message", frame: MessageFrame} | {kind: "notice", reason: "restart" | "gap"}} Item
  */
+
+import { EarlyChanges, alter } from "./changes.js";
 
 /** Most messages per room. The oldest are dropped first; the server can deliver them again. */
 export const MESSAGES_MAX = 20_000;
@@ -46,6 +50,7 @@ export class RoomLog {
     this.pastLength = 0;
     /** @type {Set<string>} */
     this.pastSendings = new Set();
+    this.early = new EarlyChanges();
   }
 
   /**
@@ -70,7 +75,8 @@ export class RoomLog {
   indexOf(seq) {
     if (seq < this.oldest || seq > this.newest) return null;
     const found = this.items.findLastIndex((item) => item.kind === "message" && (item.frame.seq ?? 0) <= seq);
-    return found < this.pastLength ? null : found;
+    const item = found < this.pastLength ? undefined : this.items[found];
+    return item?.kind === "message" && item.frame.seq === seq ? found : null;
   }
 
   /**
@@ -105,6 +111,7 @@ export class RoomLog {
     this.oldest = seq + 1;
     this.newest = seq;
     this.hasMore = seq > 0;
+    this.early = new EarlyChanges();
   }
 
   /**
@@ -123,25 +130,31 @@ export class RoomLog {
   }
 
   /**
+   * Applies the next change of a message of the room.
+   * @param {MessageChange} change
+   */
+  change(change) {
+    if (change.seq <= this.newest) return;
+    this.newest = change.seq;
+    const index = this.indexOf(change.of);
+    const item = index === null ? undefined : this.items[index];
+    if (item?.kind === "message") alter(item.frame, change);
+    else this.early.note(change);
+  }
+
+  /**
    * Adds a page of history that ends before `oldest`, or overlaps the run.
    * @param {MessageFrame[]} messages oldest first
    * @param {boolean} hasMore whether there are still older ones
    */
   takePage(messages, hasMore) {
+    const adopted = messages.filter((frame) => (frame.seq ?? 0) < this.oldest);
+    this.early.applyTo(adopted);
     /** @type {Item[]} */
-    const older = [];
-    let oldest = this.oldest;
-    for (let index = messages.length - 1; index >= 0; index -= 1) {
-      const frame = messages[index];
-      if (frame === undefined || frame.seq !== oldest - 1) continue;
-      oldest -= 1;
-      if (!this.#wasShown(frame)) older.push({ kind: "message", frame });
-    }
-    const adopted = this.oldest - oldest;
-    this.oldest = oldest;
+    const older = adopted.filter((frame) => !this.#wasShown(frame)).map((frame) => ({ kind: "message", frame }));
+    this.oldest = adopted[0]?.seq ?? this.oldest;
     // Otherwise a page without new messages would be requested again and again.
-    this.hasMore = adopted > 0 && hasMore && oldest > 1;
-    older.reverse();
+    this.hasMore = adopted.length > 0 && hasMore && this.oldest > 1;
     if (this.pastLength === 0) {
       this.items.unshift(...older);
       this.origin -= older.length;

@@ -11,7 +11,7 @@ function conversation(name) {
   const list = document.createElement("ol");
   const tab = Object.assign(document.createElement("button"), { textContent: name, onclick: () => show(made) });
   const to = name.startsWith("@") ? client.privateWith(name.slice(1)) : client.room(name);
-  const line = ({ clientId, Message }) => Object.assign(document.createElement("li"), { textContent: `${clientId}: ${Message}` });
+  const line = ({ clientId, Message }) => Object.assign(document.createElement("li"), { textContent: `${clientId}: ${Message ?? "(deleted)"}` });
   const made = { list, to };
   to.on("message", (message) => list.append(line(message)));
   if (!name.startsWith("@")) to.on("joined", async ({ recovered }) => {

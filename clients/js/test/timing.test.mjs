@@ -771,3 +771,30 @@ test("who types is told until four seconds have passed, or the message is there"
   newest().break();
   check(["", false]);
 });
+
+test("a message of the history has the changes whose events came before it was read", async () => {
+  const made = await client({ name: "alice" });
+  const room = made.room("dev");
+  newest().open();
+  await settle();
+  const edits = (seq, of, text) => newest().tell({ type: "edited", room: "dev", seq, of, clientId: "eve", Message: text, at: seq });
+  for (let seq = 1; seq <= 3; seq += 1) newest().tell({ type: "message", room: "dev", seq, clientId: "eve", Message: `${seq}`, at: seq });
+  let answered;
+  answers.history = ({ id }) => {
+    answered = id;
+    return null;
+  };
+  const reading = room.history();
+  const first = reading.next();
+  await settle();
+  edits(4, 3, "3, while the page is on its way");
+  edits(5, 1, "1, before the page was read by the server");
+  newest().tell({ type: "history", id: answered, room: "dev", hasMore: false, messages: [1, 2, 3].map((seq) => (
+    { type: "message", room: "dev", seq, clientId: "eve", Message: `${seq}`, at: seq, ...(seq === 1 && { Message: "1, newest", changedSeq: 6 }) })) });
+  assert.equal((await first).value.Message, "3, while the page is on its way");
+  edits(6, 1, "1, newest");
+  edits(7, 2, "2, while the page is read");
+  assert.equal((await reading.next()).value.Message, "2, while the page is read");
+  assert.equal((await reading.next()).value.Message, "1, newest");
+  assert.deepEqual(await reading.next(), { value: undefined, done: true });
+});

@@ -1,5 +1,5 @@
 // What a program in TypeScript may write, and what it may not. The compiler checks it; nothing runs it.
-import { ChatError, connect, type Client, type Position } from "../starling.js";
+import { ChatError, applyChange, connect, type Client, type Position, type RoomMessage } from "../starling.js";
 
 const client: Client = connect({ url: ["wss://a.example.org/ws", new URL("wss://b.example.org/ws")], getToken: async () => "token" });
 client.on("state", (status) => {
@@ -12,6 +12,16 @@ const room = client.room("dev", { getState: (): Position => ({ seq: 1, epoch: "e
 const off: () => void = room.on("message", ({ seq, clientId, Message }) => `${seq.toFixed()} ${clientId} ${Message}`);
 room.on("joined", ({ recovered }) => recovered === undefined);
 room.on("presence", ({ joined, left }) => [...joined, ...left]);
+room.on("change", (change) => {
+  if (change.type === "reaction") change.emoji.at(0);
+  // @ts-expect-error: only a reaction has an emoji
+  change.emoji;
+});
+const changed = (message: RoomMessage): string[] => {
+  room.on("change", (change) => message = applyChange(message, change));
+  return message.reactions?.flatMap(({ clientIds }) => clientIds) ?? [message.Message?.trim() ?? ""];
+};
+room.on("message", changed);
 room.on("typing", ({ clientIds, more }) => more || clientIds.length > 0);
 room.typing();
 // @ts-expect-error: there is no such event
@@ -25,6 +35,9 @@ export async function use(): Promise<number> {
   off();
   for await (const { seq } of room.history({ limit: 20 })) if (seq < 5) break;
   const { at } = await room.send("hello", { replyTo: 3 });
+  await room.edit(3, "mended");
+  await client.privateWith("bob").react(3, "👍", { remove: true, id: "r" });
+  await room.delete(3);
   // @ts-expect-error: a text is needed
   await room.send();
   try {

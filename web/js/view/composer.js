@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The text field for messages: Enter sends, Shift+Enter starts a new line. A line that begins with `/` is a command. Each
- * conversation keeps its unsent draft.
+ * conversation keeps its unsent draft, and the message that the person replies to.
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
@@ -9,9 +9,10 @@
 
 import { parseCommand } from "../commands.js";
 import { utf8Bytes } from "../protocol.js";
+import { excerpt } from "../quotes.js";
 import { browser } from "../storage.js";
 import { CompletionList } from "./completion-list.js";
-import { byId } from "./dom.js";
+import { byId, el } from "./dom.js";
 import { EmojiPicker } from "./emoji-picker.js";
 
 /** The pause in typing after which a draft is stored. */
@@ -27,14 +28,17 @@ export class Composer {
   /**
    * @param {Chat} chat
    * @param {{onSent: () => void, onCommand: (command: import("../commands.js").Command) => void,
-   *   onTyping: (conversation: Conversation) => void}} options
+   *   onTyping: (conversation: Conversation) => void, onEditNewest: () => void}} options
    */
-  constructor(chat, { onSent, onCommand, onTyping }) {
+  constructor(chat, { onSent, onCommand, onTyping, onEditNewest }) {
     this.chat = chat;
     this.onSent = onSent;
     this.onCommand = onCommand;
     this.onTyping = onTyping;
     this.note = byId("composer-note", HTMLElement);
+    this.replyBar = byId("composer-reply", HTMLElement);
+    this.replyText = byId("composer-reply-text", HTMLElement);
+    byId("composer-reply-end", HTMLButtonElement).addEventListener("click", () => this.reply(null));
     this.form = byId("composer", HTMLFormElement);
     this.text = byId("composer-text", HTMLTextAreaElement);
     this.size = byId("composer-size", HTMLElement);
@@ -59,17 +63,24 @@ export class Composer {
     });
     this.text.addEventListener("keydown", (event) => {
       if (this.completion.takeKey(event)) return;
+      if (event.key === "Escape" && this.conversation?.replyTo) this.reply(null);
+      if (event.key === "ArrowUp" && this.text.value === "" && !event.altKey) {
+        event.preventDefault();
+        onEditNewest();
+      }
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#send();
     });
     addEventListener("resize", () => this.#fit());
     addEventListener("pagehide", () => this.#keepDrafts());
-    new EmojiPicker({ onPick: (emoji) => {
+    const picker = new EmojiPicker("emoji", (emoji) => {
       this.text.setRangeText(emoji, this.text.selectionStart, this.text.selectionEnd, "end");
       this.#changed();
       this.text.focus();
-    } });
+    });
+    const button = byId("emoji-button", HTMLButtonElement);
+    button.addEventListener("click", () => picker.toggle(button));
   }
 
   /** @param {Conversation} conversation */
@@ -81,7 +92,25 @@ export class Composer {
     const place = conversation.isRoom ? `#${conversation.name}` : conversation.name;
     this.text.placeholder = `Message ${place}`;
     this.text.setAttribute("aria-label", `Message to ${place}`);
+    this.refreshReply();
     this.#fit();
+  }
+
+  /** Makes the next message a reply to this one, or to none. @param {import("../protocol.js").MessageFrame | null} frame */
+  reply(frame) {
+    if (!this.conversation) return;
+    this.conversation.replyTo = frame;
+    this.refreshReply();
+    this.text.focus();
+  }
+
+  /** Shows the message that the person replies to. To a deleted one nobody can reply. */
+  refreshReply() {
+    const { conversation } = this;
+    if (conversation?.replyTo?.deleted) conversation.replyTo = null;
+    const frame = conversation?.replyTo;
+    this.replyBar.hidden = !frame;
+    if (frame) this.replyText.replaceChildren("Reply to ", el("strong", {}, frame.clientId), ` ${excerpt(frame)}`);
   }
 
   focus() {
@@ -101,7 +130,9 @@ export class Composer {
     this.#changed();
     this.completion.close();
     if (command.is === "say") {
-      this.chat.own.say(conversation, command.text);
+      this.chat.own.say(conversation, command.text, conversation.replyTo?.seq);
+      conversation.replyTo = null;
+      this.refreshReply();
       this.onSent();
     } else {
       this.onCommand(command);

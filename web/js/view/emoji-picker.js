@@ -1,5 +1,5 @@
 // @ts-check
-/** The panel of emoji, found by name. */
+/** A panel of emoji, found by name. The page has two: for the text field, and for reactions. */
 
 import { EMOJI } from "../emoji.js";
 import { byId, el } from "./dom.js";
@@ -7,30 +7,38 @@ import { byId, el } from "./dom.js";
 const COLUMNS = 8;
 
 export class EmojiPicker {
-  /** @param {{onPick: (emoji: string) => void}} options */
-  constructor({ onPick }) {
-    this.button = byId("emoji-button", HTMLButtonElement);
-    this.panel = byId("emoji-panel", HTMLElement);
-    this.search = byId("emoji-search", HTMLInputElement);
-    this.grid = byId("emoji-grid", HTMLElement);
+  /** @param {"emoji" | "react"} name of its elements @param {(emoji: string) => void} onPick */
+  constructor(name, onPick) {
+    /** The button that has opened it. @type {HTMLButtonElement | null} */
+    this.button = null;
+    this.panel = byId(`${name}-panel`, HTMLElement);
+    this.search = byId(`${name}-search`, HTMLInputElement);
+    this.grid = byId(`${name}-grid`, HTMLElement);
     this.onPick = onPick;
-    this.button.addEventListener("click", () => this.#toggle(this.panel.hidden !== false));
     this.search.addEventListener("input", () => this.#fill());
     this.panel.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("pointerdown", ({ target }) => {
-      const isInside = target instanceof Node && (this.panel.contains(target) || this.button.contains(target));
-      if (!this.panel.hidden && !isInside) this.#toggle(false);
+      const isInside = target instanceof Node && (this.panel.contains(target) || this.button?.contains(target));
+      if (!this.panel.hidden && !isInside) this.close();
     });
   }
 
-  /** @param {boolean} isOpen */
-  #toggle(isOpen) {
-    this.panel.hidden = !isOpen;
-    this.button.setAttribute("aria-expanded", String(isOpen));
-    if (!isOpen) return;
+  /** Opens the panel, or closes it if this button has opened it. @param {HTMLButtonElement} button */
+  toggle(button) {
+    const isOpen = !this.panel.hidden && this.button === button;
+    this.close();
+    if (isOpen) return;
+    this.button = button;
+    this.panel.hidden = false;
+    button.setAttribute("aria-expanded", "true");
     this.search.value = "";
     this.#fill();
     this.search.focus();
+  }
+
+  close() {
+    this.panel.hidden = true;
+    this.button?.setAttribute("aria-expanded", "false");
   }
 
   #fill() {
@@ -44,7 +52,7 @@ export class EmojiPicker {
 
   /** @param {string} emoji */
   #pick(emoji) {
-    this.#toggle(false);
+    this.close();
     this.onPick(emoji);
   }
 
@@ -57,8 +65,8 @@ export class EmojiPicker {
     const move = moves[event.key];
     if (event.key === "Escape") {
       event.preventDefault();
-      this.#toggle(false);
-      this.button.focus();
+      this.close();
+      this.button?.focus();
     } else if (event.key === "Enter" && at < 0) {
       event.preventDefault();
       buttons[0]?.click();

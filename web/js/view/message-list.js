@@ -5,15 +5,13 @@
  *
  * @typedef {import("../chat.js").Chat} Chat
  * @typedef {import("../conversation.js").Conversation} Conversation
- * @typedef {import("../room-log.js").Item} Item
- * @typedef {import("../outbox.js").Entry} Entry
+ * @typedef {import("../protocol.js").MessageFrame} MessageFrame
  */
 
-import { routeTo } from "../routes.js";
-import { mentionsName } from "../text-parts.js";
-import { dayLabel, isSameDay, timeLabel, wholeLabel } from "../times.js";
-import { avatar, byId, el, hueClass, icon, oncePerFrame } from "./dom.js";
-import { messageText } from "./message-text.js";
+import { byId, icon, oncePerFrame } from "./dom.js";
+import { MessageEditor } from "./message-editor.js";
+import { MessageRows } from "./message-row.js";
+import { RowActions } from "./row-actions.js";
 
 /** Most rows in the document, and the number of rows that are added at a time. */
 const WINDOW = 200;
@@ -23,22 +21,15 @@ const STEP = 60;
 const NEAR = 800;
 const AT_END = 48;
 
-/** Consecutive messages of one client within this time share one header. */
-const TOGETHER_MS = 5 * 60_000;
-
-const NOTICES = {
-  restart: "The server has restarted and no longer has the messages above. They disappear when you close this page.",
-  gap: "Messages are missing here. This page was disconnected for longer than the server keeps messages.",
-};
-
 export class MessageList {
   /**
    * @param {Chat} chat
-   * @param {{onPerson: (name: string) => void}} options
+   * @param {{onPerson: (name: string) => void, onQuote: (seq: number) => void, onReply: (frame: MessageFrame) => void,
+   *   onReact: (frame: MessageFrame, button: HTMLButtonElement) => void, onDelete: (frame: MessageFrame) => void,
+   *   onLeave: () => void}} options
    */
-  constructor(chat, { onPerson }) {
+  constructor(chat, { onPerson, onQuote, ...onAction }) {
     this.chat = chat;
-    this.onPerson = onPerson;
     this.scroller = byId("messages", HTMLElement);
     this.top = byId("messages-top", HTMLElement);
     this.rows = byId("rows", HTMLOListElement);
@@ -54,6 +45,14 @@ export class MessageList {
     this.first = 0;
     this.end = 0;
     this.isAtEnd = true;
+    this.editor = new MessageEditor(chat, { onChanged: (frame) => this.#redraw((shown) => shown === frame) });
+    this.makes = new MessageRows(chat, { onPerson, onQuote, editorOf: (frame) => this.editor.of(frame) });
+    this.actions = new RowActions(this.scroller, this.rows, {
+      ...onAction,
+      frameOf: (row) => this.#frameAt(this.first + [...this.rows.children].indexOf(row)),
+      mayChange: ({ clientId }) => clientId === chat.name || chat.isOperator,
+      onEdit: (frame) => this.conversation && this.editor.begin(this.conversation, frame),
+    });
     this.schedule = oncePerFrame(() => this.#refresh());
     const scrolled = oncePerFrame(() => this.#scrolled());
     this.scroller.addEventListener("scroll", scrolled, { passive: true });
@@ -86,12 +85,67 @@ export class MessageList {
   }
 
   /**
-   * Shows a message of the active room in its place, and moves the focus there.
+   * Shows a message of the active conversation in its place, and moves the focus there.
    * @param {number} seq
    */
   showMessage(seq) {
-    const index = this.conversation?.isRoom ? this.conversation.roomLog.indexOf(seq) : null;
+    const index = this.conversation?.log.indexOf(seq) ?? null;
     if (index !== null) this.#reveal(index);
+  }
+
+  /** Draws a message and its quotes again. @param {number} seq */
+  changed(seq) {
+    const { edited } = this.editor;
+    if (edited?.frame.deleted) this.editor.end();
+    this.#redraw((frame) => frame.seq === seq || frame.replyTo === seq);
+    this.refreshPending();
+  }
+
+  /** Begins to edit the person's newest message. */
+  editNewest() {
+    const { conversation } = this;
+    if (!conversation) return;
+    const { items } = conversation.log;
+    const isOwn = (/** @type {MessageFrame} */ frame) => frame.clientId === this.chat.name && frame.seq !== undefined && !frame.deleted;
+    const item = items.findLast((one) => one.kind === "message" && isOwn(one.frame));
+    if (item?.kind !== "message") return;
+    this.toNewest();
+    this.editor.begin(conversation, item.frame);
+  }
+
+  /** The message at this place of the log's numbers. @param {number} place */
+  #frameAt(place) {
+    const item = this.#log.items[place - this.#log.origin];
+    return item?.kind === "message" ? item.frame : null;
+  }
+
+  /** Draws these rows again, without moving the others. @param {(frame: MessageFrame) => boolean} isMeant */
+  #redraw(isMeant) {
+    const { top } = this.scroller.getBoundingClientRect();
+    const inView = [...this.rows.children].find((row) => row.getBoundingClientRect().bottom > top) ?? null;
+    this.#keepPlace(() => {
+      for (let place = this.first; place < this.end; place += 1) {
+        const frame = this.#frameAt(place);
+        const row = /** @type {HTMLElement | undefined} */ (this.rows.children[place - this.first]);
+        const [fresh] = frame && row && isMeant(frame) ? this.#make(place, place + 1) : [];
+        if (row && fresh) this.#replace(row, fresh);
+      }
+    }, inView);
+    if (this.isAtEnd) this.#toEnd();
+  }
+
+  /** Gives a row the content of another one, and the focus back. @param {HTMLElement} row @param {HTMLElement} fresh */
+  #replace(row, fresh) {
+    const focused = row.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
+    row.className = fresh.className;
+    row.replaceChildren(...fresh.childNodes);
+    this.actions.redrawn(row);
+    if (!focused || row.contains(document.activeElement)) return;
+    const { emoji } = focused.dataset;
+    const same = emoji === undefined ? focused : row.querySelector(`[data-emoji="${CSS.escape(emoji)}"]`);
+    const next = same?.isConnected ? same : row;
+    row.tabIndex = -1;
+    /** @type {HTMLElement} */ (next).focus({ preventScroll: true });
   }
 
   /** @param {number} index in the log's items */
@@ -130,13 +184,14 @@ export class MessageList {
 
   /** Shows the client's own messages that are not yet in the room. */
   refreshPending() {
-    const entries = this.conversation ? this.chat.outbox.of(this.conversation.key) : [];
-    this.pending.replaceChildren(...entries.map((entry) => this.#pendingRow(entry)));
+    const { conversation } = this;
+    const entries = conversation ? this.chat.outbox.of(conversation.key) : [];
+    this.pending.replaceChildren(...entries.flatMap((entry) => (conversation ? [this.makes.pending(conversation, entry)] : [])));
     if (this.isAtEnd) this.#toEnd();
   }
 
   get #log() {
-    return this.conversation?.log ?? { items: [], origin: 0, generation: 0, hasMore: false };
+    return this.conversation?.log ?? { items: [], origin: 0, generation: 0, pastLength: 0, hasMore: false };
   }
 
   get #total() {
@@ -278,7 +333,7 @@ export class MessageList {
       text = `You are not in this room: ${conversation.problem}.`;
     } else if (!conversation.isLoaded || conversation.isAskingOlder) {
       text = "Loading messages…";
-    } else if (!conversation.log.hasMore && conversation.roomLog.pastLength === 0) {
+    } else if (!conversation.log.hasMore && conversation.log.pastLength === 0) {
       const isWhole = conversation.roomLog.oldest === 1;
       text = isWhole ? `This is the beginning of #${conversation.name}.` : "The server no longer has older messages.";
     }
@@ -291,73 +346,16 @@ export class MessageList {
    * @param {number} end
    */
   #make(first, end) {
-    const { items, origin } = this.#log;
+    const { conversation } = this;
+    const { items, origin, pastLength } = this.#log;
     /** @type {HTMLLIElement[]} */
     const rows = [];
     for (let index = first - origin; index < end - origin; index += 1) {
       const item = items[index];
-      if (item) rows.push(this.#row(item, items[index - 1]));
+      if (!item || !conversation) continue;
+      const isNew = item.kind === "message" && item.frame === this.lineAt;
+      rows.push(this.makes.row(conversation, item, { before: items[index - 1], isNew, isPast: index < pastLength }));
     }
     return rows;
-  }
-
-  /**
-   * @param {Item} item
-   * @param {Item | undefined} before
-   */
-  #row(item, before) {
-    if (item.kind === "notice") return el("li", { class: "notice" }, el("p", {}, NOTICES[item.reason]));
-    const { frame } = item;
-    const previous = before?.kind === "message" ? before.frame : undefined;
-    const isNewDay = !previous || !isSameDay(previous.at, frame.at);
-    const isTogether = !isNewDay && previous.clientId === frame.clientId && frame.at - previous.at < TOGETHER_MS;
-    const isOwn = frame.clientId === this.chat.name;
-    const isCall = !isOwn && this.conversation?.isRoom === true && mentionsName(frame.Message, this.chat.name);
-    const names = ["message", isTogether && "together", isOwn && "own", isCall && "call"].filter(Boolean).join(" ");
-    const label = el("time", { datetime: new Date(frame.at).toISOString(), title: wholeLabel(frame.at) }, timeLabel(frame.at));
-    // Not in the tab order, like the authors.
-    const time = this.conversation?.isRoom && frame.seq !== undefined
-      ? el("a", { class: "when", href: routeTo(this.conversation.key, frame.seq), tabindex: "-1" }, label) : label;
-    return el("li", { class: names, "data-seq": frame.seq },
-      frame === this.lineAt && el("div", { class: "new-line" }, el("span", {}, "New messages")),
-      isNewDay && el("div", { class: "day" }, el("span", {}, dayLabel(frame.at, Date.now()))),
-      el("div", { class: "body" },
-        isTogether ? el("span", { class: "gutter" }, time) : avatar(frame.clientId),
-        el("div", { class: "content" },
-          isTogether
-            ? el("span", { class: "sr" }, frame.clientId)
-            : el("div", { class: "head" }, this.#author(frame.clientId, isOwn), time),
-          messageText(frame.Message, this.chat.name))));
-  }
-
-  /**
-   * @param {string} name
-   * @param {boolean} isOwn
-   */
-  #author(name, isOwn) {
-    if (isOwn) return el("span", { class: `author ${hueClass(name)}` }, name);
-    // Not in the tab order: there would be hundreds of stops, and the member list contains everybody.
-    return el("button", {
-      type: "button", class: `author ${hueClass(name)}`, tabindex: "-1", title: `Write to ${name} in private`,
-      click: () => this.onPerson(name),
-    }, name);
-  }
-
-  /** @param {Entry} entry */
-  #pendingRow(entry) {
-    const isRefused = entry.state === "refused";
-    const status = this.chat.isReady ? "Sending…" : "Waiting for the connection";
-    return el("li", { class: `message own pending ${entry.state}`, "data-id": entry.id },
-      el("div", { class: "body" },
-        avatar(this.chat.name),
-        el("div", { class: "content" },
-          el("div", { class: "head" },
-            el("span", { class: `author ${hueClass(this.chat.name)}` }, this.chat.name),
-            !isRefused && el("span", { class: "sending" }, entry.state === "taken" ? "Sent" : status)),
-          messageText(entry.text, this.chat.name),
-          isRefused && el("div", { class: "refusal", role: "alert" },
-            icon("warning"), el("span", {}, `Not sent: ${entry.problem?.message ?? ""}.`),
-            el("button", { type: "button", click: () => this.chat.own.sayAgain(entry.id) }, "Send again"),
-            el("button", { type: "button", click: () => this.chat.own.withdraw(entry.id) }, "Discard")))));
   }
 }

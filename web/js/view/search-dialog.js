@@ -6,6 +6,7 @@
  * @typedef {import("../conversation.js").Conversation} Conversation
  */
 
+import { textOf } from "../protocol.js";
 import { routeTo } from "../routes.js";
 import { ROOMS_MAX, offersSearch, search } from "../search.js";
 import { wholeLabel } from "../times.js";
@@ -88,6 +89,6 @@ export class SearchDialog {
       el("div", { class: "head" }, el("strong", {}, frame.clientId), place,
         el("a", { href: routeTo(`#${frame.room}`, frame.seq), click: () => this.dialog.close() },
           el("time", { datetime: new Date(frame.at).toISOString() }, wholeLabel(frame.at)))),
-      messageText(frame.Message, this.chat.name));
+      messageText(textOf(frame), this.chat.name));
   }
 }

@@ -1,0 +1,71 @@
+// @ts-check
+/**
+ * The messages that others reply to: those of the log, and those that are older than it, which are fetched one by one.
+ *
+ * @typedef {import("./conversation.js").Conversation} Conversation
+ * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ */
+
+/** Most fetched messages; the oldest are dropped first. */
+const FETCHED_MAX = 500;
+
+/** Most characters of a quote. */
+const EXCERPT_MAX = 160;
+
+export class Quotes {
+  /**
+   * @param {{ask: (conversation: Conversation, seq: number) => Promise<MessageFrame | undefined>,
+   *   arrived: (conversation: Conversation, seq: number) => void}} options
+   *   `ask`: fetches the newest message up to this seq; `arrived`: the answer is there
+   */
+  constructor({ ask, arrived }) {
+    this.ask = ask;
+    this.arrived = arrived;
+    /** `undefined`: on its way; `null`: not there. @type {Map<string, {frame: MessageFrame | null | undefined}>} */
+    this.fetched = new Map();
+  }
+
+  /**
+   * The message with this seq. `undefined`: it is on its way; `null`: it is not there.
+   * @param {Conversation} conversation
+   * @param {number} seq
+   */
+  of(conversation, seq) {
+    const { log } = conversation;
+    const index = log.indexOf(seq);
+    const item = index === null ? undefined : log.items[index];
+    if (item?.kind === "message") return item.frame;
+    const key = keyOf(conversation, seq);
+    const known = this.fetched.get(key);
+    if (known) return known.frame;
+    this.#fetch(key, conversation, seq);
+    return undefined;
+  }
+
+  /** @param {string} key @param {Conversation} conversation @param {number} seq */
+  async #fetch(key, conversation, seq) {
+    /** @type {{frame: MessageFrame | null | undefined}} */
+    const entry = { frame: undefined };
+    this.fetched.set(key, entry);
+    if (this.fetched.size > FETCHED_MAX) this.fetched.delete([...this.fetched.keys()][0] ?? "");
+    const found = await this.ask(conversation, seq).catch(() => undefined);
+    entry.frame = found?.seq === seq ? found : null;
+    if (this.fetched.get(key) === entry) this.arrived(conversation, seq);
+  }
+
+  /** A message was changed, so a fetched one is not true any more. @param {Conversation} conversation @param {number} seq */
+  changed(conversation, seq) {
+    this.fetched.delete(keyOf(conversation, seq));
+  }
+}
+
+/** @param {Conversation} conversation @param {number} seq */
+const keyOf = ({ key, log }, seq) => `${key} ${log.generation} ${seq}`;
+
+/**
+ * The beginning of a message in one line.
+ * @param {MessageFrame} frame
+ */
+export function excerpt({ Message }) {
+  return Message === undefined ? "a deleted message" : Message.slice(0, EXCERPT_MAX).replace(/\s+/gu, " ");
+}
