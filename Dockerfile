@@ -10,14 +10,15 @@ COPY Cargo.toml Cargo.lock ./
 COPY actors/Cargo.toml actors/
 COPY process/Cargo.toml process/
 COPY protocol/Cargo.toml protocol/
+COPY benches/fanout/Cargo.toml benches/fanout/
 COPY bot-swarm/Cargo.toml bot-swarm/
 COPY clients/rust/Cargo.toml clients/rust/
 COPY fuzz/Cargo.toml fuzz/
 COPY test-kit/Cargo.toml test-kit/
 # Builds the dependencies in a layer of their own: empty packages replace the workspace's, and are removed afterwards.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    mkdir -p src benches actors/src actors/benches process/src protocol/src bot-swarm/src clients/rust/src fuzz/src test-kit/src \
-    && touch benches/history.rs benches/nodes_log.rs actors/benches/message.rs actors/benches/stored.rs src/lib.rs actors/src/lib.rs process/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs clients/rust/src/lib.rs fuzz/src/lib.rs test-kit/src/lib.rs \
+    mkdir -p src benches/fanout/src actors/src actors/benches process/src protocol/src bot-swarm/src clients/rust/src fuzz/src test-kit/src \
+    && touch benches/history.rs benches/nodes_log.rs actors/benches/message.rs actors/benches/stored.rs benches/fanout/src/main.rs src/lib.rs actors/src/lib.rs process/src/lib.rs protocol/src/lib.rs bot-swarm/src/lib.rs clients/rust/src/lib.rs fuzz/src/lib.rs test-kit/src/lib.rs \
     && echo 'fn main() {}' | tee src/main.rs >bot-swarm/src/main.rs \
     && cargo build --locked --profile "$PROFILE" -p starling -p bot-swarm --bins \
     && cargo clean --profile "$PROFILE" -p starling -p starling-actors -p starling-process -p starling-protocol -p bot-swarm

@@ -20,12 +20,12 @@ use bytes::Bytes;
 use procfs::process::Process;
 use procfs::ticks_per_second;
 use starling::nats::{NatsLog, NatsSettings};
-use starling_actors::history::RoomKey;
+use starling_actors::history::{Content, RoomKey};
 use starling_actors::nodes::heard::Heard;
 use starling_actors::nodes::log::Log;
 use starling_actors::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record};
 use starling_actors::vitals::Vitals;
-use starling_protocol::{ClientId, Epoch, RoomName};
+use starling_protocol::{ClientId, Epoch, RoomName, Seq};
 use test_kit::nats::Nats;
 
 #[expect(clippy::disallowed_methods, reason = "a measurement of real time")]
@@ -41,7 +41,10 @@ fn record(counter: u64, bytes: usize) -> Bytes {
         to: None,
         session: None,
         client_id: ClientId::parse("alice").unwrap(),
-        text: "x".repeat(text).into(),
+        content: Content::message("x".repeat(text)),
+        first_about: None,
+        as_of: Seq(0),
+        owner: None,
         id: None,
     };
     let written = |text| {

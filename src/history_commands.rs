@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use starling_actors::history::RoomKey;
 use starling_actors::history::sqlite::backup;
 use starling_actors::history::sqlite::operator::{self, CheckReport, OperatorError};
-use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
+use starling_actors::history::{RoomKey, StoredMessage};
+use starling_protocol::{ClientId, Emoji, Epoch, MessageId, RoomName, Seq};
 
 use crate::config::Config;
 
@@ -94,10 +94,48 @@ struct Line<'a> {
     client_id: &'a ClientId,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'a ClientId>,
-    #[serde(rename = "Message")]
+    /// The newest one; absent if the message was deleted.
+    #[serde(rename = "Message", skip_serializing_if = "str::is_empty")]
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reactions: Vec<Reactions<'a>>,
+}
+
+/// All reactions to a message with one emoji.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reactions<'a> {
+    emoji: &'a Emoji,
+    client_ids: &'a [ClientId],
+}
+
+impl<'a> Line<'a> {
+    fn of(message: &'a StoredMessage, epoch: Epoch) -> Self {
+        let changes = message.changes.as_deref();
+        let reactions = changes.into_iter().flat_map(|changes| &changes.reactions);
+        Self {
+            room: message.room.to_string(),
+            epoch,
+            seq: message.seq,
+            at: message.at,
+            client_id: &message.client_id,
+            to: message.to.as_ref(),
+            text: message.text(),
+            id: message.id.as_ref(),
+            reply_to: message.content.refers_to(),
+            edited_at: changes.and_then(|changes| changes.edit).map(|(_, at)| at),
+            deleted: message.is_deleted(),
+            reactions: reactions.map(|(emoji, client_ids)| Reactions { emoji, client_ids }).collect(),
+        }
+    }
 }
 
 impl HistoryCommand {
@@ -123,17 +161,7 @@ impl HistoryCommand {
                 let room = room.as_deref().map(RoomName::parse).transpose()?;
                 let mut out = BufWriter::new(out);
                 let exported = operator::export(&settings.path, room.as_ref(), |message, epoch| {
-                    let line = Line {
-                        room: message.room.to_string(),
-                        epoch,
-                        seq: message.seq,
-                        at: message.at,
-                        client_id: &message.client_id,
-                        to: message.to.as_ref(),
-                        text: &message.text,
-                        id: message.id.as_ref(),
-                    };
-                    serde_json::to_writer(&mut out, &line)?;
+                    serde_json::to_writer(&mut out, &Line::of(message, epoch))?;
                     out.write_all(b"\n")
                 });
                 match exported.and_then(|()| Ok(out.flush()?)) {

@@ -37,22 +37,15 @@ fn text() -> String {
 fn codec(criterion: &mut Criterion) {
     let frame = format!(r#"{{"clientId":"alice","Message":"{}"}}"#, text());
     criterion.bench_function("parse", |bencher| bencher.iter(|| codec::decode_command(black_box(&frame)).unwrap()));
-    let event = ServerEvent::Message(ChatMessage {
-        client_id: ClientId::parse("alice").unwrap(),
-        text: text().into(),
-        room: Some(RoomName::lobby()),
-        seq: Some(Seq(42)),
-        to: None,
-        at: clock::unix_ms(),
-        id: None,
-    });
+    let message = ChatMessage::new(ClientId::parse("alice").unwrap(), text().into(), clock::unix_ms());
+    let event = ServerEvent::Message(ChatMessage { room: Some(RoomName::lobby()), seq: Some(Seq(42)), ..message });
     criterion.bench_function("encode", |bencher| {
         bencher.iter(|| starling_actors::frame::event(black_box(&event), Format::Json));
     });
 }
 
 fn publish() -> Request {
-    let message = PostMessage { text: text().into(), target: Target::FirstRoom, client_id: None };
+    let message = PostMessage { text: text().into(), target: Target::FirstRoom, client_id: None, reply_to: None };
     Request::Command(ClientCommand::Message(message))
 }
 
@@ -143,7 +136,7 @@ impl Room {
         let begun = clock::now();
         for message in 1..=messages {
             let text = if message == messages { "the last one ~end~".to_owned() } else { text() };
-            let message = PostMessage { text: text.into(), target: Target::FirstRoom, client_id: None };
+            let message = PostMessage { text: text.into(), target: Target::FirstRoom, client_id: None, reply_to: None };
             let request = Request::Command(ClientCommand::Message(message));
             self.chat.ask(self.first, None, request, Ticket::without_credit(begun));
         }

@@ -39,10 +39,10 @@ use self::log_of_node::LogOfNode;
 use self::mailbox::{EndTurn, RegisterHub, Reported, SentToChat};
 use self::state::ChatState;
 use crate::clock::{self, Instant, Now};
-use crate::history::{Completion, Draft, EntryCopy, History, RoomKey};
+use crate::history::{Completion, Content, Entry, EntryCopy, History, RoomKey};
 use crate::hub::{Delivery, HubCommand, HubHandle, ToSession};
 use crate::ids::{HubId, SessionId};
-use crate::metrics::{MessageKind, Metrics};
+use crate::metrics::{ChangeKind, MessageKind, Metrics};
 use crate::nodes::heard::Heard;
 use crate::vitals::Pulse;
 
@@ -225,9 +225,7 @@ impl ChatServer {
                 self.send_by_hub(&sessions, command, now);
             }
             Effect::Append(entry) => {
-                for EntryCopy { key, draft, .. } in &entry.copies {
-                    self.count_message(key, draft);
-                }
+                self.count(&entry);
                 self.history.append(entry, &mut self.completions);
             }
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
@@ -243,15 +241,18 @@ impl ChatServer {
         }
     }
 
-    fn count_message(&self, key: &RoomKey, draft: &Draft) {
-        let kind = match key {
-            RoomKey::Room(name) if *name == self.lobby => MessageKind::Global,
-            RoomKey::Room(_) => MessageKind::Room,
-            // A private message has two copies; only the receiver's copy counts.
-            RoomKey::Inbox(owner) if draft.to.as_ref() == Some(owner) => MessageKind::Private,
-            RoomKey::Inbox(_) => return,
+    /// Counts an accepted message or change. Of two copies, the last is the receiver's.
+    fn count(&self, entry: &Entry) {
+        let Some(EntryCopy { key, draft, .. }) = entry.copies.last() else { return };
+        let kind = match (&draft.content, key) {
+            (Content::Message { .. }, RoomKey::Room(name)) if *name == self.lobby => MessageKind::Global,
+            (Content::Message { .. }, RoomKey::Room(_)) => MessageKind::Room,
+            (Content::Message { .. }, RoomKey::Inbox(_)) => MessageKind::Private,
+            (Content::Edit { .. }, _) => return self.metrics.changed(ChangeKind::Edit),
+            (Content::Deletion { .. }, _) => return self.metrics.changed(ChangeKind::Deletion),
+            (Content::Reaction { .. }, _) => return self.metrics.changed(ChangeKind::Reaction),
         };
-        self.metrics.message(kind, draft.text.len());
+        self.metrics.message(kind, draft.content.text().len());
     }
 
     /// Warns the operator of full tables, at most once per [`FULL_TABLE_WARNING_INTERVAL`], whatever clients do.

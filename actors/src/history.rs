@@ -4,6 +4,8 @@
 //! from them. Below it is a [`HistoryStore`], or nothing; without a store, only the messages in memory exist.
 //! [`sqlite`] is a store in one file.
 
+mod changes;
+mod content;
 mod kept_bytes;
 mod message;
 mod metrics;
@@ -19,8 +21,10 @@ use std::sync::Arc;
 
 use starling_protocol::Seq;
 
+pub use self::changes::{Changes, TooManyReactions};
+pub use self::content::Content;
 pub use self::kept_bytes::KeptBytes;
-pub use self::message::{Draft, RoomKey, StoredMessage};
+pub use self::message::{Draft, RoomKey, StoredMessage, Twin};
 pub use self::metrics::{HistoryMetrics, StoreHealth};
 pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchTerm, SearchText};
 pub use self::store::{

@@ -96,6 +96,18 @@ closed_set! {
 }
 
 closed_set! {
+    /// What a change does to its message.
+    ChangeKind {
+        /// Its text was replaced.
+        Edit = "edit",
+        /// It was deleted.
+        Deletion = "deletion",
+        /// A client has reacted, or has taken that back.
+        Reaction = "reaction",
+    }
+}
+
+closed_set! {
     /// Actors whose mailboxes are counted together.
     ActorKind {
         /// The one `ChatServer`.
@@ -148,6 +160,7 @@ pub struct WorkerMetrics {
 
 const DISCONNECT_REASONS: usize = DisconnectReason::ALL.len();
 const MESSAGE_KINDS: usize = MessageKind::ALL.len();
+const CHANGE_KINDS: usize = ChangeKind::ALL.len();
 const ERROR_CODES: usize = ErrorCode::ALL.len();
 const PARTS: usize = Part::ALL.len();
 
@@ -182,6 +195,7 @@ pub struct Metrics {
     limited_clients: AtomicU64,
     disconnects: CountersBy<DISCONNECT_REASONS>,
     messages: CountersBy<MESSAGE_KINDS>,
+    changes: CountersBy<CHANGE_KINDS>,
     deliveries: AtomicU64,
     rejected: CountersBy<ERROR_CODES>,
     session_panics: AtomicU64,
@@ -229,6 +243,7 @@ impl Metrics {
             limited_clients: AtomicU64::new(0),
             disconnects: CountersBy::default(),
             messages: CountersBy::default(),
+            changes: CountersBy::default(),
             deliveries: AtomicU64::new(0),
             rejected: CountersBy::default(),
             session_panics: AtomicU64::new(0),
@@ -325,6 +340,11 @@ impl Metrics {
     pub fn message(&self, kind: MessageKind, bytes: usize) {
         self.messages.add(kind as usize, 1);
         self.message_bytes.observe_n(bytes as f64, 1);
+    }
+
+    /// Counts an accepted change of a message.
+    pub fn changed(&self, kind: ChangeKind) {
+        self.changes.add(kind as usize, 1);
     }
 
     /// The number of accepted messages.

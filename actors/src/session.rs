@@ -181,10 +181,8 @@ impl Session {
     fn request(&self, command: ClientCommand<'static>) -> Request {
         let config = self.hub.config();
         let most = config.message_bytes as usize;
-        if let ClientCommand::Message(message) = &command
-            && message.text.len() > most
-        {
-            let text = format!("the message has {} bytes, {most} are allowed", message.text.len());
+        if let Some(text) = command.text().filter(|text| text.len() > most) {
+            let text = format!("the message has {} bytes, {most} are allowed", text.len());
             return Request::Refused(Refusal::new(ErrorCode::MessageTooLarge, text));
         }
         if let ClientCommand::Hello { client_id, key, token: Some(token) } = &command
@@ -252,7 +250,7 @@ fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) ->
         ) => config.page_bytes(),
         Request::Command(ClientCommand::Members { .. }) => limits::MEMBERS_LISTED_MAX * LISTED_NAME_BYTES,
         Request::Command(ClientCommand::Rooms) => limits::ROOMS_LISTED_MAX * LISTED_ROOM_BYTES,
-        Request::Command(ClientCommand::Message(_)) => message_bytes,
+        Request::Command(ClientCommand::Message(_) | ClientCommand::Change(_)) => message_bytes,
         Request::Command(
             ClientCommand::Join { .. }
             | ClientCommand::JoinInbox { .. }

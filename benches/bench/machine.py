@@ -25,13 +25,13 @@ def pinned(cores):
 
 
 class Programs:
-    """Builds the measured servers; knows the load generator."""
+    """Builds the measured servers and the load generator."""
 
-    def __init__(self, generator, servers):
-        self.generator = generator
+    def __init__(self, servers):
         metadata = json.loads(run("cargo", "metadata", "--format-version", "1", "--no-deps", cwd=ROOT))
         target = Path(metadata["target_directory"])
         run("cargo", "build", "--locked", "--release", "--workspace", "--bins", cwd=ROOT)
+        self.generator = target / "release/fanout-bench"
         self.server = {"starling": [target / "release/starling"]}
         self.swarm = target / "release/bot-swarm"
         self.results = target / "bench"

@@ -2,10 +2,12 @@
 
 mod chatter;
 mod churner;
+mod editor;
 mod flooder;
 mod hopper;
 mod lurker;
 mod private;
+mod reactor;
 mod slow;
 
 use std::time::Duration;
@@ -27,14 +29,27 @@ pub enum BehaviourKind {
     Slow,
     /// Disconnects and returns.
     Churner,
+    /// Talks in its room, and edits and deletes its messages.
+    Editor,
+    /// Reads, and reacts to messages of its room.
+    Reactor,
     /// Ignores the server's limits.
     Flooder,
 }
 
 impl BehaviourKind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 7] =
-        [Self::Chatter, Self::Lurker, Self::Private, Self::Hopper, Self::Slow, Self::Churner, Self::Flooder];
+    pub const ALL: [Self; 9] = [
+        Self::Chatter,
+        Self::Lurker,
+        Self::Private,
+        Self::Hopper,
+        Self::Slow,
+        Self::Churner,
+        Self::Editor,
+        Self::Reactor,
+        Self::Flooder,
+    ];
 
     /// Its name in the configuration and in metrics.
     pub fn as_str(self) -> &'static str {
@@ -45,6 +60,8 @@ impl BehaviourKind {
             Self::Hopper => "hopper",
             Self::Slow => "slow",
             Self::Churner => "churner",
+            Self::Editor => "editor",
+            Self::Reactor => "reactor",
             Self::Flooder => "flooder",
         }
     }
@@ -64,6 +81,8 @@ impl BehaviourKind {
             Self::Hopper => Box::new(hopper::Hopper),
             Self::Slow => Box::new(slow::Slow),
             Self::Churner => Box::new(churner::Churner::default()),
+            Self::Editor => Box::new(editor::Editor),
+            Self::Reactor => Box::new(reactor::Reactor),
             Self::Flooder => Box::new(flooder::Flooder),
         }
     }
@@ -85,6 +104,10 @@ pub(crate) enum Talk {
 pub(crate) enum Move {
     /// It leaves the room that it visits, if any, and visits another.
     Hop,
+    /// It edits its newest message, or deletes it.
+    ChangeOwn,
+    /// It reacts to the newest message of its room, or takes a reaction back.
+    React,
     /// It disconnects, then returns and resumes.
     Depart {
         /// Whether it closes the WebSocket first, or just drops the connection.

@@ -85,6 +85,18 @@ struct Conduct {
     next_move: Option<(Nanos, Move)>,
     /// The room that it visits or has asked to visit.
     visit: Visit,
+    /// Its changes of messages.
+    changes: Changes,
+}
+
+/// The messages that a bot may change, in its home room, and its changes so far.
+#[derive(Default)]
+struct Changes {
+    /// Its newest message, if it has not deleted it.
+    own: Option<(u64, Outgoing)>,
+    /// The newest message of anybody.
+    heard: Option<u64>,
+    count: u64,
 }
 
 /// A bot's connection, and the state for its next one.
@@ -155,7 +167,7 @@ impl Bot {
         let friends = if behaviour.talk() == Talk::Friends { worker.roster.friends() } else { 0 };
         let bot = Self {
             identity: Identity { number, name: worker.roster.name(number), kind, room },
-            conduct: Conduct { behaviour, next_move: None, visit: Visit::None },
+            conduct: Conduct { behaviour, next_move: None, visit: Visit::None, changes: Changes::default() },
             state: BotState::Waiting,
             attendance: Attendance::default(),
             speech: Speech::new(friends),
@@ -284,25 +296,31 @@ impl Bot {
                 (Target::Client(worker.roster.name(friend)), MarkedTarget::Bot(friend))
             }
         };
-        let marker = Marker {
-            host: worker.host.tag(),
-            run: worker.run,
-            sender: self.identity.number,
-            target: marked_target,
-            number: message.number,
-            planned: message.planned,
-            on_server: worker.on_server(message.planned),
-            own_wait: message.own_wait,
-            is_again,
-        };
+        let marker = self.marker(message, marked_target, is_again);
         let bytes = message.bytes as usize;
         if self.is_plain() {
             return self.transmit_plainly(serial, &marker.render(bytes, Names::default()));
         }
         let to = if let Target::Client(friend) = &target { friend.as_str() } else { "" };
         let text = marker.render(bytes, Names { from: self.identity.name.as_str(), to }).into();
-        let command = ClientCommand::Message(PostMessage { text, target, client_id: None });
+        let command = ClientCommand::Message(PostMessage { text, target, client_id: None, reply_to: None });
         self.ask(Some(in_flight::message_id(worker.run, self.identity.number, serial)), command);
+    }
+
+    /// The description of one of its messages.
+    fn marker(&self, message: Outgoing, target: MarkedTarget, is_again: bool) -> Marker {
+        let worker = &self.worker;
+        Marker {
+            host: worker.host.tag(),
+            run: worker.run,
+            sender: self.identity.number,
+            target,
+            number: message.number,
+            planned: message.planned,
+            on_server: worker.on_server(message.planned),
+            own_wait: message.own_wait,
+            is_again,
+        }
     }
 
     fn ask(&self, id: Option<MessageId>, command: ClientCommand<'_>) {

@@ -100,6 +100,7 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
         ("misdelivered", theirs.misdelivered, ours.misdelivered),
         ("contradictions", theirs.contradictions, ours.contradictions),
         ("altered", theirs.altered, ours.altered),
+        ("resurrected", theirs.resurrected, ours.resurrected),
         ("unanswered", before.messages.unanswered, now.messages.unanswered),
         ("refused for now", before.messages.deferred, now.messages.deferred),
         ("refused", before.messages.refused, now.messages.refused),

@@ -32,6 +32,7 @@ pub mod peers;
 mod position;
 pub mod private;
 pub mod room;
+mod room_change;
 pub mod sequence;
 mod tally;
 pub mod timeline;
@@ -53,6 +54,7 @@ pub use position::Standing;
 use position::{Position, Step};
 use private::PrivateBook;
 use room::{Fingerprint, RoomRecord, Source, Witness};
+pub use room_change::RoomChange;
 use sequence::Arrival;
 pub use tally::Tally;
 pub use undelivered::Undelivered;
@@ -97,11 +99,11 @@ impl Ledger {
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
         let Some(member) = self.members.get_mut(&(bot, room)) else {
-            let member = Member { position: Position::after(epoch, seq), is_away: false, rests: false };
+            let member = Member { position: Position::after(epoch, seq), joined_at: seq, is_away: false, rests: false };
             self.members.insert((bot, room), member);
             return;
         };
-        (member.is_away, member.rests) = (false, false);
+        (member.is_away, member.rests, member.joined_at) = (false, false, seq);
         let position = &mut member.position;
         if position.epoch() != epoch {
             // The room has a new epoch: missing messages of the old one will not come.
@@ -177,16 +179,8 @@ impl Ledger {
         message: &Reading,
         latency: Option<Duration>,
     ) -> Verdict {
-        let Some(member) = self.members.get_mut(&(bot, room)) else { return self.wrong_room() };
-        match member.position.observe(seq) {
-            Step::InOrder | Step::Fills => {}
-            Step::OutOfOrder => self.tally.out_of_order += 1,
-            Step::Twice => {
-                self.tally.twice += 1;
-                return Verdict::Wrong;
-            }
-        }
-        let epoch = member.position.epoch();
+        let Some(epoch) = self.observe(bot, room, seq) else { return Verdict::Wrong };
+        self.judge_text(bot, room, seq);
         let record = self.rooms.entry(room).or_default();
         let marker = match message {
             Reading::Marked(marker) => marker,
@@ -211,6 +205,59 @@ impl Ledger {
             self.last_receivers.note(PlaceKey::of(room, tag, epoch, seq), latency);
         }
         self.charge(witness)
+    }
+
+    /// A deleted message of a room arrived: only its place is known.
+    pub fn room_place(&mut self, bot: u32, room: u32, seq: u64) {
+        if let Some(epoch) = self.observe(bot, room, seq) {
+            self.rooms.entry(room).or_default().reach(epoch, seq);
+        }
+    }
+
+    /// A change of a message of a room arrived.
+    pub fn room_change(&mut self, bot: u32, room: u32, seq: u64, change: &RoomChange<'_>) -> Verdict {
+        let Some(epoch) = self.observe(bot, room, seq) else { return Verdict::Wrong };
+        let record = self.rooms.entry(room).or_default();
+        if change.is_deletion {
+            record.note_deletion(epoch, change.of, seq);
+        }
+        if change.has_text {
+            self.judge_text(bot, room, change.of);
+        }
+        let record = self.rooms.entry(room).or_default();
+        let witness = record.witness(epoch, seq, change.fingerprint(), Source::Delivery);
+        self.charge(witness)
+    }
+
+    /// The server accepted a bot's change of a message, and assigned this position.
+    pub fn change_acked(&mut self, bot: u32, room: u32, seq: u64) {
+        if let Some(member) = self.members.get(&(bot, room)) {
+            self.rooms.entry(room).or_default().reach(member.position.epoch(), seq);
+        }
+    }
+
+    /// Notes the position of an entry. Returns the epoch if the entry must be judged.
+    fn observe(&mut self, bot: u32, room: u32, seq: u64) -> Option<Epoch> {
+        let Some(member) = self.members.get_mut(&(bot, room)) else {
+            self.tally.wrong_room += 1;
+            return None;
+        };
+        match member.position.observe(seq) {
+            Step::InOrder | Step::Fills => {}
+            Step::OutOfOrder => self.tally.out_of_order += 1,
+            Step::Twice => {
+                self.tally.twice += 1;
+                return None;
+            }
+        }
+        Some(member.position.epoch())
+    }
+
+    /// A text of this message arrived: it must not have been deleted before the bot has joined.
+    fn judge_text(&mut self, bot: u32, room: u32, of: u64) {
+        let Some(member) = self.members.get(&(bot, room)) else { return };
+        let deletion = self.rooms.get(&room).and_then(|record| record.deletion(member.position.epoch(), of));
+        self.tally.resurrected += u64::from(deletion.is_some_and(|deletion| deletion <= member.joined_at));
     }
 
     fn charge(&mut self, witness: Witness) -> Verdict {

@@ -154,6 +154,7 @@ fn add(sum: &mut Outcome, part: &Part<'_>) {
         misdelivered: ledger.misdelivered,
         contradictions: ledger.contradictions,
         altered: ledger.altered,
+        resurrected: ledger.resurrected,
         private_unknown: ledger.private_unknown,
     };
     // A report may contain any number.

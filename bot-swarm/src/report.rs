@@ -27,6 +27,7 @@ impl Outcome {
             ("private and misdelivered", tally.misdelivered),
             ("contradictory positions", tally.contradictions),
             ("altered on the way", tally.altered),
+            ("deleted texts", tally.resurrected),
             ("sent and never answered", self.unanswered),
             ("refused temporarily and not accepted later", self.deferred),
             ("due and never sent", self.stats.counters.overdue),
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn each_fault_ends_with_1_and_is_named_in_the_first_line() {
         type Spoil = fn(&mut Outcome);
-        let spoil: [(&str, Spoil); 13] = [
+        let spoil: [(&str, Spoil); 14] = [
             ("2 lost", |r| r.tally.lost = 2),
             ("2 twice", |r| r.tally.twice = 2),
             ("2 out of order", |r| r.tally.out_of_order = 2),
@@ -101,6 +102,7 @@ mod tests {
             ("2 private and misdelivered", |r| r.tally.misdelivered = 2),
             ("2 contradictory positions", |r| r.tally.contradictions = 2),
             ("2 altered on the way", |r| r.tally.altered = 2),
+            ("2 deleted texts", |r| r.tally.resurrected = 2),
             ("2 sent and never answered", |r| r.unanswered = 2),
             ("2 refused temporarily and not accepted later", |r| r.deferred = 2),
             ("2 due and never sent", |r| r.stats.counters.overdue = 2),

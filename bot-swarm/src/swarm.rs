@@ -148,6 +148,7 @@ impl Swarm {
             arrivals: config.arrivals,
             sizes: config.message_bytes.clone(),
             hop: Duration::from_secs_f64(config.hop_seconds),
+            change: Duration::from_secs_f64(config.change_seconds),
             churn: Duration::from_secs_f64(config.churn_seconds),
             slow_bytes_per_second: config.slow_bytes_per_second,
         };

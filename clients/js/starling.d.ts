@@ -93,6 +93,13 @@ export interface Presence {
   count: number;
 }
 
+/** The other clients whose users type a message: an empty list when they have stopped. */
+export interface Typing {
+  clientIds: string[];
+  /** There are others whom the server does not name. */
+  more: boolean;
+}
+
 export interface Sent {
   /** The message's number in the room. A private message has none. */
   seq?: number;
@@ -138,6 +145,8 @@ export interface RoomEvents {
   joined: (joined: Joined) => void;
   /** The client requests it only if there is a listener. */
   presence: (presence: Presence) => void;
+  /** The list of those who type has changed. A client leaves it with its message, or 4 s after its user has stopped. */
+  typing: (typing: Typing) => void;
   /** The server has refused the room, or has ended the membership. {@link Room.join} tries again, as does the next connection. */
   left: (reason: { code: string; message: string }) => void;
 }
@@ -155,6 +164,11 @@ export interface Room extends Emitter<RoomEvents> {
    * has arrived.
    */
   send(text: string, options?: SendOptions): Promise<Sent>;
+  /**
+   * Tells the others that the user types. The program calls it whenever the text changes; the client sends at most one frame
+   * in 3 s, and none without a connection or in a room of more than 200 members.
+   */
+  typing(): void;
   /**
    * Reads the history in pages. With `after` the oldest message comes first, otherwise the newest. Without `before` and
    * `after` it begins where the events begin, so no message is missing and none comes twice: at this call if the room is
@@ -177,10 +191,17 @@ export interface RoomOptions {
   getState?(): Promise<Position | null> | Position | null;
 }
 
-export interface PrivateConversation extends Emitter<{ message: (message: Message) => void }> {
+export interface PrivateEvents {
+  message: (message: Message) => void;
+  typing: (typing: Typing) => void;
+}
+
+export interface PrivateConversation extends Emitter<PrivateEvents> {
   /** The other client. */
   readonly name: string;
   send(text: string, options?: SendOptions): Promise<Sent>;
+  /** As in a {@link Room.typing | room}. After a refusal, such as `no_such_client`, the client is silent for a minute. */
+  typing(): void;
   /** Works only where the server stores private messages. */
   history(options?: HistoryOptions): AsyncGenerator<Message, void, undefined>;
 }

@@ -5,6 +5,7 @@
  * - `Connection`: one WebSocket at a time, with reconnects, tokens, pacing and a deadline for silence. Matches answers by `id`.
  * - `Feed`: the position in one numbered sequence, a room or the inbox. Each frame passes once, in order, without a gap.
  * - `Outgoing`: the unacknowledged messages to one destination, in order.
+ * - `Typing`: who types at one destination.
  * - `Room`, `PrivateConversation`, `Client`: what a program uses.
  *
  * Answers are handled in the task in which they arrive, never in a later microtask: the next frame may follow in the
@@ -40,6 +41,18 @@ const ID_CHARS_MAX = 64;
 
 /** Most unacknowledged messages to one destination. */
 const UNSENT_MAX = 1_000;
+
+/**
+ * Typing: the shortest time between two frames to one destination, and after a refusal (after 20 refusals in a row the server
+ * closes the connection); how long a client counts as typing; how late the server may tell of it.
+ */
+const TYPING_MS = { least: 3_000, refused: 60_000, shown: 4_000, late: 1_500 };
+
+/** Most members of a room in which the server tells who types. */
+const TYPING_MEMBERS_MAX = 200;
+
+/** Number of authors that a destination remembers, to ignore late news of their typing. */
+const AUTHORS_MAX = 20;
 
 /** Close codes after which a client does not reconnect by itself. */
 const FINAL = new Map(/** @type {[number, string][]} */ ([
@@ -159,7 +172,7 @@ class Connection {
   #isAuthorizing = false;
   /** @type {Frame[]} */
   #queue = [];
-  /** @type {Map<string, {frame: Frame, done: Done}>} */
+  /** @type {Map<string, {frame: Frame, done: Done, isTold?: true}>} */
   #asked = new Map();
   #askedCount = 0;
   #tokens = { left: 1, filledAt: 0 };
@@ -294,6 +307,16 @@ class Connection {
   }
 
   /**
+   * Sends a frame that is answered only if it is refused. Later frames have the same `id`.
+   * @param {Frame} frame
+   * @param {Done} done
+   */
+  tell(frame, done) {
+    this.#asked.set(frame.id, { frame, done, isTold: true });
+    this.send(frame);
+  }
+
+  /**
    * Takes a name, or sends a token.
    * @param {{name: string, key: string, token?: string}} who
    * @param {(error: ChatError | null) => void} done
@@ -362,7 +385,7 @@ class Connection {
     if (type === "closing") this.#closing = frame;
     const asked = this.#asked.get(id);
     const isTokenWanted = type === "error" && frame.code === "unauthorized" && id === undefined;
-    if (asked && type === "error" && frame.code === "rate_limited") {
+    if (asked && type === "error" && frame.code === "rate_limited" && !asked.isTold) {
       setTimeout(() => this.#asked.get(id) === asked && this.send(asked.frame), frame.retryAfterMs ?? 1_000);
     } else if (asked && !NUMBERED.has(type)) {
       this.#asked.delete(id);
@@ -813,6 +836,82 @@ class Outgoing {
   }
 }
 
+class Typing {
+  /** The others who type, and until when. @type {Map<string, number>} */
+  #typists = new Map();
+  /** Until when there are more of them than the server names. */
+  #moreUntil = 0;
+  /** The newest authors, and when they wrote. @type {Map<string, number>} */
+  #authors = new Map();
+  #reported = " false";
+  /** @type {any} */
+  #timer = 0;
+  #id = newId();
+  #nextAt = 0;
+
+  /**
+   * @param {Client} client
+   * @param {{room: string} | {to: string}} where
+   * @param {{isReady: () => boolean, changed: (typing: {clientIds: string[], more: boolean}) => void}} on
+   */
+  constructor(client, where, on) {
+    this.client = client;
+    this.where = where;
+    this.on = on;
+  }
+
+  /** The own user types. */
+  note() {
+    const now = Date.now();
+    if (now < this.#nextAt || !this.on.isReady()) return;
+    this.#nextAt = now + TYPING_MS.least;
+    this.client[inner].connection.tell({ type: "typing", ...this.where, id: this.#id }, (error) => {
+      if (error && error.code !== "lost") this.#nextAt = Date.now() + TYPING_MS.refused;
+    });
+  }
+
+  /** @param {Frame} typing */
+  heard({ clientIds, more }) {
+    const now = Date.now();
+    const until = now + TYPING_MS.shown;
+    for (const name of clientIds) {
+      if (name !== this.client.name && now - (this.#authors.get(name) ?? -Infinity) > TYPING_MS.late) this.#typists.set(name, until);
+    }
+    if (more) this.#moreUntil = until;
+    this.#look();
+  }
+
+  /** A message of this client has arrived. @param {string} name */
+  wrote(name) {
+    this.#authors.delete(name);
+    this.#authors.set(name, Date.now());
+    if (this.#authors.size > AUTHORS_MAX) this.#authors.delete([...this.#authors.keys()][0] ?? "");
+    if (this.#typists.delete(name)) this.#look();
+  }
+
+  /** Nothing is known any more. */
+  forget() {
+    this.#typists.clear();
+    this.#moreUntil = 0;
+    this.#look();
+  }
+
+  /** Removes those who have stopped, and reports a change. */
+  #look() {
+    const now = Date.now();
+    for (const [name, until] of this.#typists) if (until <= now) this.#typists.delete(name);
+    const clientIds = [...this.#typists.keys()];
+    const more = this.#moreUntil > now;
+    clearTimeout(this.#timer);
+    const next = Math.min(...this.#typists.values(), more ? this.#moreUntil : Infinity);
+    if (next < Infinity) this.#timer = setTimeout(() => this.#look(), next - now);
+    const reported = `${clientIds} ${more}`;
+    if (reported === this.#reported) return;
+    this.#reported = reported;
+    this.on.changed({ clientIds, more });
+  }
+}
+
 /**
  * @param {Client} client
  * @param {object} where
@@ -851,26 +950,37 @@ export class Room extends Emitter {
     super();
     this.name = name;
     this.#client = client;
+    let members = 0;
+    super.on("presence", ({ count }) => {
+      members = count;
+    });
     const feed = new Feed(client, { room: name }, {
       getState,
       fields: () => ({ presence: this.#hasPresence || undefined }),
       joined: ({ seq, epoch, count }, recovered) => {
+        members = count;
         this[emit]("joined", { seq, epoch, count, recovered });
         outgoing.flush();
       },
       refused: (error) => {
         outgoing.fail(error);
+        typing.forget();
         this[emit]("left", { code: error.code, message: error.message });
       },
       frame: (frame) => {
         this[emit](frame.type, frame);
+        if (frame.type === "message") typing.wrote(frame.clientId);
         outgoing.seen(frame);
       },
     });
     const outgoing = new Outgoing(client, { room: name }, {
       feed, isReady: () => feed.isLive, refusal: () => feed.refusal ?? client[inner].over(), outcast: () => feed.join(),
     });
-    this[inner] = { feed, outgoing };
+    const typing = new Typing(client, { room: name }, {
+      isReady: () => feed.isLive && members <= TYPING_MEMBERS_MAX,
+      changed: (typists) => this[emit]("typing", typists),
+    });
+    this[inner] = { feed, outgoing, typing };
   }
 
   get isJoined() {
@@ -902,6 +1012,10 @@ export class Room extends Emitter {
   /** @param {string} text @param {SendOptions} [fields] */
   send(text, fields) {
     return this[inner].outgoing.send(text, fields);
+  }
+
+  typing() {
+    this[inner].typing.note();
   }
 
   /** @param {{before?: number, after?: number, limit?: number}} [options] */
@@ -956,14 +1070,20 @@ export class PrivateConversation extends Emitter {
     super();
     this.name = name;
     this.#client = client;
-    this[inner] = { outgoing: new Outgoing(client, { to: name }, {
-      feed, isReady: () => client.state === "open", refusal: () => client[inner].over(),
-    }) };
+    const isReady = () => client.state === "open";
+    this[inner] = {
+      outgoing: new Outgoing(client, { to: name }, { feed, isReady, refusal: () => client[inner].over() }),
+      typing: new Typing(client, { to: name }, { isReady, changed: (typists) => this[emit]("typing", typists) }),
+    };
   }
 
   /** @param {string} text @param {SendOptions} [fields] */
   send(text, fields) {
     return this[inner].outgoing.send(text, fields);
+  }
+
+  typing() {
+    this[inner].typing.note();
   }
 
   /** @param {{before?: number, after?: number, limit?: number}} [options] */
@@ -1151,17 +1271,21 @@ export class Client extends Emitter {
   /** @param {Status} status */
   #changed(status) {
     if (status.state !== "open") {
-      for (const { [inner]: { feed, outgoing } } of this.#rooms.values()) {
-        feed.pause();
+      for (const { [inner]: { feed } } of this.#rooms.values()) feed.pause();
+      for (const { [inner]: { outgoing, typing } } of this.#places()) {
         outgoing.lost();
+        typing.forget();
       }
-      for (const { [inner]: { outgoing } } of this.#privates.values()) outgoing.lost();
       this[inner].feed.pause();
     }
     const over = this.#over();
-    if (over) for (const { [inner]: { outgoing } } of [...this.#rooms.values(), ...this.#privates.values()]) outgoing.fail(over);
+    if (over) for (const { [inner]: { outgoing } } of this.#places()) outgoing.fail(over);
     this[emit]("state", status);
     if (over) this.#askAgain();
+  }
+
+  #places() {
+    return [...this.#rooms.values(), ...this.#privates.values()];
   }
 
   #askAgain() {
@@ -1209,6 +1333,8 @@ export class Client extends Emitter {
     } else if (type === "joined" && frame.inbox) {
       // This `joined` answers no request: an operator has emptied the inbox.
       this[inner].feed.joined({ ...frame, recovered: false });
+    } else if (type === "typing") {
+      (room ?? this.#privates.get(frame.from))?.[inner].typing.heard(frame);
     } else if (type === "error") {
       this[emit]("error", new ChatError(frame.code, frame.message, frame.retryAfterMs));
     } else {
@@ -1223,6 +1349,7 @@ export class Client extends Emitter {
     this[emit]("private", frame, other);
     const conversation = this.#privates.get(other);
     conversation?.[emit](frame.type, frame);
+    conversation?.[inner].typing.wrote(frame.clientId);
     if (frame.clientId === this.name) conversation?.[inner].outgoing.seen({ ...frame, seq: undefined });
   }
 
@@ -1239,9 +1366,10 @@ export class Client extends Emitter {
   #leave(room) {
     if (this.#rooms.get(room.name) !== room) return;
     this.#rooms.delete(room.name);
-    const { feed, outgoing } = room[inner];
+    const { feed, outgoing, typing } = room[inner];
     feed.end(left());
     outgoing.fail(left());
+    typing.forget();
     room[emit](over);
     if (this.state === "open") this[inner].connection.ask({ type: "leave", room: room.name }, () => undefined);
   }

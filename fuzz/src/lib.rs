@@ -104,7 +104,9 @@ pub fn console(input: &[u8]) {
 
 fn check_command(command: &ClientCommand<'_>) {
     match command {
-        ClientCommand::Message(message) => assert!(!message.text.is_empty(), "nobody says nothing"),
+        ClientCommand::Message(_) | ClientCommand::Change(_) => {
+            assert_ne!(command.text(), Some(""), "nobody says nothing");
+        }
         ClientCommand::History { limit, .. } | ClientCommand::InboxHistory { limit, .. } => {
             assert!((1..=limits::HISTORY_LIMIT_MAX).contains(limit), "{limit}");
         }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 
 pub use self::events::{decode_event, encode_event};
 
+use crate::change::{Change, ChangeMessage, ChangedPlace};
 use crate::command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 use crate::event::{ErrorCode, Refusal};
 use crate::limits;
-use crate::names::{ClientId, MessageId, NameError, RoomName, Seq};
+use crate::names::{ClientId, Emoji, MessageId, NameError, RoomName, Seq};
 
 /// A text that borrows from the frame unless it contains escapes.
 ///
@@ -53,6 +54,14 @@ struct WireCommand<'a> {
     presence: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     inbox: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<u64>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    emoji: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remove: Option<bool>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     id: Option<Text<'a>>,
 }
@@ -65,7 +74,7 @@ enum FieldKind {
     Bool,
 }
 
-const FIELDS: [(&str, FieldKind); 15] = [
+const FIELDS: [(&str, FieldKind); 19] = [
     ("type", FieldKind::Text),
     ("clientId", FieldKind::Text),
     ("key", FieldKind::Text),
@@ -80,6 +89,10 @@ const FIELDS: [(&str, FieldKind); 15] = [
     ("limit", FieldKind::Number),
     ("presence", FieldKind::Bool),
     ("inbox", FieldKind::Bool),
+    ("replyTo", FieldKind::Number),
+    ("of", FieldKind::Number),
+    ("emoji", FieldKind::Text),
+    ("remove", FieldKind::Bool),
     ("id", FieldKind::Text),
 ];
 
@@ -195,6 +208,9 @@ impl<'a> WireCommand<'a> {
             Some("history") => self.into_history(),
             Some("typing") => Ok(ClientCommand::Typing { target: self.target()? }),
             Some("ping") => Ok(ClientCommand::Ping),
+            Some("edit") => self.into_edit(),
+            Some("delete") => self.into_change(Change::Delete),
+            Some("react") => self.into_reaction(),
             Some(other) => {
                 let shown: String = other.chars().take(32).collect();
                 Err(Refusal::new(ErrorCode::UnknownType, format!("there is no type {shown:?}")))
@@ -224,11 +240,30 @@ impl<'a> WireCommand<'a> {
     fn into_message(self) -> Result<ClientCommand<'a>, Refusal> {
         let client_id = self.sender()?;
         let target = self.target()?;
-        let text = self.text.ok_or_else(|| missing("Message"))?.0;
-        if text.is_empty() {
-            return Err(Refusal::new(ErrorCode::MessageEmpty, "field `Message` is empty"));
-        }
-        Ok(ClientCommand::Message(PostMessage { text, target, client_id }))
+        let reply_to = self.reply_to.map(Seq);
+        Ok(ClientCommand::Message(PostMessage { text: some_text(self.text)?, target, client_id, reply_to }))
+    }
+
+    fn into_edit(mut self) -> Result<ClientCommand<'a>, Refusal> {
+        let text = some_text(self.text.take())?;
+        self.into_change(Change::Edit(text))
+    }
+
+    fn into_reaction(self) -> Result<ClientCommand<'a>, Refusal> {
+        let emoji = Emoji::parse(&self.emoji.as_ref().ok_or_else(|| missing("emoji"))?.0);
+        let emoji = emoji.map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))?;
+        let remove = self.remove.unwrap_or(false);
+        self.into_change(Change::React { emoji, remove })
+    }
+
+    fn into_change(self, change: Change<'a>) -> Result<ClientCommand<'a>, Refusal> {
+        let place = if self.inbox == Some(true) && self.means_inbox()? {
+            ChangedPlace::Inbox
+        } else {
+            ChangedPlace::Room(self.required_room()?)
+        };
+        let of = Seq(self.of.ok_or_else(|| missing("of"))?);
+        Ok(ClientCommand::Change(ChangeMessage { place, of, change }))
     }
 
     fn into_hello(self) -> Result<ClientCommand<'a>, Refusal> {
@@ -303,6 +338,23 @@ impl<'a> WireCommand<'a> {
         self.epoch = Some(text(epoch));
     }
 
+    fn set_change(&mut self, ChangeMessage { place, of, change }: &'a ChangeMessage<'a>) {
+        match place {
+            ChangedPlace::Room(room) => self.room = Some(text(room.as_str())),
+            ChangedPlace::Inbox => self.inbox = Some(true),
+        }
+        self.of = Some(of.0);
+        match change {
+            Change::Edit(new) => (self.kind, self.text) = (Some(text("edit")), Some(text(new))),
+            Change::Delete => self.kind = Some(text("delete")),
+            Change::React { emoji, remove } => {
+                self.kind = Some(text("react"));
+                self.emoji = Some(text(emoji.as_str()));
+                self.remove = remove.then_some(true);
+            }
+        }
+    }
+
     fn set_page(&mut self, page: HistoryPage, limit: u16) {
         self.limit = Some(u64::from(limit));
         match page {
@@ -311,6 +363,15 @@ impl<'a> WireCommand<'a> {
             HistoryPage::After(seq) => self.after = Some(seq.0),
         }
     }
+}
+
+/// The text of a message, which is not empty.
+fn some_text(text: Option<Text<'_>>) -> Result<Cow<'_, str>, Refusal> {
+    let text = text.ok_or_else(|| missing("Message"))?.0;
+    if text.is_empty() {
+        return Err(Refusal::new(ErrorCode::MessageEmpty, "field `Message` is empty"));
+    }
+    Ok(text)
 }
 
 fn text(text: &str) -> Text<'_> {
@@ -327,6 +388,7 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
             wire.client_id = message.client_id.as_ref().map(|name| text(name.as_str()));
             wire.text = Some(text(&message.text));
             wire.set_target(&message.target);
+            wire.reply_to = message.reply_to.map(|of| of.0);
         }
         ClientCommand::Hello { client_id, key, token } => {
             wire.kind = Some(text("hello"));
@@ -376,6 +438,7 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
             wire.set_target(target);
         }
         ClientCommand::Ping => wire.kind = Some(text("ping")),
+        ClientCommand::Change(change) => wire.set_change(change),
     }
     #[expect(clippy::expect_used, reason = "a struct of strings, numbers and booleans always has a JSON form")]
     serde_json::to_string(&wire).expect("a command has a JSON form")

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::change::{Change, ChangeMessage};
 use crate::names::{ClientId, Epoch, MessageId, RoomName, Seq};
 
 /// A client's frame: a command, and the client's own `id` for it.
@@ -18,6 +19,8 @@ pub struct CommandFrame<'a> {
 pub enum ClientCommand<'a> {
     /// Sends a message to a room or to one client.
     Message(PostMessage<'a>),
+    /// Edits or deletes a message, or reacts to it.
+    Change(ChangeMessage<'a>),
     /// Takes or changes a name.
     Hello {
         /// The requested name.
@@ -81,13 +84,33 @@ pub enum ClientCommand<'a> {
 }
 
 impl ClientCommand<'_> {
+    /// The text of a message or of an edit.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Message(message) => Some(&message.text),
+            Self::Change(ChangeMessage { change: Change::Edit(text), .. }) => Some(text),
+            Self::Change(_)
+            | Self::Hello { .. }
+            | Self::Join { .. }
+            | Self::JoinInbox { .. }
+            | Self::Leave { .. }
+            | Self::Rooms
+            | Self::Members { .. }
+            | Self::History { .. }
+            | Self::InboxHistory { .. }
+            | Self::Typing { .. }
+            | Self::Ping => None,
+        }
+    }
+
     /// Makes the command independent of its frame.
     pub fn into_owned(self) -> ClientCommand<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         match self {
-            Self::Message(PostMessage { text, target, client_id }) => {
-                ClientCommand::Message(PostMessage { text: owned(text), target, client_id })
+            Self::Message(PostMessage { text, target, client_id, reply_to }) => {
+                ClientCommand::Message(PostMessage { text: owned(text), target, client_id, reply_to })
             }
+            Self::Change(change) => ClientCommand::Change(change.into_owned()),
             Self::Hello { client_id, key, token } => {
                 ClientCommand::Hello { client_id, key: key.map(owned), token: token.map(owned) }
             }
@@ -113,6 +136,8 @@ pub struct PostMessage<'a> {
     pub target: Target,
     /// The name that the client believes it has. A guest takes the name with this message.
     pub client_id: Option<ClientId>,
+    /// The message of the same room, or of the client's inbox, that it replies to.
+    pub reply_to: Option<Seq>,
 }
 
 /// The destination of a message.

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::change::ReactionEvent;
 use crate::codec::{parse_client, parse_room};
 use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
 use crate::event::{ChatMessage, ErrorCode, Refusal, ServerEvent};
 use crate::limits;
 use crate::names::{ClientId, RoomName};
+use crate::visible::is_invisible;
 
 /// The answer to `/help`.
 pub const HELP: &str = "\
@@ -43,19 +45,6 @@ pub fn is_line(frame: &str) -> bool {
     !frame.starts_with('{') && !frame.trim_start_matches(is_invisible).starts_with('{')
 }
 
-/// Whether a character is invisible: white space, control characters, Unicode's `Default_Ignorable_Code_Point`, and
-/// the specials that a wrongly decoded byte-order mark becomes.
-fn is_invisible(character: char) -> bool {
-    character.is_whitespace()
-        || character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{ffff}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
-}
-
 /// Parses one line. A final line break is dropped. `current` is the room for commands that name none.
 ///
 /// # Errors
@@ -80,7 +69,7 @@ pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<Conso
             let (to, text) = split_word(needed(rest, "/msg NAME TEXT")?);
             let target = Target::Client(parse_client(to)?);
             let text = Cow::Borrowed(needed(text, "/msg NAME TEXT")?);
-            ClientCommand::Message(PostMessage { text, target, client_id: None })
+            ClientCommand::Message(PostMessage { text, target, client_id: None, reply_to: None })
         }
         "leave" => ClientCommand::Leave { room: named_or_current(rest, current)? },
         "rooms" => ClientCommand::Rooms,
@@ -113,6 +102,7 @@ fn say<'a>(text: &'a str, current: Option<&RoomName>) -> Result<ConsoleCommand<'
         text: Cow::Borrowed(text),
         target,
         client_id: None,
+        reply_to: None,
     })))
 }
 
@@ -157,6 +147,16 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             format!("* welcome to {server}: you are {name} in {place}; /help shows what you can type")
         }
         ServerEvent::Message(message) => render_message(message),
+        // Edited again, or deleted since: that follows.
+        ServerEvent::Edited(edited) if edited.text.is_empty() => return None,
+        ServerEvent::Edited(edited) => {
+            format!("* {} edited #{}: {}", edited.client_id, edited.of, harmless(&edited.text))
+        }
+        ServerEvent::Deleted(deleted) => format!("* {} deleted #{}", deleted.client_id, deleted.of),
+        ServerEvent::Reaction(ReactionEvent { client_id, emoji, of, removed, .. }) => {
+            let (did, emoji) = (if *removed { "took back" } else { "reacted with" }, harmless(emoji.as_str()));
+            format!("* {client_id} {did} {emoji} to #{of}")
+        }
         ServerEvent::Ack(_) | ServerEvent::Typing(_) => return None,
         ServerEvent::Joined(joined) => {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
@@ -209,7 +209,8 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
 fn render_message(message: &ChatMessage<'_>) -> String {
     let place = message.room.as_ref().map_or("private", RoomName::as_str);
     let mut line = String::with_capacity(place.len() + message.text.len() + 160);
-    let (sender, text) = (&message.client_id, harmless(&message.text));
+    let sender = &message.client_id;
+    let text = if message.deleted { "(deleted)".into() } else { harmless(&message.text) };
     let written = match &message.to {
         // Both names, so that the sender's own line shows whom it reached.
         Some(to) => write!(line, "[{place}] {sender} to {to}: {text}"),
@@ -269,6 +270,7 @@ mod tests {
             text: text.into(),
             target: Target::Room(room("dev")),
             client_id: None,
+            reply_to: None,
         }))
     }
 
@@ -334,15 +336,8 @@ mod tests {
     }
 
     fn said(text: &str) -> ServerEvent<'_> {
-        ServerEvent::Message(ChatMessage {
-            client_id: ClientId::parse("alice").unwrap(),
-            text: text.into(),
-            room: Some(room("lobby")),
-            seq: None,
-            to: None,
-            at: 0,
-            id: None,
-        })
+        let message = ChatMessage::new(ClientId::parse("alice").unwrap(), text.into(), 0);
+        ServerEvent::Message(ChatMessage { room: Some(room("lobby")), ..message })
     }
 
     #[test]

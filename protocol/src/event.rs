@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::change::{DeletedEvent, EditedEvent, ReactionCount, ReactionEvent};
 use crate::names::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
 /// A frame from the server to a client.
@@ -17,6 +18,12 @@ pub enum ServerEvent<'a> {
     /// A message of a client or of an operator.
     #[serde(borrow)]
     Message(ChatMessage<'a>),
+    /// The text of a message was replaced.
+    Edited(EditedEvent<'a>),
+    /// A message was deleted.
+    Deleted(DeletedEvent),
+    /// A client has reacted to a message, or has removed its reaction.
+    Reaction(ReactionEvent),
     /// A message with an `id` was accepted. A message to a room is also stored.
     Ack(Ack),
     /// The connection is a member of the room.
@@ -73,6 +80,9 @@ impl ServerEvent<'_> {
         match self {
             Self::Welcome(welcome) => ServerEvent::Welcome(welcome),
             Self::Message(message) => ServerEvent::Message(message.into_owned()),
+            Self::Edited(edited) => ServerEvent::Edited(edited.into_owned()),
+            Self::Deleted(deleted) => ServerEvent::Deleted(deleted),
+            Self::Reaction(reaction) => ServerEvent::Reaction(reaction),
             Self::Ack(ack) => ServerEvent::Ack(ack),
             Self::Joined(joined) => ServerEvent::Joined(joined),
             Self::Left { id, room } => ServerEvent::Left { id, room },
@@ -165,8 +175,9 @@ pub struct ServerLimits {
 pub struct ChatMessage<'a> {
     /// The sender's name at the time of the message.
     pub client_id: ClientId,
-    /// The text.
-    #[serde(rename = "Message", borrow)]
+    /// The text, the newest one if it was edited. Absent if the message was deleted.
+    #[serde(rename = "Message", borrow, skip_serializing_if = "str::is_empty", default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub text: Cow<'a, str>,
     /// The room; absent for a private message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -182,13 +193,50 @@ pub struct ChatMessage<'a> {
     /// The sender's own name for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
+    /// The message that it replies to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reply_to: Option<Seq>,
+    /// The time of its newest edit, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub edited_at: Option<u64>,
+    /// Whether it was deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub deleted: bool,
+    /// The `seq` of the newest change that this frame contains. Changes of the message up to this one change it no more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub changed_seq: Option<Seq>,
+    /// The reactions to it, those with the oldest emoji first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub reactions: Vec<ReactionCount>,
+}
+
+impl<'a> ChatMessage<'a> {
+    /// A message that nobody has changed, and that replies to none.
+    pub fn new(client_id: ClientId, text: Cow<'a, str>, at: u64) -> Self {
+        Self {
+            client_id,
+            text,
+            room: None,
+            seq: None,
+            to: None,
+            at,
+            id: None,
+            reply_to: None,
+            edited_at: None,
+            deleted: false,
+            changed_seq: None,
+            reactions: Vec::new(),
+        }
+    }
 }
 
 impl ChatMessage<'_> {
     /// Makes the message independent of its frame.
     pub fn into_owned(self) -> ChatMessage<'static> {
-        let Self { client_id, text, room, seq, to, at, id } = self;
-        ChatMessage { client_id, text: Cow::Owned(text.into_owned()), room, seq, to, at, id }
+        let Self { client_id, text, room, seq, to, at, id, reply_to, edited_at, deleted, changed_seq, reactions } =
+            self;
+        let text = Cow::Owned(text.into_owned());
+        ChatMessage { client_id, text, room, seq, to, at, id, reply_to, edited_at, deleted, changed_seq, reactions }
     }
 }
 
@@ -414,6 +462,8 @@ error_codes! {
     NoSuchClient = "no_such_client",
     /// The room does not exist.
     NoSuchRoom = "no_such_room",
+    /// The message does not exist any more, or never did.
+    NoSuchMessage = "no_such_message",
     /// The message has no text.
     MessageEmpty = "message_empty",
     /// The text is longer than `limits.messageBytes`.
@@ -422,6 +472,8 @@ error_codes! {
     TooManyRooms = "too_many_rooms",
     /// The sender, or the server, has reached its limit of inboxes.
     TooManyInboxes = "too_many_inboxes",
+    /// The message has as many reactions as it may have.
+    TooManyReactions = "too_many_reactions",
     /// Frames arrived faster than the rate limit; `retryAfterMs` says when the next one is accepted.
     RateLimited = "rate_limited",
     /// A token is missing or not valid.

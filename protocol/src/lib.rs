@@ -6,12 +6,14 @@
 //! - A client sends [`CommandFrame`]s, the server sends [`ServerEvent`]s.
 //! - Only [`codec`] knows JSON, and only [`console`] knows lines typed by a person; both convert from and to the same
 //!   types.
+//! - [`change`]: changes of messages, that is edits, deletions and reactions.
 //! - [`names`] contains types that are validated once, when they are made.
 //! - With the feature `schema`, the module `schema` has a JSON Schema of each frame, made from these types.
 //!
 //! Invariants: nothing here does I/O, reads a clock or depends on a runtime; parsing borrows from the frame; unknown
 //! fields are ignored, so both sides can grow.
 
+pub mod change;
 pub mod codec;
 mod command;
 pub mod console;
@@ -20,13 +22,15 @@ pub mod limits;
 pub mod names;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod visible;
 
+pub use change::{Change, ChangeMessage, ChangedPlace, DeletedEvent, EditedEvent, ReactionCount, ReactionEvent};
 pub use command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 pub use event::{
     Ack, ChatMessage, CloseCode, ErrorCode, HistoryEvent, InboxPosition, JoinedEvent, MembersEvent, PresenceEvent,
     Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, TypingEvent, Welcome,
 };
-pub use names::{ClientId, ClientKey, Epoch, MessageId, NameError, RoomName, Seq};
+pub use names::{ClientId, ClientKey, Emoji, EmojiError, Epoch, MessageId, NameError, RoomName, Seq};
 
 /// The version of the protocol, as in `welcome`.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -6,6 +6,18 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// Most characters of the `id` that a client gives to a frame.
 pub const MESSAGE_ID_CHARS_MAX: usize = 64;
 
+/// Most bytes of the emoji of a reaction.
+pub const EMOJI_BYTES_MAX: usize = 64;
+
+/// Most different emoji among the reactions to one message.
+pub const EMOJIS_PER_MESSAGE_MAX: usize = 50;
+
+/// Most reactions to one message.
+pub const REACTIONS_PER_MESSAGE_MAX: usize = 1_000;
+
+/// Most names of one emoji in the `reactions` of a message; `count` is still exact.
+pub const REACTION_NAMES_MAX: usize = 10;
+
 /// Most messages that one `history` command may request.
 pub const HISTORY_LIMIT_MAX: u16 = 200;
 

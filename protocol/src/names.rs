@@ -6,8 +6,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unicode_segmentation::UnicodeSegmentation;
 
 use crate::limits;
+use crate::visible::is_invisible;
 
 /// The reason that a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +102,28 @@ name_type! {
 name_type! {
     /// A client's own name for something it sent: 1 to 64 characters of any kind.
     MessageId
+}
+
+name_type! {
+    /// The emoji of a reaction: one visible character as a person sees it (a grapheme), whatever it consists of.
+    Emoji
+}
+
+/// The text is not a valid [`Emoji`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("field `emoji` must be one visible character, in at most {} bytes", limits::EMOJI_BYTES_MAX)]
+pub struct EmojiError;
+
+impl Emoji {
+    /// Parses the emoji of a reaction.
+    ///
+    /// # Errors
+    /// [`EmojiError`] if the text is not one visible grapheme of at most [`limits::EMOJI_BYTES_MAX`] bytes.
+    pub fn parse(text: &str) -> Result<Self, EmojiError> {
+        let is_short = text.len() <= limits::EMOJI_BYTES_MAX;
+        let is_one = || text.graphemes(true).nth(1).is_none() && !text.starts_with(is_invisible);
+        if is_short && !text.is_empty() && is_one() { Ok(Self(text.into())) } else { Err(EmojiError) }
+    }
 }
 
 impl ClientId {
@@ -273,6 +297,7 @@ macro_rules! deserialize_name {
 deserialize_name!(ClientId, ClientId::parse);
 deserialize_name!(RoomName, RoomName::parse);
 deserialize_name!(MessageId, MessageId::parse);
+deserialize_name!(Emoji, Emoji::parse);
 
 #[cfg(test)]
 mod tests {
@@ -315,6 +340,17 @@ mod tests {
         assert!(MessageId::parse(&"ü".repeat(64)).is_ok());
         assert_eq!(MessageId::parse(&"ü".repeat(65)), Err(MessageIdError));
         assert_eq!(MessageId::parse(""), Err(MessageIdError));
+    }
+
+    #[test]
+    fn an_emoji_is_one_visible_grapheme_of_at_most_64_bytes() {
+        let long = |marks: usize| format!("e{}", "\u{301}".repeat(marks));
+        for emoji in ["👍", "👩\u{200d}💻", "🇩🇪", "1\u{fe0f}\u{20e3}", "é", "x", &long(31)] {
+            assert!(Emoji::parse(emoji).is_ok(), "{emoji}");
+        }
+        for other in ["", "👍👍", "ok", " ", "\n", "\u{200b}", "\u{202e}", "🇩🇪🇫", &long(32)] {
+            assert_eq!(Emoji::parse(other), Err(EmojiError), "{other:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Frames of the server: a schema describes exactly what [`encode_event`](crate::codec::encode_event) writes. Frames of
 //! the client: a schema accepts a frame if and only if [`decode_command`](crate::codec::decode_command) does, as long
-//! as the frame has only fields of its `type`. A property test compares the two.
+//! as the frame has only fields of its `type`. A property test compares the two. Only an emoji is described less exactly,
+//! because a schema cannot count graphemes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::event::ServerEvent;
 use crate::limits;
-use crate::names::{ClientId, ClientKey, Epoch, MessageId, RoomName};
+use crate::names::{ClientId, ClientKey, Emoji, Epoch, MessageId, RoomName};
 
 /// The schemas of all frames, by `type`.
 #[derive(Debug, Clone)]
@@ -80,6 +81,7 @@ text_schema! {
     RoomName: name_schema();
     MessageId: json_schema!({ "type": "string", "minLength": 1, "maxLength": limits::MESSAGE_ID_CHARS_MAX });
     Epoch: json_schema!({ "type": "string", "pattern": "^[0-9a-f]{16}$" });
+    Emoji: json_schema!({ "type": "string", "pattern": "^[!-~]?[^\\u0000-\\u007f]*$", "minLength": 1, "maxLength": 64 });
     ClientKey: json_schema!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
 }
 
@@ -101,7 +103,53 @@ enum Command {
         to: Option<ClientId>,
         /// The sender's name. A guest takes it with this message.
         client_id: Option<ClientId>,
+        /// The `seq` of the message of the same room, or of the client's inbox, that it replies to.
+        reply_to: Option<u64>,
         /// The sender's own name for the message. The same `id` again within five minutes is delivered once.
+        id: Option<MessageId>,
+    },
+    /// Replaces the text of a message.
+    #[schemars(transform = change)]
+    Edit {
+        /// The room of the message.
+        room: Option<RoomName>,
+        /// Whether it is one of the private messages.
+        inbox: Option<bool>,
+        /// The `seq` of the message.
+        of: u64,
+        /// The new text. At most `limits.messageBytes` of `welcome`, in bytes of UTF-8.
+        #[serde(rename = "Message")]
+        #[schemars(length(min = 1))]
+        text: String,
+        /// The answers carry it. The same `id` again within five minutes counts once.
+        id: Option<MessageId>,
+    },
+    /// Deletes a message.
+    #[schemars(transform = change)]
+    Delete {
+        /// The room of the message.
+        room: Option<RoomName>,
+        /// Whether it is one of the private messages.
+        inbox: Option<bool>,
+        /// The `seq` of the message.
+        of: u64,
+        /// The answers carry it. The same `id` again within five minutes counts once.
+        id: Option<MessageId>,
+    },
+    /// Reacts to a message, or takes the reaction back.
+    #[schemars(transform = change)]
+    React {
+        /// The room of the message.
+        room: Option<RoomName>,
+        /// Whether it is one of the private messages.
+        inbox: Option<bool>,
+        /// The `seq` of the message.
+        of: u64,
+        /// One visible character as a person sees it (a grapheme), of at most 64 bytes in UTF-8.
+        emoji: Emoji,
+        /// Whether the reaction is taken back.
+        remove: Option<bool>,
+        /// The answers carry it. The same `id` again within five minutes counts once.
         id: Option<MessageId>,
     },
     /// Takes or changes a name, or shows a token.
@@ -224,6 +272,11 @@ fn message(schema: &mut Schema) {
 
 fn typing(schema: &mut Schema) {
     schema.insert("allOf".into(), json!([not(&both(&present("room"), &present("to")))]));
+}
+
+/// Requires the place of a message.
+fn change(schema: &mut Schema) {
+    schema.insert("oneOf".into(), json!([present("room"), is_true("inbox")]));
 }
 
 fn hello(schema: &mut Schema) {

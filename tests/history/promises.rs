@@ -56,6 +56,80 @@ async fn after_a_restart_a_client_resumes_from_any_seq_and_then_hears_what_is_ne
 }
 
 #[actix_web::test]
+async fn after_a_kill_messages_have_their_changes_and_no_text_that_is_gone() {
+    let folder = tempdir().unwrap();
+    // One message is in memory, so that the others come from the file.
+    let variables = [("CHAT_HISTORY_MESSAGES", "1")];
+    let server = starling().start(folder.path(), &variables);
+    let (mut alice, welcome) = Client::enter(&server, "/ws?clientId=alice").await;
+    let steps = [
+        json!({"Message": "one"}),
+        json!({"Message": "secretword two", "replyTo": 1}),
+        json!({"type": "edit", "of": 1, "Message": "first"}),
+        json!({"type": "react", "of": 1, "emoji": "👍"}),
+        json!({"type": "edit", "of": 2, "Message": "secretword edited"}),
+        json!({"type": "delete", "of": 2}),
+        json!({"type": "react", "of": 1, "emoji": "🎉"}),
+    ];
+    for (seq, step) in (1..).zip(steps) {
+        let mut frame = step;
+        (frame["room"], frame["id"]) = ("lobby".into(), format!("id-{seq}").into());
+        alice.send_json(&frame).await;
+        assert_eq!(alice.next_of("ack").await["seq"], seq, "{frame}");
+    }
+    let (before, _) = page(&server, "/api/rooms/lobby/messages");
+    server.kill();
+    let server = starling().start(folder.path(), &variables);
+    let (after, _) = page(&server, "/api/rooms/lobby/messages");
+    assert_eq!(after, before);
+    let reactions = json!([{"emoji": "👍", "count": 1, "clientIds": ["alice"]}, {"emoji": "🎉", "count": 1, "clientIds": ["alice"]}]);
+    assert_eq!((&after[0]["Message"], &after[0]["reactions"]), (&json!("first"), &reactions));
+    assert_eq!(
+        (&after[1]["Message"], &after[1]["deleted"], &after[1]["replyTo"]),
+        (&json!(null), &json!(true), &json!(1))
+    );
+    let found = |query: &str| seqs(&page(&server, &format!("/api/rooms/lobby/messages?q={query}")).0);
+    assert_eq!((found("first"), found("secretword"), found("one")), (vec![1], vec![], vec![]));
+    let path = format!("/ws?clientId=alice&key={}", welcome["key"].as_str().unwrap());
+    let (mut alice, _) = Client::enter(&server, &path).await;
+    alice.send_json(&json!({"type": "join", "room": "lobby", "after": 2, "epoch": welcome["epoch"]})).await;
+    assert_eq!(alice.next_of("joined").await["recovered"], true);
+    for (kind, text) in
+        [("edited", json!("first")), ("reaction", json!(null)), ("edited", json!(null)), ("deleted", json!(null))]
+    {
+        assert_eq!(alice.next_of(kind).await["Message"], text, "{kind}");
+    }
+    alice.next_of("reaction").await;
+    // The `id`s of changes are remembered, and the client still owns its message.
+    alice.send_json(&json!({"type": "edit", "room": "lobby", "of": 1, "Message": "first", "id": "id-3"})).await;
+    let again = alice.next_of("ack").await;
+    assert_eq!((&again["seq"], &again["duplicate"]), (&json!(3), &json!(true)));
+    alice.send_json(&json!({"type": "edit", "room": "lobby", "of": 1, "Message": "last", "id": "id-8"})).await;
+    assert_eq!(alice.next_of("ack").await["seq"], 8);
+    server.stop();
+    let exported = String::from_utf8(run(folder.path(), &["history", "export"]).stdout).unwrap();
+    assert!(exported.contains(r#""Message":"last""#) && exported.contains(r#""deleted":true"#), "{exported}");
+    let checked = run(folder.path(), &["history", "check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    for file in std::fs::read_dir(folder.path().join("data")).unwrap().map(|entry| entry.unwrap().path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|bytes| bytes == text);
+        let is_index = file.to_string_lossy().contains("-search");
+        assert!(is_index || !has(b"secretword"), "{}", file.display());
+    }
+    let backup = run(folder.path(), &["backup", "copy.db"]);
+    assert!(backup.status.success(), "{backup:?}");
+    let copy = folder.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let restored = starling().run(&copy, &["restore", "../copy.db"], &[]);
+    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(
+        String::from_utf8(starling().run(&copy, &["history", "export"], &[]).stdout).unwrap().lines().count(),
+        2
+    );
+}
+
+#[actix_web::test]
 async fn a_room_is_there_again_while_it_has_history_and_private_messages_are_not_stored() {
     let folder = tempdir().unwrap();
     let server = starling().start(folder.path(), &[]);

@@ -178,8 +178,8 @@ fn every_crate_and_bench_of_the_workspace_is_where_the_images_are_built() {
     for member in &members {
         assert!(dockerfile.contains(&format!("\nCOPY {member}/Cargo.toml {member}/\n")), "{member}");
         assert!(context.contains(&format!("\n!{member}/Cargo.toml\n")), "{member}");
-        // The images need neither fuzzing, tests nor clients.
-        if !["clients/rust", "fuzz", "test-kit"].contains(member) {
+        // The images need neither fuzzing, tests, measurements nor clients.
+        if !["benches/fanout", "clients/rust", "fuzz", "test-kit"].contains(member) {
             assert!(dockerfile.contains(&format!("\nCOPY {member}/src {member}/src\n")), "{member}");
             assert!(context.contains(&format!("\n!{member}/src\n")), "{member}");
         }

@@ -53,6 +53,26 @@ async fn three_hundred_bots_get_everything_once_and_in_order() {
 }
 
 #[actix::test]
+async fn bots_that_edit_delete_and_react_get_every_change_once_in_order_and_no_deleted_text() {
+    let server = TestServer::start(&[]);
+    let config = Config {
+        count: 60,
+        rooms: 2,
+        messages_per_second: 2.0,
+        change_seconds: 0.2,
+        churn_seconds: 0.5,
+        behaviours: "editor=2,reactor=2,churner=1,chatter=1".parse().unwrap(),
+        ..Config::default()
+    };
+    let report = run(&server, config, 20_000.0).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.tally.expected, report.tally.received, "{report}");
+    for kind in ["edit", "deletion", "reaction"] {
+        figures_when(&server, kind, |figures| figures.value("chat_changes_total", &[("kind", kind)]) > 10.0).await;
+    }
+}
+
+#[actix::test]
 async fn bots_that_flood_one_room_lose_nothing() {
     // Outboxes large enough for as long as a busy machine may keep the bots from reading.
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "67108864")]);

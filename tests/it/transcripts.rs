@@ -49,6 +49,7 @@ macro_rules! transcripts {
 
 transcripts! {
     a_binary_frame_closes_with_1003,
+    a_change_that_cannot_be_is_refused_with_the_reason,
     a_client_catches_up_page_by_page,
     a_client_that_lost_messages_resumes_where_it_was,
     a_client_that_says_goodbye_gets_1000,
@@ -72,6 +73,7 @@ transcripts! {
     an_error_leaves_everything_as_it_was,
     an_id_has_at_most_64_characters,
     both_kinds_of_wrong_resume_are_refused,
+    changes_have_their_place_in_the_order_of_the_room,
     every_answer_carries_the_id_of_its_frame,
     every_error_carries_the_id_of_its_frame,
     everybody_in_a_room_sees_what_is_said_in_order,
@@ -90,6 +92,7 @@ transcripts! {
     the_console_keeps_strangers_from_writing_the_servers_lines,
     the_console_leaves_with_quit,
     the_console_sees_who_comes_and_goes,
+    the_console_shows_changes,
     the_console_speaks_in_the_current_room,
     the_first_client_of_all_is_understood,
     the_history_drops_the_oldest_message_first,

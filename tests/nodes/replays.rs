@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use starling::nats::NatsLog;
-use starling_actors::history::RoomKey;
+use starling_actors::history::{Content, RoomKey};
 use starling_actors::nodes::record::{LogEntry, LoggedMessage};
-use starling_protocol::{ClientId, Epoch, RoomName};
+use starling_protocol::{ClientId, Epoch, RoomName, Seq};
 use test_kit::nats::Nats;
 use test_kit::{Client, LOOK, Listens as _, raw, wait_until, within};
 
@@ -168,7 +168,10 @@ fn message(room: RoomKey, epoch: Epoch, text: String) -> LogEntry {
         to: None,
         session: None,
         client_id: ClientId::parse("scribe").unwrap(),
-        text: text.into(),
+        content: Content::message(text),
+        first_about: None,
+        as_of: Seq(0),
+        owner: None,
         id: None,
     })
 }

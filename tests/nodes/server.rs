@@ -154,12 +154,21 @@ impl Server {
         self.page(room, "")
     }
 
-    fn page(&self, room: &str, more: &str) -> Vec<(u64, String)> {
+    /// The newest messages of a room, with all fields.
+    pub(crate) fn messages(&self, room: &str) -> Vec<Value> {
+        self.frames(room, "")
+    }
+
+    fn frames(&self, room: &str, more: &str) -> Vec<Value> {
         let (status, body) = self.process.get(&format!("/api/rooms/{room}/messages?limit=100{more}"));
         assert_eq!(status, 200, "{body}");
         let body: Value = serde_json::from_str(&body).unwrap();
-        let message = |it: &Value| (it["seq"].as_u64().unwrap(), it["Message"].as_str().unwrap().to_owned());
-        body["messages"].as_array().unwrap().iter().map(message).collect()
+        body["messages"].as_array().unwrap().clone()
+    }
+
+    fn page(&self, room: &str, more: &str) -> Vec<(u64, String)> {
+        let message = |it: Value| (it["seq"].as_u64().unwrap(), it["Message"].as_str().unwrap().to_owned());
+        self.frames(room, more).into_iter().map(message).collect()
     }
 
     /// All messages of a room.

@@ -120,6 +120,55 @@ async fn a_client_that_lost_its_node_resumes_at_another_one_and_its_message_is_t
 }
 
 #[actix::test]
+async fn changes_are_the_same_on_all_nodes_and_a_client_that_lost_its_node_ends_equal() {
+    let (nats, a, b) = two(&[]).await;
+    let (mut alice, _) = a.enter("alice").await;
+    let (mut bob, welcome) = b.enter("bob").await;
+    let said = |text: &str, id: &str| json!({"type": "message", "Message": text, "id": id});
+    for (text, id) in [("one", "m-1"), ("two", "m-2")] {
+        alice.send_json(&said(text, id)).await;
+        alice.next_of("ack").await;
+        bob.next_of("message").await;
+    }
+    // Bob's node dies, and the changes are made meanwhile.
+    b.kill();
+    for (change, event) in [
+        (json!({"type": "edit", "of": 1, "Message": "first"}), "edited"),
+        (json!({"type": "react", "of": 2, "emoji": "👍"}), "reaction"),
+        (json!({"type": "edit", "of": 2, "Message": "secret"}), "edited"),
+        (json!({"type": "delete", "of": 2}), "deleted"),
+    ] {
+        let mut change = change;
+        (change["id"], change["room"]) = (format!("{event}-{}", change["of"]).into(), "lobby".into());
+        alice.send_json(&change).await;
+        alice.next_of("ack").await;
+        alice.next_of(event).await;
+    }
+    let c = Server::start(&nats, "c", &[]).await;
+    let path = format!("/ws?clientId=bob&key={}", welcome["key"].as_str().unwrap());
+    let (mut bob, _) = Client::enter(&c, &path).await;
+    bob.send_json(&json!({"type": "join", "room": "lobby", "after": 2, "epoch": welcome["epoch"]})).await;
+    assert_eq!(bob.next_of("joined").await["recovered"], true);
+    for (seq, kind, of, text) in [
+        (3, "edited", 1, json!("first")),
+        (4, "reaction", 2, json!(null)),
+        (5, "edited", 2, json!(null)),
+        (6, "deleted", 2, json!(null)),
+    ] {
+        let event = bob.next_of(kind).await;
+        assert_eq!((&event["seq"], &event["of"], &event["Message"]), (&seq.into(), &of.into(), &text), "{event}");
+    }
+    let expected = a.messages("lobby");
+    assert_eq!((&expected[0]["Message"], &expected[1]["deleted"]), (&"first".into(), &true.into()), "{expected:?}");
+    assert_eq!(c.messages("lobby"), expected);
+    // A reaction at one node reaches the client of the other, whose page has it too.
+    bob.send_json(&json!({"type": "react", "room": "lobby", "of": 1, "emoji": "🎉"})).await;
+    let event = alice.next_of("reaction").await;
+    assert_eq!((&event["clientId"], &event["seq"]), (&"bob".into(), &7.into()));
+    assert_eq!(a.messages("lobby"), c.messages("lobby"));
+}
+
+#[actix::test]
 async fn members_rooms_and_presence_are_those_of_all_nodes() {
     let (_nats, a, b) = two(&[]).await;
     let (mut alice, _) = a.enter("alice").await;

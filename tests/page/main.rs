@@ -36,3 +36,5 @@ mod survives;
 mod swarm;
 #[cfg(test)]
 mod typing;
+#[cfg(test)]
+mod typists;

@@ -10,7 +10,7 @@
  *
  * @typedef {{kind: "state", state: State} | {kind: "identity"} | {kind: "name refused", refusal: Refusal, name: string}
  *   | {kind: "conversations"} | {kind: "messages", conversation: Conversation} | {kind: "outbox", destination: string}
- *   | {kind: "members", conversation: Conversation} | {kind: "active"}
+ *   | {kind: "members", conversation: Conversation} | {kind: "active"} | {kind: "typing", conversation: Conversation}
  *   | {kind: "call", conversation: Conversation, frame: MessageFrame}
  *   | {kind: "heard", conversation: Conversation, frames: MessageFrame[]} | {kind: "problem", text: string}} Change
  */
@@ -153,8 +153,12 @@ export class Chat {
     }
     const conversation = new Conversation(key);
     this.conversations.set(key, conversation);
-    if (conversation.isRoom) this.#enterRoom(conversation);
-    else conversation.to = this.client.privateWith(conversation.name);
+    const to = conversation.isRoom ? this.#enterRoom(conversation) : this.client.privateWith(conversation.name);
+    conversation.to = to;
+    to.on("typing", (typing) => {
+      conversation.typing = typing;
+      this.#tell({ kind: "typing", conversation });
+    });
     this.#tell({ kind: "conversations" });
     return conversation;
   }
@@ -162,7 +166,6 @@ export class Chat {
   /** @param {Conversation} conversation */
   #enterRoom(conversation) {
     const room = this.client.room(conversation.name);
-    conversation.to = room;
     room.on("joined", (joined) => this.#joined(conversation, joined));
     room.on("message", (frame) => this.#show(conversation, conversation.log.take(frame)));
     room.on("presence", (change) => {
@@ -176,6 +179,7 @@ export class Chat {
       this.#tell({ kind: "conversations" });
       this.#tell({ kind: "messages", conversation });
     });
+    return room;
   }
 
   /** @param {string} key */

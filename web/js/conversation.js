@@ -25,6 +25,8 @@ export class Conversation {
     this.calls = 0;
     /** The first message that was unread when the person opened the conversation. @type {import("./protocol.js").MessageFrame | null} */
     this.newFrom = null;
+    /** The others who type. @type {import("./starling.js").Typing} */
+    this.typing = { clientIds: [], more: false };
     /** @type {"joining" | "joined" | "refused"} */
     this.membership = "joining";
     this.problem = "";

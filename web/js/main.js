@@ -20,6 +20,7 @@ import { MessageList } from "./view/message-list.js";
 import { SearchDialog } from "./view/search-dialog.js";
 import { Sidebar, TitleBar } from "./view/sidebar.js";
 import { StatusBanner } from "./view/status-banner.js";
+import { TypingLine } from "./view/typing-line.js";
 
 const chat = new Chat({ base, getToken: async (reason) => {
   // The tab keeps its token for a reload.
@@ -45,7 +46,14 @@ const messages = new MessageList(chat, { onPerson: openPrivate });
 const members = new MemberList(chat, { onPerson: openPrivate });
 const sidebar = new Sidebar(chat, { onOpen: open });
 const titleBar = new TitleBar(chat);
-const composer = new Composer(chat, { onSent: () => messages.toNewest(), onCommand: carryOut });
+/** Whether others are told that the person types. */
+let isTypingTold = browser.get("typing") ?? true;
+const composer = new Composer(chat, {
+  onSent: () => messages.toNewest(),
+  onCommand: carryOut,
+  onTyping: ({ to }) => isTypingTold && to?.typing(),
+});
+const typingLine = new TypingLine();
 const browse = new BrowseDialog(chat, { onOpen: open });
 const searching = new SearchDialog(chat, base);
 byId("commands", HTMLElement).append(...[...COMMANDS].map(([name, { argument, about }]) =>
@@ -148,6 +156,7 @@ chat.listen((change) => {
       messages.show(chat.active);
       members.show(chat.active);
       composer.show(chat.active);
+      typingLine.show(chat.active);
       searching.show(chat.active);
       sidebar.schedule();
       titleBar.schedule();
@@ -167,6 +176,9 @@ chat.listen((change) => {
       if (change.conversation !== chat.active) break;
       members.schedule();
       titleBar.schedule();
+      break;
+    case "typing":
+      if (change.conversation === chat.active) typingLine.show(chat.active);
       break;
     case "call":
       calls.called(change.conversation, change.frame);
@@ -294,6 +306,7 @@ onClick("settings-button", showSettings);
 
 function showSettings() {
   byId("settings-calls", HTMLInputElement).checked = calls.isOn;
+  byId("settings-typing", HTMLInputElement).checked = isTypingTold;
   byId("settings-note", HTMLElement).textContent = "";
   byId("settings-server", HTMLElement).textContent = chat.server ? `${chat.server} at ${shownPlace}` : shownPlace;
   byId("settings", HTMLDialogElement).showModal();
@@ -301,6 +314,10 @@ function showSettings() {
 byId("settings-calls", HTMLInputElement).addEventListener("change", async ({ target }) => {
   const isOn = /** @type {HTMLInputElement} */ (target).checked;
   byId("settings-note", HTMLElement).textContent = await calls.set(isOn);
+});
+byId("settings-typing", HTMLInputElement).addEventListener("change", ({ target }) => {
+  isTypingTold = /** @type {HTMLInputElement} */ (target).checked;
+  browser.set("typing", isTypingTold);
 });
 for (const dialog of document.querySelectorAll("dialog")) {
   // A search field uses the first Escape itself.

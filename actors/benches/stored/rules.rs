@@ -55,6 +55,7 @@ fn publish() -> ClientCommand<'static> {
         text: "so many words".into(),
         target: Target::FirstRoom,
         client_id: None::<ClientId>,
+        reply_to: None,
     })
 }
 

@@ -122,6 +122,29 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The session whose command it is. The commands of one session are carried out in their order.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::OpenSession { open, .. } => Some(open.session),
+            Self::Ask { frame, .. } => Some(frame.session),
+            Self::CloseSession { session } | Self::WatchPresence { session, .. } => Some(*session),
+            Self::ContinueReplay { .. }
+            | Self::PostAsOperator { .. }
+            | Self::RemoveClient { .. }
+            | Self::DropRoom { .. }
+            | Self::ListRooms { .. }
+            | Self::ListNodes { .. }
+            | Self::Name { .. }
+            | Self::ReadRoom { .. }
+            | Self::Drain { .. }
+            | Self::Heard(_)
+            | Self::LeaveOthers { .. }
+            | Self::Tick { .. } => None,
+        }
+    }
+}
+
 /// Sessions and rooms by their numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbered {

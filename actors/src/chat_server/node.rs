@@ -15,7 +15,7 @@ use super::prepared::PreparedChat;
 use super::state::ChatState;
 use crate::clock::Now;
 use crate::config::ChatConfig;
-use crate::history::{EntryCopy, History, LogMark};
+use crate::history::{History, LogMark};
 use crate::metrics::Metrics;
 use crate::nodes::known::NodeChange;
 use crate::nodes::log::{Log, LogState};
@@ -105,9 +105,7 @@ impl ChatServer {
         let Some(LogOfNode { log, id, .. }) = &mut self.log else { return };
         match effect {
             NodeEffect::Keep { entry, placed } => {
-                for EntryCopy { key, draft, .. } in &entry.copies {
-                    self.count_message(key, draft);
-                }
+                self.count(&entry);
                 self.history.keep(entry, &placed, &mut self.completions);
             }
             NodeEffect::Applied(record) => {

@@ -8,8 +8,10 @@
 //! - a connection that has not shown a token, where names are authenticated, is no participant: no rule reaches it;
 //! - the seqs of a room's messages rise by exactly one; a message is delivered and acknowledged when it is stored,
 //!   never before;
+//! - a page with the text of a message is shown only if the message was not deleted while the page was read;
 //! - a session that catches up in a room is not admitted to live messages there until it has caught up.
 
+mod changing;
 mod check;
 mod checkpointing;
 mod direct;
@@ -46,6 +48,7 @@ use super::parts::in_flight::InFlight;
 use super::parts::inboxes::Inboxes;
 use super::parts::order::{Order, Position};
 use super::parts::participants::{Participant, Participants};
+use super::parts::paused::Paused;
 use super::parts::presence::Presence;
 use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
@@ -81,6 +84,7 @@ pub struct ChatState {
     direct_ids: RememberedIds<Direct>,
     catching_up: CatchingUp,
     reads: Reads,
+    paused: Paused,
     /// Operators that wait for the drop of a room.
     drops: Slab<DropReply>,
     /// The number of rooms and inboxes that were dropped to make space for others.
@@ -116,6 +120,7 @@ impl ChatState {
             direct_ids: RememberedIds::new(ids_kept, ids_max),
             catching_up: CatchingUp::default(),
             reads: Reads::default(),
+            paused: Paused::default(),
             drops: Slab::new(),
             dropped_for_space: 0,
             cluster: None,
@@ -148,6 +153,15 @@ impl ChatState {
 
     /// Carries out one command. With other nodes it may have to wait for the log.
     pub fn apply(&mut self, command: Command, turn: &mut Turn) {
+        if self.paused.is_empty() {
+            self.apply_unpaused(command, turn);
+        } else if let Some(command) = self.paused.hold(command) {
+            self.apply_unpaused(command, turn);
+        }
+    }
+
+    #[inline]
+    fn apply_unpaused(&mut self, command: Command, turn: &mut Turn) {
         if self.cluster.is_none() {
             self.carry_out_command(command, turn);
         } else if let Some(command) = self.pass_gate(command, turn) {
@@ -296,6 +310,7 @@ impl ChatState {
         }
         let outcome = match request {
             Request::Command(ClientCommand::Message(post)) => return self.publish(frame, post, turn),
+            Request::Command(ClientCommand::Change(change)) => return self.ask_for_change(frame, change, turn),
             Request::Command(command) => self.carry_out(&mut frame, command, turn),
             Request::Proven { claims, client_id, .. } => {
                 self.prove_again(&mut frame, &claims, client_id.as_ref(), turn)
@@ -305,10 +320,10 @@ impl ChatState {
         self.conclude(&mut frame, outcome, turn);
     }
 
-    /// Carries out every command but a message.
+    /// Carries out every command but a message and a change of one.
     fn carry_out(&mut self, frame: &mut Frame, command: ClientCommand<'_>, turn: &mut Turn) -> Result<(), Refusal> {
         match command {
-            ClientCommand::Message(_) => debug_assert!(false, "a message is published"),
+            ClientCommand::Message(_) | ClientCommand::Change(_) => debug_assert!(false, "it goes into the log"),
             ClientCommand::Hello { client_id, key, token: _ } => {
                 let key = key.and_then(|key| key.parse().ok());
                 return self.hello(frame, client_id.as_ref(), key, turn);
@@ -361,7 +376,7 @@ impl ChatState {
                 let kept = self.kept_since(room, oldest);
                 self.rooms.trimmed(room, kept);
             }
-            Completion::Read { request, page } => self.was_read(&request, page, turn),
+            Completion::Read { request, page } => self.was_read(*request, page, turn),
             Completion::Unread { request, error } => self.was_not_read(&request, error, turn),
             Completion::Forgotten { receipt, is_gone } => self.was_forgotten(receipt, is_gone, turn),
         }

@@ -42,9 +42,9 @@ pub struct ReadToken(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadPurpose {
     /// A session catches up and cannot continue without the answer. The read has priority, and the limit on waiting
-    /// reads does not apply.
+    /// reads does not apply. The page contains changes as entries of their own.
     CatchUp,
-    /// A client reads a page.
+    /// A client reads a page of messages.
     Page,
 }
 

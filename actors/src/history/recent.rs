@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-use starling_protocol::{ClientId, Epoch, HistoryPage, Seq};
+use starling_protocol::{Epoch, HistoryPage, Seq};
 
+use super::content::Content;
 use super::kept_bytes::KeptBytes;
-use super::message::StoredMessage;
-use super::read::{Page, ReadRequest};
+use super::message::{StoredMessage, Twin};
+use super::read::{Page, ReadPurpose, ReadRequest};
 use super::store::{Completion, Entry, EntryCopy, StoredCopy};
 use crate::ids::RoomId;
 
@@ -40,9 +41,52 @@ pub(super) struct Recent {
 struct Kept {
     /// Distinguishes the room from an earlier room with the same number.
     epoch: Epoch,
-    /// The newest committed message, even if it is not kept here.
+    /// The newest committed entry, even if it is not kept here.
     newest: Seq,
+    /// Messages and their changes.
     messages: StoredMessages,
+    /// The kept edit of each message that has a text, by the message.
+    edits: FxHashMap<Seq, Seq>,
+}
+
+impl Kept {
+    fn new(epoch: Epoch) -> Self {
+        Self { epoch, newest: Seq(0), messages: StoredMessages::new(), edits: FxHashMap::default() }
+    }
+
+    /// The kept entry with this number.
+    fn get_mut(&mut self, seq: Seq) -> Option<&mut Arc<StoredMessage>> {
+        let first = self.messages.front()?.seq;
+        self.messages.get_mut(usize::try_from(seq.0.checked_sub(first.0)?).ok()?)
+    }
+
+    /// Applies a change to its message, if that is kept. Removes the texts that no client may see any more. Returns by
+    /// how much the kept entries have become lighter and heavier.
+    fn change(&mut self, of: Seq, change: &mut StoredMessage) -> (u64, u64) {
+        let (mut less, mut more) = (0, 0);
+        let mut alter = |entry: &mut Arc<StoredMessage>, alter: &dyn Fn(&mut StoredMessage)| {
+            less += entry.weight() as u64;
+            alter(Arc::make_mut(entry));
+            more += entry.weight() as u64;
+        };
+        if let Some(message) = self.get_mut(of).filter(|entry| entry.is_message()) {
+            alter(message, &|message| message.change(change));
+            if !message.changes.as_ref().is_some_and(|changes| changes.shows_edit(change.seq)) {
+                change.content.clear_text();
+            }
+        }
+        let is_edit = matches!(change.content, Content::Edit { .. });
+        if (is_edit || matches!(change.content, Content::Deletion { .. }))
+            && let Some(earlier) = self.edits.remove(&of)
+            && let Some(edit) = self.get_mut(earlier)
+        {
+            alter(edit, &|edit| edit.content.clear_text());
+        }
+        if is_edit && !change.text().is_empty() {
+            self.edits.insert(of, change.seq);
+        }
+        (less, more)
+    }
 }
 
 #[derive(Debug)]
@@ -77,16 +121,43 @@ impl Recent {
     /// Commits an entry without a store: numbers its messages and keeps them.
     pub(super) fn commit(&mut self, entry: Entry, done: &mut Vec<Completion>) {
         let Entry { number, copies } = entry;
+        let place = |copy: &EntryCopy| {
+            let newest = self.rooms.get(&copy.room).map_or(Seq(0), |kept| kept.newest);
+            Twin { epoch: copy.epoch, seq: newest.next() }
+        };
+        let places: SmallVec<[Twin; 2]> = copies.iter().map(place).collect();
         let mut committed = SmallVec::new();
-        for EntryCopy { room, key, epoch, draft, seq: _ } in copies {
-            let seq = self.rooms.get(&room).map_or(Seq(0), |kept| kept.newest).next();
-            let message = Arc::new(draft.placed(key, seq));
+        for (index, (copy, place)) in copies.into_iter().zip(&places).enumerate() {
+            let EntryCopy { room, key, epoch, draft, seq: _ } = copy;
+            let mut message = draft.placed(key, place.seq, Twin::of(index, &places));
+            self.change(room, epoch, &mut message);
+            let message = Arc::new(message);
             let oldest = self.push(room, epoch, Arc::clone(&message));
             committed.push(StoredCopy { room, epoch, message, oldest });
         }
         let copies = committed;
         done.push(Completion::Committed { number, copies });
         self.fit(|room, oldest| done.push(Completion::Trimmed { room, oldest }));
+    }
+
+    /// Applies a change to its message.
+    #[inline]
+    fn change(&mut self, room: RoomId, epoch: Epoch, entry: &mut StoredMessage) {
+        if let Some(of) = entry.content.of()
+            && !self.keeps_nothing()
+        {
+            let kept = self.rooms.entry(room).or_insert_with(|| Kept::new(epoch));
+            let (less, more) = kept.change(of, entry);
+            self.bytes = self.bytes + more - less;
+        }
+    }
+
+    /// Adds the next entry of a room like [`push`](Self::push), after it was placed elsewhere.
+    fn push_placed(&mut self, room: RoomId, epoch: Epoch, mut entry: Arc<StoredMessage>) -> Option<Seq> {
+        if !entry.is_message() {
+            self.change(room, epoch, Arc::make_mut(&mut entry));
+        }
+        self.push(room, epoch, entry)
     }
 
     /// Keeps a message that was placed elsewhere. `trimmed` is told the oldest that is kept of each room that lost some.
@@ -97,7 +168,7 @@ impl Recent {
         message: Arc<StoredMessage>,
         trimmed: &mut impl FnMut(RoomId, Seq),
     ) {
-        if let Some(oldest) = self.push(room, epoch, message) {
+        if let Some(oldest) = self.push_placed(room, epoch, message) {
             trimmed(room, oldest);
         }
         self.fit(trimmed);
@@ -132,7 +203,7 @@ impl Recent {
     }
 
     fn keep(&mut self, copy: &StoredCopy) {
-        self.push(copy.room, copy.epoch, Arc::clone(&copy.message));
+        self.push_placed(copy.room, copy.epoch, Arc::clone(&copy.message));
         if let Some(oldest) = copy.oldest {
             self.trim(copy.room, oldest);
         }
@@ -163,7 +234,7 @@ impl Recent {
             HistoryPage::After(_) => None,
             HistoryPage::Newest | HistoryPage::Before(_) => {
                 let mut page = self.page(request);
-                // The page is complete if the limit ended it, or the memory holds all messages back to `oldest`.
+                // The page is complete if the limit ended it, or the memory holds all entries back to `oldest`.
                 let is_whole = page.has_more || page.messages.len() == request.limit || first <= oldest;
                 page.has_more |= first > oldest;
                 is_whole.then_some(page)
@@ -191,8 +262,7 @@ impl Recent {
     /// one that is still kept.
     fn push(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>) -> Option<Seq> {
         let seq = message.seq;
-        let kept =
-            self.rooms.entry(room).or_insert_with(|| Kept { epoch, newest: seq, messages: StoredMessages::new() });
+        let kept = self.rooms.entry(room).or_insert_with(|| Kept::new(epoch));
         kept.newest = seq;
         if self.messages_max == 0 {
             return Some(seq.next());
@@ -219,11 +289,16 @@ impl Recent {
     /// Drops the oldest message of a room. Returns the oldest one that is still kept, or one past the dropped message
     /// if none is.
     fn drop_oldest(&mut self, room: RoomId) -> Option<Seq> {
-        let messages = &mut self.rooms.get_mut(&room)?.messages;
-        let dropped = messages.pop_front()?;
+        let kept = self.rooms.get_mut(&room)?;
+        let dropped = kept.messages.pop_front()?;
+        if let Content::Edit { of, .. } = &dropped.content
+            && kept.edits.get(of) == Some(&dropped.seq)
+        {
+            kept.edits.remove(of);
+        }
         self.bytes -= dropped.weight() as u64;
         self.kept -= 1;
-        Some(messages.front().map_or(dropped.seq.next(), |oldest| oldest.seq))
+        Some(kept.messages.front().map_or(dropped.seq.next(), |oldest| oldest.seq))
     }
 
     /// Drops the oldest messages of all rooms until the bytes fit the limit. Reports the new oldest message of each
@@ -255,53 +330,32 @@ impl Recent {
     }
 }
 
-/// Selects the messages of a page without a search.
-fn select(messages: &StoredMessages, request: &ReadRequest) -> Page {
-    if let Some(with) = &request.with {
-        return conversation(messages, request, with);
-    }
-    let mut weight = 0;
-    let fits = |message: &&Arc<StoredMessage>| {
-        let first = weight == 0;
-        weight += message.weight();
-        first || weight <= request.bytes
-    };
+/// Selects the entries of a page without a search.
+fn select(entries: &StoredMessages, request: &ReadRequest) -> Page {
+    let from = |seq| entries.partition_point(|entry| entry.seq < seq);
     if let HistoryPage::After(seq) = request.page {
-        let from = messages.partition_point(|message| message.seq <= seq);
-        let selected: Vec<_> = messages.range(from..).take(request.limit).take_while(fits).cloned().collect();
-        return Page { has_more: from + selected.len() < messages.len(), messages: selected };
+        return collect(entries.range(from(seq.next())..), request);
     }
-    let to = match request.page {
-        HistoryPage::Before(seq) => messages.partition_point(|message| message.seq < seq),
-        HistoryPage::Newest | HistoryPage::After(_) => messages.len(),
-    };
-    let mut selected: Vec<_> = messages.range(..to).rev().take(request.limit).take_while(fits).cloned().collect();
-    selected.reverse();
-    Page { has_more: selected.len() < to, messages: selected }
-}
-
-/// The private messages with one client, the oldest first.
-fn conversation(messages: &StoredMessages, request: &ReadRequest, with: &ClientId) -> Page {
-    if let HistoryPage::After(seq) = request.page {
-        return collect(messages.iter().skip_while(|message| message.seq <= seq), request, with);
-    }
-    let before = if let HistoryPage::Before(seq) = request.page { seq } else { Seq(u64::MAX) };
-    let mut page = collect(messages.iter().rev().skip_while(|message| message.seq >= before), request, with);
+    let to = if let HistoryPage::Before(seq) = request.page { from(seq) } else { entries.len() };
+    let mut page = collect(entries.range(..to).rev(), request);
     page.messages.reverse();
     page
 }
 
-/// Takes the private messages with one client, in the order of the iterator, up to the limits of the request.
-fn collect<'a>(messages: impl Iterator<Item = &'a Arc<StoredMessage>>, request: &ReadRequest, with: &ClientId) -> Page {
-    let mut found = Page::default();
-    let mut weight = 0;
-    for message in messages.filter(|message| message.peer() == Some(with)) {
-        weight += message.weight();
+/// Takes the wanted entries, in the order of the iterator, up to the limits of the request.
+fn collect<'a>(entries: impl Iterator<Item = &'a Arc<StoredMessage>>, request: &ReadRequest) -> Page {
+    let (mut found, mut weight) = (Page::default(), 0);
+    let has_changes = request.purpose == ReadPurpose::CatchUp;
+    let is_wanted = |entry: &&Arc<StoredMessage>| {
+        (has_changes || entry.is_message()) && request.with.as_ref().is_none_or(|with| entry.peer() == Some(with))
+    };
+    for entry in entries.filter(is_wanted) {
+        weight += entry.weight();
         if found.messages.len() == request.limit || (weight > request.bytes && !found.messages.is_empty()) {
             found.has_more = true;
             break;
         }
-        found.messages.push(Arc::clone(message));
+        found.messages.push(Arc::clone(entry));
     }
     found
 }

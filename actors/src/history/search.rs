@@ -98,8 +98,8 @@ impl Search {
             (self.is_over, self.took_too_long) = (true, true);
             return;
         }
-        for message in &self.messages {
-            let text = message.text.to_lowercase();
+        for message in self.messages.iter().filter(|entry| entry.is_message()) {
+            let text = message.text().to_lowercase();
             if !self.terms.iter().all(|term| text.contains(term)) {
                 continue;
             }

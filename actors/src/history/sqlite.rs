@@ -9,6 +9,7 @@
 //!   has ended.
 
 pub mod backup;
+mod change;
 mod checkpoints;
 mod command;
 mod commit;
@@ -56,7 +57,7 @@ use self::schema::{Bounds, DbRoom};
 use self::search::Searches;
 use super::{
     CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, LogMark, Page, ReadError, ReadRequest,
-    Receipt, ReportSink, Restored, StoreReport, StoredCopy,
+    Receipt, ReportSink, Restored, StoreReport, StoredCopy, Twin,
 };
 use crate::clock;
 use crate::ids::RoomId;
@@ -183,8 +184,11 @@ impl SqliteStore {
 
 /// The completion of a committed entry. A commit of this store drops no messages, so `oldest` is `None`.
 fn committed(append: Append) -> Completion {
-    let copies = append.copies.into_iter().map(|NewCopy { room, key, epoch, draft, seq, .. }| {
-        let message = Arc::new(draft.placed(key, seq));
+    let places: SmallVec<[Twin; 2]> =
+        append.copies.iter().map(|copy| Twin { epoch: copy.epoch, seq: copy.seq }).collect();
+    let copies = append.copies.into_iter().enumerate().map(|(index, copy)| {
+        let NewCopy { room, key, epoch, draft, seq, .. } = copy;
+        let message = Arc::new(draft.placed(key, seq, Twin::of(index, &places)));
         StoredCopy { room, epoch, message, oldest: None }
     });
     Completion::Committed { number: append.number, copies: copies.collect() }

@@ -22,7 +22,7 @@ use crate::vitals::Vitals;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryNumber(pub u64);
 
-/// A message to be committed: to a room, or to the inboxes of its sender and its receiver.
+/// An entry to be committed: a message or a change of one, to a room or to the inboxes of two clients.
 #[derive(Debug)]
 pub struct Entry {
     /// Returned with the outcome.
@@ -41,7 +41,7 @@ pub struct EntryCopy {
     pub key: RoomKey,
     /// The epoch of the room when the message was accepted.
     pub epoch: Epoch,
-    /// The message, without its `seq`.
+    /// The message or the change, without its `seq`.
     pub draft: Draft,
     /// Its number, if the log of several nodes has assigned it. `None`: the store numbers it.
     pub seq: Option<Seq>,
@@ -54,7 +54,7 @@ pub struct StoredCopy {
     pub room: RoomId,
     /// As in the [`EntryCopy`].
     pub epoch: Epoch,
-    /// The message with its `seq`.
+    /// The entry with its `seq`.
     pub message: Arc<StoredMessage>,
     /// Set if this commit has dropped older messages: the oldest message that is still kept, or one past the newest if
     /// none is kept.
@@ -242,6 +242,11 @@ impl fmt::Debug for StoreReport {
 /// - **Order.** Committed entries of one room are completed in the order in which they were appended. The store numbers
 ///   the messages of a room in that order: each gets the number after the room's newest one, from 1 in a new epoch. A
 ///   refused entry uses no number.
+/// - **Copies.** Each of two copies of a message knows the place of the other, its [`Twin`](super::Twin).
+/// - **Changes.** A change is numbered and kept like a message, and applied to its message by
+///   [`Changes::apply`](super::Changes::apply) in the same commit, if that message is kept. A read finds the message with
+///   all its changes. Once a message was edited again or deleted, its text is gone from the message and from its earlier
+///   edits, also from an edit that is committed after the deletion.
 /// - **Durability.** A committed message is found by every later read, in a durable store also by the next process, as
 ///   far as its [`Durability`] says. So are the rooms, how far each inbox was sent to its owner, and for five minutes
 ///   the `id`s. If a store may lack messages that it reported, its rooms begin new epochs.
@@ -293,7 +298,7 @@ pub trait HistoryStore: Send {
     /// The page contains messages from [`ReadRequest::oldest`] to [`ReadRequest::newest`] only, even if newer ones are
     /// already stored: a message is shown only after it was reported. Messages that were dropped since the request are
     /// missing. A read for [`ReadPurpose::CatchUp`](super::ReadPurpose::CatchUp) has priority over pages, and the limit
-    /// on waiting reads does not apply to it.
+    /// on waiting reads does not apply to it; its page also contains the changes, any other only messages.
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>);
 
     /// Drops a room that has ended, with all its messages. Its number may be reused at once. No message of it is in

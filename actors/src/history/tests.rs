@@ -17,7 +17,7 @@ const REFUSED: &str = "refused";
 
 pub(super) fn entry(room: RoomId, text: &str) -> Entry {
     let client_id = ClientId::parse("alice").unwrap();
-    let draft = Draft { to: None, client_id, text: text.into(), at: 0, id: None, owner: None };
+    let draft = Draft { to: None, client_id, content: Content::message(text), at: 0, id: None, owner: None };
     let copy = EntryCopy { room, key: RoomKey::Room(RoomName::lobby()), epoch: Epoch(1), draft, seq: None };
     Entry { number: EntryNumber(0), copies: vec![copy] }
 }

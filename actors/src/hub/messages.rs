@@ -41,7 +41,7 @@ enum DeliveredMessage {
 impl Delivery {
     /// The delivery of a room's message.
     pub(crate) fn of_room(message: Arc<StoredMessage>, ticket: Ticket) -> Self {
-        let json = frame::event(&ServerEvent::Message(message.to_wire()), Format::Json).unwrap_or_default();
+        let json = frame::event(&message.to_event(), Format::Json).unwrap_or_default();
         Self { message: DeliveredMessage::Room(message), json, compressed: OnceLock::new(), ticket }
     }
 
@@ -63,11 +63,11 @@ impl Delivery {
 
     /// The frame for people, encoded anew by each call.
     pub(super) fn encode_line(&self) -> Bytes {
-        let wire = match &self.message {
-            DeliveredMessage::Room(message) => message.to_wire(),
-            DeliveredMessage::Private(message) => (**message).clone(),
+        let event = match &self.message {
+            DeliveredMessage::Room(message) => message.to_event(),
+            DeliveredMessage::Private(message) => ServerEvent::Message((**message).clone()),
         };
-        frame::event(&ServerEvent::Message(wire), Format::Text).unwrap_or_default()
+        frame::event(&event, Format::Text).unwrap_or_default()
     }
 
     /// The times at which the message passed the stages before the hub.

@@ -89,7 +89,7 @@ impl Core {
     pub(super) fn replay(&mut self, session: SessionId, replay: &Replay, now: Instant) {
         let format = self.format(session);
         for message in &replay.messages {
-            let Some(bytes) = frame::event(&ServerEvent::Message(message.to_wire()), format) else { continue };
+            let Some(bytes) = frame::event(&message.to_event(), format) else { continue };
             self.metrics.delivered(1);
             self.offer_frame(session, bytes, now);
         }
@@ -110,6 +110,9 @@ fn holds_secret(event: &ServerEvent<'_>) -> bool {
         ServerEvent::Welcome(_) => true,
         ServerEvent::History(page) => page.inbox,
         ServerEvent::Message(_)
+        | ServerEvent::Edited(_)
+        | ServerEvent::Deleted(_)
+        | ServerEvent::Reaction(_)
         | ServerEvent::Ack(_)
         | ServerEvent::Joined(_)
         | ServerEvent::Left { .. }
@@ -134,6 +137,9 @@ fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
         | ServerEvent::Members(_)
         | ServerEvent::Closing { .. } => true,
         ServerEvent::Message(_)
+        | ServerEvent::Edited(_)
+        | ServerEvent::Deleted(_)
+        | ServerEvent::Reaction(_)
         | ServerEvent::Ack(_)
         | ServerEvent::Presence(_)
         | ServerEvent::Typing(_)

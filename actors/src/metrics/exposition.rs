@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 use starling_process::exposition::Family;
 use starling_protocol::ErrorCode;
 
-use super::{ActorKind, DisconnectReason, MessageKind, Metrics, Part};
+use super::{ActorKind, ChangeKind, DisconnectReason, MessageKind, Metrics, Part};
 use crate::history::{HistoryMetrics, KeptBytes};
 use crate::stage::Stage;
 
@@ -125,6 +125,10 @@ impl Metrics {
         for kind in MessageKind::ALL {
             messages.add(&[("kind", kind.as_str())], self.messages.get(*kind as usize) as f64);
         }
+        let mut changes = Family::counter("chat_changes_total", "Accepted changes of messages, by kind.");
+        for kind in ChangeKind::ALL {
+            changes.add(&[("kind", kind.as_str())], self.changes.get(*kind as usize) as f64);
+        }
         let mut rejected = Family::counter("chat_rejected_commands_total", "Commands that were refused, by code.");
         for code in ErrorCode::ALL {
             rejected.add(&[("code", code.as_str())], self.rejected.get(*code as usize) as f64);
@@ -144,6 +148,7 @@ impl Metrics {
             ),
             disconnects.finish(),
             messages.finish(),
+            changes.finish(),
             counter("chat_deliveries_total", "Messages offered to clients, each client counted.", self.deliveries()),
             rejected.finish(),
             counter(

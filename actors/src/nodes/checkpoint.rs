@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::BadRecord;
 
-/// The format that this server writes and reads.
-const FORMAT: u8 = 1;
+/// The format that this server writes. It also reads format 1, which has no deletions.
+const FORMAT: u8 = 2;
 
 /// The state, in plain values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Checkpoint {
     pub placed: IdsThen<PlacedThen>,
     /// The remembered `id`s of private messages that are not stored.
     pub direct: IdsThen<DirectThen>,
+    /// The newest deletion of a message in each room that had one. The key is the index in `rooms`.
+    #[serde(skip)]
+    pub deletions: Vec<(u32, u64)>,
 }
 
 /// A life of a node.
@@ -140,7 +143,7 @@ impl Checkpoint {
     /// Encodes it.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
-        match postcard::to_io(self, &mut bytes) {
+        match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&self.deletions, bytes)) {
             Ok(_) => {}
             Err(error) => debug_assert!(false, "writing to a vector cannot fail: {error}"),
         }
@@ -153,7 +156,12 @@ impl Checkpoint {
     /// [`BadRecord`].
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
-            Some((&FORMAT, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
+            Some((&1, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
+            Some((&FORMAT, body)) => {
+                let (before, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| BadRecord::Foreign)?;
+                let deletions = postcard::from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
+                Ok(Self { deletions, ..before })
+            }
             Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer { format, known: FORMAT }),
             _ => Err(BadRecord::Foreign),
         }

@@ -112,7 +112,7 @@ impl<T> Packer<T> {
 pub(crate) fn weight(entry: &LogEntry) -> usize {
     // Names have at most 64 bytes and an `id` 256; a message has up to four of the former, and any other entry two.
     let text = match entry {
-        LogEntry::Message(message) => &message.text,
+        LogEntry::Message(message) => message.content.text(),
         LogEntry::Direct(message) => &message.text,
         LogEntry::Begin { .. }
         | LogEntry::Out { .. }
@@ -134,11 +134,11 @@ pub(crate) fn weight(entry: &LogEntry) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use starling_protocol::{ClientId, RoomName};
+    use starling_protocol::{ClientId, RoomName, Seq};
 
     use super::super::record::{DirectMessage, LoggedMessage};
     use super::*;
-    use crate::history::RoomKey;
+    use crate::history::{Content, RoomKey};
 
     fn message(bytes: usize) -> LogEntry {
         LogEntry::Message(LoggedMessage {
@@ -147,7 +147,10 @@ mod tests {
             last: (RoomKey::Room(RoomName::lobby()), Epoch(1)),
             to: None,
             client_id: ClientId::parse("alice").unwrap(),
-            text: "x".repeat(bytes).into(),
+            content: Content::message("x".repeat(bytes)),
+            first_about: None,
+            as_of: Seq(0),
+            owner: None,
             id: None,
         })
     }
@@ -197,7 +200,7 @@ mod tests {
                 let texts = record
                     .entries
                     .iter()
-                    .map(|entry| if let LogEntry::Message(message) = entry { message.text.len() } else { 0 });
+                    .map(|entry| if let LogEntry::Message(message) = entry { message.content.text().len() } else { 0 });
                 texts.collect()
             })
             .collect();

@@ -6,11 +6,14 @@
 use serde::{Deserialize, Serialize};
 use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
-use crate::history::{Draft, RoomKey};
+use crate::history::{Content, Draft, RoomKey};
 use crate::identity::IdOwner;
 
-/// The format that this server writes, and the newest that it reads.
-pub const FORMAT: u8 = 1;
+/// The format that this server writes, and the newest that it reads. It also reads all earlier ones: each new format
+/// only adds kinds of entries. Format 2 has added the changes of messages.
+pub const FORMAT: u8 = 2;
+
+const FORMATS: std::ops::RangeInclusive<u8> = 1..=FORMAT;
 
 /// One life of a node, from its start until it ends or is declared dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,8 +80,8 @@ pub enum LogEntry {
         /// The newest time of the log that the writer knew, in milliseconds since the Unix epoch.
         as_of: u64,
     },
-    /// A message for a room, or for the inboxes of its sender and its receiver. Void if its session does not hold the
-    /// sender's name any more.
+    /// A message or a change of one, for a room or for the inboxes of two clients. Void if its session does not hold the
+    /// sender's name any more. An edit is void, too, if a message of the room was deleted since it was judged.
     Message(LoggedMessage),
     /// A private message that is not stored. Void if its session does not hold the sender's name any more, or if no
     /// session holds the receiver's name.
@@ -191,23 +194,29 @@ pub struct Opening {
     pub inbox: Option<Epoch>,
 }
 
-/// A message in the log. Its `at` is the record's time, which the log gives.
+/// A message or a change in the log. Its `at` is the record's time, which the log gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedMessage {
-    /// For a private message to another client: the sender's inbox.
+    /// For two copies: the inbox of the client that wrote it.
     pub first: Option<(RoomKey, Epoch)>,
-    /// The room, or the receiver's inbox, with the epoch that the writing node knew.
+    /// The room, or the other client's inbox, with the epoch that the writing node knew.
     pub last: (RoomKey, Epoch),
-    /// The receiver of a private message.
+    /// The other client, for an inbox.
     pub to: Option<ClientId>,
     /// The session that wrote it, of the node that writes this; `None`: an operator wrote it.
     pub session: Option<u64>,
     /// The sender's name.
     pub client_id: ClientId,
-    /// The text.
-    pub text: Box<str>,
-    /// The message's `id`, and its owner.
-    pub id: Option<(IdOwner, MessageId)>,
+    /// What it says; a number in it is one of `last`.
+    pub content: Content,
+    /// The number in `first` of the message that it is about.
+    pub first_about: Option<Seq>,
+    /// For an edit: the newest entry of the first of its places when the writing node decided that it may be done.
+    pub as_of: Seq,
+    /// The client that sent it. `None`: a node of an older version has written a message without `id`.
+    pub owner: Option<IdOwner>,
+    /// The `id` of the message or the change.
+    pub id: Option<MessageId>,
 }
 
 /// A private message in the log that is not stored. Its `at` is the record's time in the log.
@@ -226,11 +235,10 @@ pub struct DirectMessage {
 }
 
 impl LoggedMessage {
-    /// The message, accepted at `at`.
+    /// The copy for the last place, accepted at `at`. A message in `first` is [about](Content::about) `first_about`.
     pub fn draft(self, at: u64) -> Draft {
-        let Self { first: _, last: _, to, session: _, client_id, text, id } = self;
-        let (owner, id) = id.unzip();
-        Draft { to, client_id, text, at, id, owner }
+        let Self { to, client_id, content, owner, id, .. } = self;
+        Draft { to, client_id, content, at, id, owner }
     }
 }
 
@@ -266,7 +274,7 @@ impl Record {
 
     /// The life that wrote these bytes of a record, and the record's number in it, without the entries.
     pub fn number(bytes: &[u8]) -> Option<(Incarnation, u64)> {
-        let (_, body) = bytes.split_first().filter(|(format, _)| **format == FORMAT)?;
+        let (_, body) = bytes.split_first().filter(|(format, _)| FORMATS.contains(format))?;
         let ((incarnation, counter), _) = postcard::take_from_bytes::<(u64, u64)>(body).ok()?;
         Some((Incarnation(incarnation), counter))
     }
@@ -277,7 +285,7 @@ impl Record {
     /// [`BadRecord`].
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
-            Some((&FORMAT, body)) => {
+            Some((format, body)) if FORMATS.contains(format) => {
                 let (wire, rest) =
                     postcard::take_from_bytes::<wire::Record<'_>>(body).map_err(|_| BadRecord::Foreign)?;
                 if rest.is_empty() { wire.try_into() } else { Err(BadRecord::Foreign) }
@@ -288,16 +296,16 @@ impl Record {
     }
 }
 
-/// The record as it is encoded. Its fields and variants are the format: a change of their order or type is another
-/// format.
+/// The record as it is encoded. Its fields and variants are the format: what is here never changes, and a new variant is
+/// another format.
 mod wire {
     use std::borrow::Cow;
 
     use serde::{Deserialize, Serialize};
-    use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
+    use starling_protocol::{ClientId, ClientKey, Emoji, Epoch, MessageId, RoomName, Seq};
 
     use super::{BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage, Opening};
-    use crate::history::RoomKey;
+    use crate::history::{Content, RoomKey};
     use crate::identity::IdOwner;
 
     #[derive(Serialize, Deserialize)]
@@ -318,6 +326,7 @@ mod wire {
     enum Entry<'a> {
         Begin(&'a str, u64),
         Out(u64, u64, u64),
+        /// Format 1.
         Message {
             /// For a private message: the sender's inbox.
             first: Option<(Key<'a>, u64)>,
@@ -341,6 +350,54 @@ mod wire {
         Checkpoint,
         Digest(u64, u64),
         Direct(u64, &'a str, &'a str, &'a str, Option<Id<'a>>),
+        /// Since format 2, instead of `Message`.
+        Said {
+            first: Option<(Key<'a>, u64)>,
+            last: (Key<'a>, u64),
+            to: Option<&'a str>,
+            session: Option<u64>,
+            client_id: &'a str,
+            content: Said<'a>,
+            first_about: Option<u64>,
+            as_of: u64,
+            owner: Option<u64>,
+            id: Option<Cow<'a, str>>,
+        },
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Said<'a> {
+        Message(&'a str, Option<u64>),
+        Edit(u64, &'a str),
+        Deletion(u64),
+        Reaction(u64, Cow<'a, str>, bool),
+    }
+
+    impl<'a> From<&'a Content> for Said<'a> {
+        fn from(content: &'a Content) -> Self {
+            match content {
+                Content::Message { text, reply_to } => Self::Message(text, reply_to.map(|of| of.0)),
+                Content::Edit { of, text } => Self::Edit(of.0, text),
+                Content::Deletion { of } => Self::Deletion(of.0),
+                Content::Reaction { of, emoji, removed } => Self::Reaction(of.0, emoji.as_str().into(), *removed),
+            }
+        }
+    }
+
+    impl TryFrom<Said<'_>> for Content {
+        type Error = BadRecord;
+
+        fn try_from(said: Said<'_>) -> Result<Self, BadRecord> {
+            Ok(match said {
+                Said::Message(text, reply_to) => Self::Message { text: text.into(), reply_to: reply_to.map(Seq) },
+                Said::Edit(of, text) => Self::Edit { of: Seq(of), text: text.into() },
+                Said::Deletion(of) => Self::Deletion { of: Seq(of) },
+                Said::Reaction(of, emoji, removed) => {
+                    let emoji = Emoji::parse(&emoji).map_err(|_| BadRecord::Foreign)?;
+                    Self::Reaction { of: Seq(of), emoji, removed }
+                }
+            })
+        }
     }
 
     type Id<'a> = (u64, Cow<'a, str>);
@@ -411,14 +468,17 @@ mod wire {
             match entry {
                 LogEntry::Begin { node, lobby } => Self::Begin(node, lobby.0),
                 LogEntry::Out { incarnation, counter, as_of } => Self::Out(incarnation.0, *counter, *as_of),
-                LogEntry::Message(message) => Self::Message {
+                LogEntry::Message(message) => Self::Said {
                     first: message.first.as_ref().map(place),
                     last: place(&message.last),
                     to: message.to.as_ref().map(ClientId::as_str),
                     session: message.session,
                     client_id: message.client_id.as_str(),
-                    text: &message.text,
-                    id: id(message.id.as_ref()),
+                    content: (&message.content).into(),
+                    first_about: message.first_about.map(|of| of.0),
+                    as_of: message.as_of.0,
+                    owner: message.owner.map(|owner| owner.0),
+                    id: message.id.as_ref().map(|id| id.as_str().into()),
                 },
                 LogEntry::Direct(DirectMessage { session, to, client_id, text, id: named }) => {
                     Self::Direct(*session, to.as_str(), client_id.as_str(), text, id(named.as_ref()))
@@ -451,15 +511,35 @@ mod wire {
                 Entry::Out(incarnation, counter, as_of) => {
                     Self::Out { incarnation: Incarnation(incarnation), counter, as_of }
                 }
-                Entry::Message { first, last, to, session, client_id, text, id } => Self::Message(LoggedMessage {
-                    first: first.map(unplace).transpose()?,
-                    last: unplace(last)?,
-                    to: to.map(client).transpose()?,
-                    session,
-                    client_id: client(client_id)?,
-                    text: text.into(),
-                    id: unid(id)?,
-                }),
+                Entry::Message { first, last, to, session, client_id, text, id } => {
+                    let (owner, id) = unid(id)?.unzip();
+                    Self::Message(LoggedMessage {
+                        first: first.map(unplace).transpose()?,
+                        last: unplace(last)?,
+                        to: to.map(client).transpose()?,
+                        session,
+                        client_id: client(client_id)?,
+                        content: Content::message(text),
+                        first_about: None,
+                        as_of: Seq(0),
+                        owner,
+                        id,
+                    })
+                }
+                Entry::Said { first, last, to, session, client_id, content, first_about, as_of, owner, id } => {
+                    Self::Message(LoggedMessage {
+                        first: first.map(unplace).transpose()?,
+                        last: unplace(last)?,
+                        to: to.map(client).transpose()?,
+                        session,
+                        client_id: client(client_id)?,
+                        content: content.try_into()?,
+                        first_about: first_about.map(Seq),
+                        as_of: Seq(as_of),
+                        owner: owner.map(IdOwner),
+                        id: id.map(|id| MessageId::parse(&id)).transpose().map_err(|_| BadRecord::Foreign)?,
+                    })
+                }
                 Entry::Direct(session, to, client_id, text, id) => {
                     let (to, client_id, text) = (client(to)?, client(client_id)?, text.into());
                     Self::Direct(DirectMessage { session, to, client_id, text, id: unid(id)? })

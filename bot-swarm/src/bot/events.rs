@@ -6,11 +6,14 @@ use actix::{Context, StreamHandler};
 use actix_http::ws::Item;
 use awc::error::WsProtocolError;
 use awc::ws::{self, Frame};
-use starling_protocol::{Ack, ErrorCode, JoinedEvent, Refusal, ServerEvent, Welcome};
+use starling_protocol::{
+    Ack, DeletedEvent, EditedEvent, ErrorCode, JoinedEvent, ReactionEvent, Refusal, RoomName, ServerEvent, Welcome,
+};
 
 use super::fragments::TooLarge;
 use super::in_flight::{Addressee, Outgoing, serial_of};
 use super::link::Greeting;
+use super::moves::CHANGE_ID;
 use super::{Bot, PAUSE_DEFAULT};
 use crate::agenda::Errand;
 use crate::census::BotState;
@@ -18,7 +21,7 @@ use crate::clock::Nanos;
 use crate::connect_error::UNREADABLE_WELCOME;
 use crate::dialect::Dialect;
 use crate::judgement::OTHER_DIALECT;
-use crate::ledger::{Standing, Verdict};
+use crate::ledger::{RoomChange, Standing, Verdict};
 use crate::marker::{Marker, Names, Reading};
 use crate::timing::Timing;
 use crate::wire::{self, Delivery, Incoming};
@@ -91,6 +94,31 @@ impl Bot {
             // The bot has left and only awaits the answer to its close frame.
             ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.session.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
+            ServerEvent::Message(message) if message.deleted => {
+                self.place_was_taken(message.room.as_ref(), message.seq.map(|seq| seq.0), message.at, None);
+            }
+            ServerEvent::Edited(EditedEvent { room, seq, of, client_id, text, at, .. }) => {
+                let names = Names { from: client_id.as_str(), to: "" };
+                let is_altered = room.is_some() && matches!(Marker::read(&text, names), Reading::Altered);
+                if is_altered {
+                    self.worker.ledger.borrow_mut().altered();
+                }
+                let (what, has_text) = (("edited", "", false), !text.is_empty());
+                let change = RoomChange { of: of.0, client: client_id.as_str(), what, is_deletion: false, has_text };
+                self.place_was_taken(room.as_ref(), Some(seq.0), at, Some(&change));
+            }
+            ServerEvent::Deleted(DeletedEvent { room, seq, of, client_id, at, .. }) => {
+                let what = ("deleted", "", false);
+                let change =
+                    RoomChange { of: of.0, client: client_id.as_str(), what, is_deletion: true, has_text: false };
+                self.place_was_taken(room.as_ref(), Some(seq.0), at, Some(&change));
+            }
+            ServerEvent::Reaction(ReactionEvent { room, seq, of, client_id, emoji, removed, at, .. }) => {
+                let what = ("reaction", emoji.as_str(), removed);
+                let change =
+                    RoomChange { of: of.0, client: client_id.as_str(), what, is_deletion: false, has_text: false };
+                self.place_was_taken(room.as_ref(), Some(seq.0), at, Some(&change));
+            }
             ServerEvent::Message(message) => self.delivered(&Delivery {
                 from: message.client_id.as_str(),
                 text: &message.text,
@@ -118,6 +146,7 @@ impl Bot {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
+        (self.conduct.changes.own, self.conduct.changes.heard) = (None, None);
         self.session.way_back.keep_key(welcome.key);
         // A token may assign another name than the bot asked for. Its messages are delivered under the assigned name.
         if self.identity.name != welcome.client_id {
@@ -169,6 +198,7 @@ impl Bot {
                     if !self.reading.home.hears(seq, delivery.at) {
                         return;
                     }
+                    self.conduct.changes.heard = Some(seq);
                     ledger.room_message(
                         self.identity.number,
                         self.identity.room,
@@ -203,6 +233,33 @@ impl Bot {
         worker.stats.borrow_mut().delivery_came(timing, verdict == Verdict::Counts);
     }
 
+    /// A change of a message arrived, or a message that was deleted: only the place of that is known.
+    fn place_was_taken(&mut self, room: Option<&RoomName>, seq: Option<u64>, at: u64, change: Option<&RoomChange<'_>>) {
+        let (Some(seq), false) = (seq, self.state == BotState::Gone) else { return };
+        let (bot, home) = (self.identity.number, self.identity.room);
+        let worker = &self.worker;
+        let mut ledger = worker.ledger.borrow_mut();
+        let Some(name) = room else {
+            if self.reading.inbox.hears(seq, at) {
+                ledger.unmarked_private_message(bot, Some(seq));
+            }
+            return;
+        };
+        let is_home = *name == worker.roster.room(home).name;
+        let visited = self.conduct.visit.room().filter(|room| *name == worker.roster.room(*room).name);
+        let Some(room) = is_home.then_some(home).or(visited) else {
+            ledger.wrong_room();
+            return;
+        };
+        if is_home && !self.reading.home.hears(seq, at) {
+            return;
+        }
+        match change {
+            Some(change) => drop(ledger.room_change(bot, room, seq, change)),
+            None => ledger.room_place(bot, room, seq),
+        }
+    }
+
     /// The delivery time of a message to this bot, without the waits that are the bots' own.
     pub(super) fn timing(&self, marker: &Marker) -> Timing {
         if marker.planned == Nanos::UNPLANNED || self.identity.kind.reads_slowly() {
@@ -225,6 +282,11 @@ impl Bot {
     fn acked(&mut self, ack: &Ack) {
         let worker = &self.worker;
         worker.stats.borrow_mut().counters.acked_as_duplicates += u64::from(ack.duplicate);
+        if ack.id.as_str().starts_with(CHANGE_ID) {
+            let Some(seq) = ack.seq else { return self.error("ack without seq") };
+            let mut ledger = worker.ledger.borrow_mut();
+            return ledger.change_acked(self.identity.number, self.identity.room, seq.0);
+        }
         let serial = serial_of(&ack.id, worker.run, self.identity.number);
         let Some((serial, message)) = serial.and_then(|serial| Some((serial, self.speech.awaits_answer(serial)?)))
         else {
@@ -239,6 +301,8 @@ impl Bot {
                 let Some(seq) = ack.seq else { return self.error("ack without seq") };
                 let mut ledger = worker.ledger.borrow_mut();
                 ledger.room_acked(self.identity.number, self.identity.room, seq.0, message.number, message.planned);
+                drop(ledger);
+                self.conduct.changes.own = Some((seq.0, message));
             }
             Addressee::Friend(friend) => {
                 let friend = worker.roster.friend(self.identity.number, friend);
@@ -273,6 +337,11 @@ impl Bot {
     }
 
     fn refused(&mut self, refusal: &Refusal) {
+        let is_change = refusal.id.as_ref().is_some_and(|id| id.as_str().starts_with(CHANGE_ID));
+        if is_change && matches!(refusal.code, ErrorCode::NoSuchMessage | ErrorCode::TooManyReactions) {
+            // Its message was deleted or dropped meanwhile, or is full.
+            return;
+        }
         self.error(refusal.code.as_str());
         let Some(id) = &refusal.id else { return };
         self.visit_was_refused(id);

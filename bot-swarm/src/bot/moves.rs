@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::Context;
-use starling_protocol::{ClientCommand, MessageId, RoomName};
+use starling_protocol::{Change, ChangeMessage, ChangedPlace, ClientCommand, Emoji, MessageId, RoomName, Seq};
 
 use super::link::Link;
 use super::{Bot, PART_AFTER, Visit};
@@ -12,6 +12,19 @@ use crate::behaviour::Move;
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::ledger::Standing;
+use crate::marker::{MarkedTarget, Names};
+
+/// The beginning of the `id`s of changes.
+pub(super) const CHANGE_ID: &str = "change/";
+
+/// An editor deletes one message for so many edits and deletions.
+const DELETIONS_ONE_IN: u8 = 4;
+
+/// A reactor takes one reaction back for so many reactions.
+const REMOVALS_ONE_IN: u8 = 4;
+
+/// The emoji of reactors.
+const EMOJIS: [&str; 4] = ["👍", "🎉", "👀", "👩\u{200d}💻"];
 
 /// The `id` of the frames with which a bot joins and leaves visited rooms.
 const VISIT_ID: &str = "visit";
@@ -97,6 +110,8 @@ impl Bot {
         if is_free && self.worker.quiet_since.get().is_none() {
             match next {
                 Move::Hop => self.hop(),
+                Move::ChangeOwn => self.change_own(),
+                Move::React => self.react(),
                 // The bot plans its next move when it has returned.
                 Move::Depart { politely, rest } => return self.rest(politely, rest, ctx),
             }
@@ -114,6 +129,39 @@ impl Bot {
             // The answer has not arrived yet.
             Visit::Asked(_) | Visit::Leaving(_) => {}
         }
+    }
+
+    /// Edits its newest message, or deletes it.
+    fn change_own(&mut self) {
+        let Some((of, message)) = self.conduct.changes.own else { return };
+        if self.rng.u8(0..DELETIONS_ONE_IN) == 0 {
+            self.conduct.changes.own = None;
+            return self.ask_to_change(of, Change::Delete);
+        }
+        let tag = self.worker.roster.room(self.identity.room).tag;
+        let marker = self.marker(message, MarkedTarget::Room(tag), false);
+        let names = Names { from: self.identity.name.as_str(), to: "" };
+        let bytes = self.worker.habits.sizes.draw(&mut self.rng) as usize;
+        self.ask_to_change(of, Change::Edit(marker.render(bytes, names).into()));
+    }
+
+    /// Reacts to the newest message of its room, or takes that back.
+    fn react(&mut self) {
+        let Some(of) = self.conduct.changes.heard else { return };
+        let emoji = EMOJIS.get(self.rng.usize(0..EMOJIS.len())).and_then(|emoji| Emoji::parse(emoji).ok());
+        let Some(emoji) = emoji else { return };
+        let remove = self.rng.u8(0..REMOVALS_ONE_IN) == 0;
+        self.ask_to_change(of, Change::React { emoji, remove });
+    }
+
+    fn ask_to_change(&mut self, of: u64, change: Change<'static>) {
+        if self.is_plain() {
+            return;
+        }
+        self.conduct.changes.count += 1;
+        let id = MessageId::parse(&format!("{CHANGE_ID}{:08x}-{}", self.worker.run, self.conduct.changes.count)).ok();
+        let place = ChangedPlace::Room(self.worker.roster.room(self.identity.room).name.clone());
+        self.ask(id, ClientCommand::Change(ChangeMessage { place, of: Seq(of), change }));
     }
 
     fn visit_another(&mut self, but: Option<u32>) {

@@ -55,6 +55,8 @@ pub struct Config {
     pub room_skew: f64,
     /// The mean time that a hopper stays in a visited room, in seconds. `BOT_HOP_SECONDS`.
     pub hop_seconds: f64,
+    /// The mean time between two changes of an editor or a reactor, in seconds. `BOT_CHANGE_SECONDS`.
+    pub change_seconds: f64,
     /// The mean time that a churner stays, in seconds. `BOT_CHURN_SECONDS`.
     pub churn_seconds: f64,
     /// Bytes that a slow bot reads per second. `BOT_SLOW_BYTES_PER_SECOND`.
@@ -154,6 +156,7 @@ impl Default for Config {
             behaviours: Mix::only(BehaviourKind::Chatter),
             room_skew: 0.0,
             hop_seconds: 5.0,
+            change_seconds: 5.0,
             churn_seconds: 10.0,
             slow_bytes_per_second: 1_024,
             flood_per_second: 200.0,

@@ -48,6 +48,7 @@ fn the_limits_of_each_knob_are_taken_and_what_is_beyond_them_is_not() {
         ("BOT_BEHAVIOURS", vec!["chatter=60,lurker=40", "slow=1"], vec!["", "chatter", "dancer=1", "slow=0"]),
         ("BOT_ROOM_SKEW", vec!["0", "1.2", "5"], vec!["-0.1", "5.1", "zipf"]),
         ("BOT_HOP_SECONDS", vec!["0.1", "3600", "100ms", "1h"], vec!["0", "3601", "0s", "61m"]),
+        ("BOT_CHANGE_SECONDS", vec!["0.1", "3600", "1h"], vec!["0", "3601", "99ms"]),
         ("BOT_CHURN_SECONDS", vec!["0.1", "3600", "1h"], vec!["0", "3601", "99ms"]),
         ("BOT_SLOW_BYTES_PER_SECOND", vec!["10", "1000000000"], vec!["9", "1000000001", "1k"]),
         ("BOT_FLOOD_PER_SECOND", vec!["1", "100000"], vec!["0", "100001"]),

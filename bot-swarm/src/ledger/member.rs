@@ -6,6 +6,8 @@ use super::position::Position;
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) position: Position,
+    /// The newest entry of the room when it last joined.
+    pub(super) joined_at: u64,
     pub(super) is_away: bool,
     /// Whether it is away by its own choice.
     pub(super) rests: bool,

@@ -91,6 +91,8 @@ struct Life {
     places: VecDeque<Option<Place>>,
     senders: FxHashMap<(u32, u32), Sender>,
     timeline: Timeline,
+    /// The deleted messages, each with its deletion: the newest [`PLACES_MAX`].
+    deletions: VecDeque<(u64, u64)>,
 }
 
 /// The record of one room, in all its epochs.
@@ -104,6 +106,23 @@ impl RoomRecord {
     pub fn reach(&mut self, epoch: Epoch, seq: u64) {
         let life = self.life(epoch, seq);
         life.high_water = life.high_water.max(seq);
+    }
+
+    /// Notes that the message `of` was deleted, at `seq`.
+    pub fn note_deletion(&mut self, epoch: Epoch, of: u64, seq: u64) {
+        let deletions = &mut self.life(epoch, seq).deletions;
+        if deletions.iter().all(|(known, _)| *known != of) {
+            if deletions.len() == PLACES_MAX {
+                deletions.pop_front();
+            }
+            deletions.push_back((of, seq));
+        }
+    }
+
+    /// The deletion of a message, if any bot has seen it.
+    pub fn deletion(&self, epoch: Epoch, of: u64) -> Option<u64> {
+        let life = self.lives.iter().find(|life| life.epoch == epoch)?;
+        life.deletions.iter().find(|(known, _)| *known == of).map(|(_, seq)| *seq)
     }
 
     /// Compares a message with the record of its position, and records it if there is none.
@@ -192,6 +211,7 @@ impl Life {
             places: VecDeque::new(),
             senders: FxHashMap::default(),
             timeline: Timeline::default(),
+            deletions: VecDeque::new(),
         }
     }
 
@@ -217,8 +237,8 @@ impl Life {
     }
 
     fn judge_sender(&mut self, seq: u64, message: Fingerprint) -> Witness {
-        if message == Fingerprint::UNMARKED {
-            // Messages of people have no numbers.
+        if message.sender == Fingerprint::UNMARKED.sender {
+            // Messages of people, and changes of messages, have no numbers.
             return Witness::Agrees;
         }
         let number = u64::from(message.number);

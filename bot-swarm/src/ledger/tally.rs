@@ -25,6 +25,8 @@ pub struct Tally {
     pub contradictions: u64,
     /// Deliveries of a bot's message with a different text, sender or receiver.
     pub altered: u64,
+    /// Texts of deleted messages that arrived after a resume behind the deletion.
+    pub resurrected: u64,
     /// Acknowledged private messages that may or may not be due; they are not in `expected`. If the server keeps none:
     /// those to or from a bot that lost its connection. If it keeps them: those that wait for a bot that is away at the
     /// end.
@@ -33,7 +35,7 @@ pub struct Tally {
 
 impl Tally {
     /// The names and counts of all faults.
-    pub fn faults(&self) -> [(&'static str, u64); 7] {
+    pub fn faults(&self) -> [(&'static str, u64); 8] {
         [
             ("lost", self.lost),
             ("twice", self.twice),
@@ -42,6 +44,7 @@ impl Tally {
             ("misdelivered", self.misdelivered),
             ("contradictions", self.contradictions),
             ("altered", self.altered),
+            ("resurrected", self.resurrected),
         ]
     }
 
@@ -65,6 +68,7 @@ impl AddAssign for Tally {
         sum(&mut self.misdelivered, other.misdelivered);
         sum(&mut self.contradictions, other.contradictions);
         sum(&mut self.altered, other.altered);
+        sum(&mut self.resurrected, other.resurrected);
         sum(&mut self.private_unknown, other.private_unknown);
     }
 }

@@ -187,6 +187,9 @@ pub struct Ledger {
     /// Deliveries of a bot's message with a different text, sender or receiver.
     #[serde(default)]
     pub altered: u64,
+    /// Texts of deleted messages that arrived after a resume behind the deletion.
+    #[serde(default)]
+    pub resurrected: u64,
     /// Private messages across a lost connection that may or may not have been due.
     pub private_unknown: u64,
     /// Deliveries that were not timed: the message was not planned, a slow bot received it, or it came from another

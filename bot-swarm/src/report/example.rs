@@ -60,6 +60,7 @@ pub(crate) fn report() -> Report {
             misdelivered: 0,
             contradictions: 0,
             altered: 0,
+            resurrected: 0,
             private_unknown: 0,
             untimed: 0,
         },

@@ -65,6 +65,7 @@ impl Report {
                 misdelivered: tally.misdelivered,
                 contradictions: tally.contradictions,
                 altered: tally.altered,
+                resurrected: tally.resurrected,
                 private_unknown: tally.private_unknown,
                 untimed: counters.untimed,
             },

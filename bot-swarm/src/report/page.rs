@@ -272,6 +272,7 @@ fn ledger(report: &Report) -> Markup {
         ("private, and misdelivered", ledger.misdelivered),
         ("contradictory positions", ledger.contradictions),
         ("altered on the way", ledger.altered),
+        ("deleted texts", ledger.resurrected),
         ("private, across a lost connection (unknown)", ledger.private_unknown),
         ("messages planned", messages.planned),
         ("messages done", messages.done),

@@ -46,13 +46,15 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions, {} altered",
+            "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions, {} altered, \
+             {} resurrected",
             ledger.twice,
             ledger.out_of_order,
             ledger.wrong_room,
             ledger.misdelivered,
             ledger.contradictions,
-            ledger.altered
+            ledger.altered,
+            ledger.resurrected
         )?;
         if ledger.private_unknown > 0 {
             writeln!(f, "unknown     {} private deliveries across lost connections", ledger.private_unknown)?;
@@ -91,7 +93,7 @@ impl Report {
 
 impl Ledger {
     /// The names and counts of all delivery faults.
-    pub fn faults(&self) -> [(&'static str, u64); 7] {
+    pub fn faults(&self) -> [(&'static str, u64); 8] {
         [
             ("lost", self.lost),
             ("twice", self.twice),
@@ -100,6 +102,7 @@ impl Ledger {
             ("private and misdelivered", self.misdelivered),
             ("contradictory positions", self.contradictions),
             ("altered on the way", self.altered),
+            ("deleted texts", self.resurrected),
         ]
     }
 }

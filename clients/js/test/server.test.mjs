@@ -62,6 +62,24 @@ describe("the client", { concurrency: 4 }, () => {
     });
   }
 
+  test("typing is told to the others of a room and to the receiver of a private message, until the message is there", async (t) => {
+    const server = await Server.start(t);
+    const [alice, bob] = ["alice", "bob"].map((name) => server.client(t, { name }));
+    const told = [];
+    for (const [name, place] of [["room", bob.room("dev")], ["private", bob.privateWith("alice")]]) {
+      place.on("typing", ({ clientIds }) => told.push(`${name}: ${clientIds}`));
+    }
+    const errors = [];
+    alice.on("error", ({ code }) => errors.push(code));
+    await Promise.all([joined(alice.room("dev")), joined(bob.room("dev"))]);
+    for (const place of [alice.room("dev"), alice.privateWith("bob"), alice.privateWith("nobody")]) place.typing();
+    await until("both are told", () => told.length === 2);
+    for (const place of [alice.room("dev"), alice.privateWith("bob")]) await place.send("done");
+    await until("it ends", () => told.length === 4);
+    assert.deepEqual(told, ["room: alice", "private: alice", "room: ", "private: "]);
+    assert.deepEqual(errors, []);
+  });
+
   test("the history is read page by page, backwards from where the events begin, and forwards", async (t) => {
     const server = await Server.start(t, { CHAT_MESSAGES_PER_SECOND: "0" });
     const writer = server.client(t, { name: "writer" }).room("dev");

@@ -676,3 +676,98 @@ test("a message that the server could not answer by its id is refused here, and 
   assert.equal((await room.send("x".repeat(16_384))).seq, 1);
   assert.equal((await room.send("\u{1f600}", { id: "\u{1f600}".repeat(64) })).seq, 1);
 });
+
+test("typing is sent once in three seconds for each destination, and only where somebody is told", async () => {
+  const made = await client({ name: "alice" });
+  const room = made.room("dev");
+  room.on("presence", () => undefined);
+  const bob = made.privateWith("bob");
+  room.typing();
+  newest().open();
+  await settle();
+  const sent = () => newest().sent.filter(({ type }) => type === "typing").map(({ room: place, to }) => place ?? to);
+  assert.deepEqual(sent(), [], "nothing waits for the connection");
+  for (let n = 0; n < 3; n += 1) for (const place of [room, bob]) place.typing();
+  assert.deepEqual(sent(), ["dev", "bob"]);
+  await pass(2_900);
+  room.typing();
+  await pass(100);
+  room.typing();
+  assert.deepEqual(sent(), ["dev", "bob", "dev"]);
+  for (const [count, isSent] of [[201, false], [200, true]]) {
+    const before = sent().length;
+    newest().tell({ type: "presence", room: "dev", joined: [], left: [], count });
+    await pass(3_000);
+    room.typing();
+    assert.equal(sent().length > before, isSent, `${count} members`);
+  }
+
+  // After a refusal the client is silent for a minute: 20 refusals in a row would end the connection.
+  const errors = [];
+  made.on("error", ({ code }) => errors.push(code));
+  for (const code of ["no_such_client", "rate_limited"]) {
+    answers.typing = () => ({ type: "error", code, message: "no", retryAfterMs: 10 });
+    const before = sent().length;
+    bob.typing();
+    answers.typing = () => null;
+    await pass(59_900);
+    bob.typing();
+    assert.equal(sent().length, before + 1, code);
+    await pass(100);
+  }
+  assert.deepEqual(errors, []);
+
+  bob.typing();
+  newest().break();
+  await pass(3_000);
+  for (const place of [room, bob]) place.typing();
+  newest().open();
+  await settle();
+  assert.deepEqual(sent(), []);
+  bob.typing();
+  assert.deepEqual(sent(), ["bob"], "a lost connection is no refusal");
+});
+
+test("who types is told until four seconds have passed, or the message is there", async () => {
+  const made = await client({ name: "alice" });
+  const room = made.room("dev");
+  const bob = made.privateWith("bob");
+  const told = [];
+  room.on("typing", ({ clientIds, more }) => told.push([clientIds.join(), more]));
+  bob.on("typing", ({ clientIds, more }) => told.push(["private", clientIds.join(), more]));
+  newest().open();
+  await settle();
+  const types = (clientIds, more) => newest().tell({ type: "typing", room: "dev", clientIds, more });
+  let seq = 0;
+  const writes = (clientId) => newest().tell({ type: "message", clientId, Message: "x", room: "dev", seq: (seq += 1), at: 1 });
+  const check = (...wanted) => assert.deepEqual(told.splice(0), wanted);
+
+  types(["bob"]);
+  types(["bob", "alice"]);
+  check(["bob", false]);
+  await pass(2_000);
+  types(["carol", "dora"], true);
+  check(["bob,carol,dora", true]);
+  await pass(2_000);
+  check(["carol,dora", true]);
+  writes("carol");
+  check(["dora", true]);
+  await pass(2_000);
+  check(["", false]);
+
+  // The server tells of typing up to a second late, then after the message.
+  types(["bob"]);
+  writes("bob");
+  types(["bob"]);
+  check(["bob", false], ["", false]);
+  await pass(1_600);
+  types(["bob"]);
+  check(["bob", false]);
+  newest().tell({ type: "typing", from: "bob", clientIds: ["bob"] });
+  newest().tell({ type: "typing", from: "eve", clientIds: ["eve"] });
+  check(["private", "bob", false]);
+  newest().tell({ type: "message", clientId: "bob", to: "alice", Message: "x", at: 1 });
+  check(["private", "", false]);
+  newest().break();
+  check(["", false]);
+});

@@ -12,9 +12,13 @@ const room = client.room("dev", { getState: (): Position => ({ seq: 1, epoch: "e
 const off: () => void = room.on("message", ({ seq, clientId, Message }) => `${seq.toFixed()} ${clientId} ${Message}`);
 room.on("joined", ({ recovered }) => recovered === undefined);
 room.on("presence", ({ joined, left }) => [...joined, ...left]);
+room.on("typing", ({ clientIds, more }) => more || clientIds.length > 0);
+room.typing();
 // @ts-expect-error: there is no such event
 room.on("massage", () => undefined);
 client.privateWith("bob").on("message", ({ seq }) => seq?.toFixed());
+client.privateWith("bob").on("typing", ({ clientIds }) => clientIds.join());
+client.privateWith("bob").typing();
 client.on("private", (message, other) => other === message.clientId);
 
 export async function use(): Promise<number> {

@@ -359,7 +359,7 @@ impl Asker {
     }
 
     async fn post(&self, target: Target, text: String) -> Result<Receipt, SendError> {
-        let message = PostMessage { text: text.into(), target, client_id: None };
+        let message = PostMessage { text: text.into(), target, client_id: None, reply_to: None };
         let answer = self.ask(ClientCommand::Message(message)).await?;
         let ServerEvent::Ack(ack) = answer else { return Err(unexpected(&answer)) };
         Ok(Receipt { seq: ack.seq, at: ack.at, duplicate: ack.duplicate })

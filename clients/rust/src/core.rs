@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use starling_protocol::{
-    ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, JoinedEvent, MessageId, Refusal,
-    RoomName, ServerEvent, Welcome, codec,
+    ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, JoinedEvent, MessageId, Refusal, RoomName, Seq,
+    ServerEvent, Welcome, codec,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::errors::SendError;
-use crate::events::{PrivateEvent, RoomEvent};
+use crate::events::{MessageChange, PrivateEvent, RoomEvent};
 use crate::pacing::Pacing;
 use crate::position::{Follows, Position};
 
@@ -384,8 +384,18 @@ impl Core {
     /// Takes an event of the server, other than `welcome` and `closing`.
     pub(crate) fn event(&mut self, event: ServerEvent<'_>, now: Instant) {
         match event.into_owned() {
-            ServerEvent::Message(message) if message.room.is_some() => self.room_message(message),
-            ServerEvent::Message(message) => self.private_message(&message),
+            ServerEvent::Message(message) => {
+                let (seq, at) = (message.seq, message.at);
+                if let Some((room, seq)) = message.room.clone().zip(seq) {
+                    self.room_entry(&room, (seq, at), RoomEvent::Message(message));
+                } else if message.room.is_none() {
+                    let (from, to) = (message.client_id.clone(), message.to.clone());
+                    self.private_entry(seq, at, (&from, to.as_ref()), &PrivateEvent::Message(message));
+                }
+            }
+            ServerEvent::Edited(edited) => self.changed(MessageChange::Edited(edited)),
+            ServerEvent::Deleted(deleted) => self.changed(MessageChange::Deleted(deleted)),
+            ServerEvent::Reaction(reaction) => self.changed(MessageChange::Reaction(reaction)),
             ServerEvent::Joined(joined) => self.joined(&joined),
             ServerEvent::Left { id: None, room } => {
                 if let Some(open) = self.rooms.remove(&room) {
@@ -441,9 +451,19 @@ impl Core {
         reply(waiting.answer, Ok(Answered { event, epoch: position.map(|position| position.epoch) }));
     }
 
-    fn room_message(&mut self, message: ChatMessage<'static>) {
-        let Some(room) = message.room.as_ref().and_then(|room| self.rooms.get_mut(room)) else { return };
-        let (Stage::In, Some(position), Some(seq)) = (&room.stage, room.position, message.seq) else { return };
+    fn changed(&mut self, change: MessageChange) {
+        let ((seq, at), (room, from, to)) = (change.place(), change.target());
+        if let Some(room) = room.cloned() {
+            return self.room_entry(&room, (seq, at), RoomEvent::Changed(change));
+        }
+        let (from, to) = (from.clone(), to.cloned());
+        self.private_entry(Some(seq), at, (&from, to.as_ref()), &PrivateEvent::Changed(change));
+    }
+
+    /// Takes a message of a room, or a change of one.
+    fn room_entry(&mut self, room: &RoomName, (seq, at): (Seq, u64), event: RoomEvent) {
+        let Some(room) = self.rooms.get_mut(room) else { return };
+        let (Stage::In, Some(position)) = (&room.stage, room.position) else { return };
         match position.follows(seq) {
             Follows::Known => {}
             Follows::Gap => {
@@ -454,9 +474,8 @@ impl Core {
                 room.stage = Stage::Out(None);
             }
             Follows::Next => {
-                let at = Some(message.at);
-                if tell(&room.outlet, RoomEvent::Message(message)) {
-                    room.position = Some(Position { seq, epoch: position.epoch, at });
+                if tell(&room.outlet, event) {
+                    room.position = Some(Position { seq, epoch: position.epoch, at: Some(at) });
                 } else {
                     room.stage = Stage::Behind;
                 }
@@ -499,8 +518,15 @@ impl Core {
         }
     }
 
-    fn private_message(&mut self, message: &ChatMessage<'static>) {
-        if let Some(seq) = message.seq {
+    /// Takes a private message from and to these clients, or a change of one.
+    fn private_entry(
+        &mut self,
+        seq: Option<Seq>,
+        at: u64,
+        (from, to): (&ClientId, Option<&ClientId>),
+        event: &PrivateEvent,
+    ) {
+        if let Some(seq) = seq {
             let is_waiting = self.inbox.joining.is_some() || self.inbox.needs_join;
             let Some(epoch) = self.inbox.position.or(self.inbox.first).map(|known| known.epoch) else { return };
             match self.inbox.position.map(|position| position.follows(seq)) {
@@ -509,15 +535,15 @@ impl Core {
                 Some(Follows::Gap) => return self.inbox.needs_join = true,
                 None | Some(Follows::Next) => {}
             }
-            self.inbox.position = Some(Position { seq, epoch, at: Some(message.at) });
+            self.inbox.position = Some(Position { seq, epoch, at: Some(at) });
         }
         let name = self.name.as_ref();
-        let other = if name == Some(&message.client_id) { message.to.as_ref() } else { Some(&message.client_id) };
+        let other = if name == Some(from) { to } else { Some(from) };
         self.followers.retain_mut(|follower| {
             if follower.with.is_some() && follower.with.as_ref() != other {
                 return !follower.events.is_closed();
             }
-            follower.tell(PrivateEvent::Message(message.clone()));
+            follower.tell(event.clone());
             !follower.events.is_closed()
         });
     }

@@ -6,11 +6,45 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Stream, StreamExt};
-use starling_protocol::{ChatMessage, ClientId, Epoch, Refusal, RoomName, Seq};
+use starling_protocol::{
+    ChatMessage, ClientId, DeletedEvent, EditedEvent, Epoch, ReactionEvent, Refusal, RoomName, Seq,
+};
 use tokio::sync::mpsc;
 
 use crate::core::Command;
 use crate::position::Position;
+
+/// A change of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageChange {
+    /// It has another text.
+    Edited(EditedEvent<'static>),
+    /// It was deleted.
+    Deleted(DeletedEvent),
+    /// A client has reacted to it, or has taken that back.
+    Reaction(ReactionEvent),
+}
+
+impl MessageChange {
+    /// The number of the change, and its time in milliseconds since the Unix epoch.
+    pub(crate) fn place(&self) -> (Seq, u64) {
+        match self {
+            Self::Edited(EditedEvent { seq, at, .. })
+            | Self::Deleted(DeletedEvent { seq, at, .. })
+            | Self::Reaction(ReactionEvent { seq, at, .. }) => (*seq, *at),
+        }
+    }
+
+    /// The room, or the client that changed it and the other one.
+    pub(crate) fn target(&self) -> (Option<&RoomName>, &ClientId, Option<&ClientId>) {
+        match self {
+            Self::Edited(EditedEvent { room, client_id, to, .. })
+            | Self::Deleted(DeletedEvent { room, client_id, to, .. })
+            | Self::Reaction(ReactionEvent { room, client_id, to, .. }) => (room.as_ref(), client_id, to.as_ref()),
+        }
+    }
+}
 
 /// An event of a room.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +64,8 @@ pub enum RoomEvent {
     },
     /// A message, the client's own ones included.
     Message(ChatMessage<'static>),
+    /// A message was changed.
+    Changed(MessageChange),
     /// Clients joined and left. Only if the application has [asked for it](crate::RoomOptions::presence).
     Presence {
         /// At most 50 of those that joined.
@@ -58,6 +94,8 @@ pub enum RoomEvent {
 pub enum PrivateEvent {
     /// A message to this client, or one that this client has sent.
     Message(ChatMessage<'static>),
+    /// A message was changed.
+    Changed(MessageChange),
     /// Messages are missing here: the stream was full, or the server no longer has them. If the server stores private
     /// messages, [`PrivateHandle::history`](crate::PrivateHandle::history) has the remaining ones.
     Gap,

@@ -56,7 +56,7 @@ pub use starling_protocol as protocol;
 
 pub use client::{Client, Private, PrivateHandle, Receipt, Room, RoomHandle, RoomOptions, State};
 pub use errors::{BadName, ClosedBy, SendError};
-pub use events::{PrivateEvent, PrivateEvents, RoomEvent, RoomEvents};
+pub use events::{MessageChange, PrivateEvent, PrivateEvents, RoomEvent, RoomEvents};
 pub use history::History;
 pub use options::{BoxFuture, ByteStream, Options, TokenError};
 pub use position::Position;

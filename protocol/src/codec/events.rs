@@ -16,11 +16,14 @@ pub fn encode_event(event: &ServerEvent<'_>, out: &mut Vec<u8>) {
 /// Encodes the most frequent frame, with the same result as Serde. Serde checks keys, names and texts for escapes byte
 /// by byte. This function checks only texts and ids, many bytes at once.
 fn write_message(message: &ChatMessage<'_>, out: &mut Vec<u8>) {
-    let ChatMessage { client_id, text, room, seq, to, at, id } = message;
+    let ChatMessage { client_id, text, room, seq, to, at, id, reply_to, edited_at, deleted, changed_seq, reactions } =
+        message;
     out.extend_from_slice(MESSAGE_PREFIX.as_bytes());
     write_name("clientId", client_id.as_str(), out);
-    out.extend_from_slice(br#","Message":"#);
-    write_text(text, out);
+    if !text.is_empty() {
+        out.extend_from_slice(br#","Message":"#);
+        write_text(text, out);
+    }
     if let Some(room) = room {
         out.push(b',');
         write_name("room", room.as_str(), out);
@@ -39,7 +42,35 @@ fn write_message(message: &ChatMessage<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","id":"#);
         write_text(id.as_str(), out);
     }
+    if let Some(Seq(of)) = reply_to {
+        out.extend_from_slice(br#","replyTo":"#);
+        write_number(*of, out);
+    }
+    if edited_at.is_some() || *deleted || changed_seq.is_some() || !reactions.is_empty() {
+        write_changes(message, out);
+    }
     out.push(b'}');
+}
+
+/// Encodes the fields of a message that was changed.
+#[cold]
+fn write_changes(message: &ChatMessage<'_>, out: &mut Vec<u8>) {
+    if let Some(at) = message.edited_at {
+        out.extend_from_slice(br#","editedAt":"#);
+        write_number(at, out);
+    }
+    if message.deleted {
+        out.extend_from_slice(br#","deleted":true"#);
+    }
+    if let Some(Seq(changed)) = message.changed_seq {
+        out.extend_from_slice(br#","changedSeq":"#);
+        write_number(changed, out);
+    }
+    if !message.reactions.is_empty() {
+        out.extend_from_slice(br#","reactions":"#);
+        #[expect(clippy::expect_used, reason = "a Vec takes every write")]
+        serde_json::to_writer(out, &message.reactions).expect("reactions have a JSON form");
+    }
 }
 
 /// Encodes a field whose value is a name, which never contains characters that JSON escapes.

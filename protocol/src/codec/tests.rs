@@ -1,4 +1,5 @@
 use super::*;
+use crate::change::ReactionCount;
 use crate::event::{ChatMessage, ServerEvent};
 
 fn command(text: &str) -> ClientCommand<'_> {
@@ -23,6 +24,11 @@ fn the_smallest_client_of_the_projects_first_document_is_understood() {
 #[test]
 fn a_message_is_written_as_serde_would_write_it() {
     let texts = ["hello", "", "a \"word\"", "back\\slash", "line\nbreak", "\u{0}\u{1f}", "grüße 🎉 \u{7f}\u{2028}"];
+    let reactions = ReactionCount {
+        emoji: Emoji::parse("👍").unwrap(),
+        count: 2,
+        client_ids: vec![ClientId::parse("bob").unwrap()],
+    };
     for text in texts.into_iter().map(str::to_owned).chain(texts.map(|text| "x".repeat(100) + text)) {
         for whole in [false, true] {
             let message = ChatMessage {
@@ -33,6 +39,11 @@ fn a_message_is_written_as_serde_would_write_it() {
                 to: whole.then(|| ClientId::parse("bob.b_o-b").unwrap()),
                 at: 1_795_342_200_123,
                 id: whole.then(|| MessageId::parse("\"7\"").unwrap()),
+                reply_to: whole.then_some(Seq(7)),
+                edited_at: whole.then_some(1_795_342_200_124),
+                deleted: whole,
+                changed_seq: whole.then_some(Seq(9)),
+                reactions: if whole { vec![reactions.clone()] } else { vec![] },
             };
             let event = ServerEvent::Message(message);
             let mut written = Vec::new();

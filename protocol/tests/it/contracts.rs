@@ -133,7 +133,7 @@ fn any_value() -> impl Strategy<Value = Option<Value>> {
     prop_oneof![
         3 => Just(None),
         1 => Just(Some(Value::Null)),
-        3 => select(vec![json!("alice"), json!("dev"), json!("0123456789abcdef"), json!("x".repeat(64))]).prop_map(Some),
+        3 => select(vec![json!("alice"), json!("dev"), json!("0123456789abcdef"), json!("x".repeat(64)), json!("👍")]).prop_map(Some),
         3 => select(vec![json!(1), json!(200), json!(u64::MAX)]).prop_map(Some),
         2 => select(vec![json!(true), json!(false)]).prop_map(Some),
         2 => select(vec![
@@ -174,7 +174,13 @@ fn a_schema_accepts_a_command_exactly_if_the_server_does() {
     // Most random frames are refused; some of each kind must have been accepted.
     for (kind, fields, validator) in &kinds {
         let mut smallest = Map::from_iter([("type".to_owned(), Value::from(kind.clone()))]);
-        for (field, value) in [("room", json!("dev")), ("Message", json!("x")), ("clientId", json!("alice"))] {
+        for (field, value) in [
+            ("room", json!("dev")),
+            ("Message", json!("x")),
+            ("clientId", json!("alice")),
+            ("of", json!(1)),
+            ("emoji", json!("👍")),
+        ] {
             if fields.iter().any(|known| known == field) {
                 smallest.insert(field.into(), value);
             }

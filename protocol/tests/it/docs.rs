@@ -152,6 +152,10 @@ fn the_fixed_limits_are_those_of_the_code() {
     let known = [
         limits::NAME_BYTES_MAX.to_string(),
         limits::MESSAGE_ID_CHARS_MAX.to_string(),
+        limits::EMOJI_BYTES_MAX.to_string(),
+        limits::EMOJIS_PER_MESSAGE_MAX.to_string(),
+        limits::REACTIONS_PER_MESSAGE_MAX.to_string(),
+        limits::REACTION_NAMES_MAX.to_string(),
         limits::HISTORY_LIMIT_MAX.to_string(),
         limits::HISTORY_LIMIT_DEFAULT.to_string(),
         limits::CONSOLE_HISTORY_DEFAULT.to_string(),

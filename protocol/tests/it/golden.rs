@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use starling_protocol::codec::{decode_command, decode_event, encode_command, encode_event};
-use starling_protocol::{ClientCommand, ServerEvent};
+use starling_protocol::{Change, ChangeMessage, ClientCommand, ServerEvent};
 
 use self::samples::{commands, events};
 
@@ -29,6 +29,9 @@ macro_rules! kinds {
 kinds! {
     COMMAND_KINDS, command_kind(ClientCommand<'_>),
     ClientCommand::Message(_) => "message",
+    ClientCommand::Change(ChangeMessage { change: Change::Edit(_), .. }) => "edit",
+    ClientCommand::Change(ChangeMessage { change: Change::Delete, .. }) => "delete",
+    ClientCommand::Change(ChangeMessage { change: Change::React { .. }, .. }) => "react",
     ClientCommand::Hello { .. } => "hello",
     ClientCommand::Join { .. } | ClientCommand::JoinInbox { .. } => "join",
     ClientCommand::Leave { .. } => "leave",
@@ -43,6 +46,9 @@ kinds! {
     EVENT_KINDS, event_kind(ServerEvent<'_>),
     ServerEvent::Welcome(_) => "welcome",
     ServerEvent::Message(_) => "message",
+    ServerEvent::Edited(_) => "edited",
+    ServerEvent::Deleted(_) => "deleted",
+    ServerEvent::Reaction(_) => "reaction",
     ServerEvent::Ack(_) => "ack",
     ServerEvent::Joined(_) => "joined",
     ServerEvent::Left { .. } => "left",

@@ -142,9 +142,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// An object that is similar to a frame.
 fn any_object() -> impl Strategy<Value = Map<String, Value>> {
-    const FIELDS: [&str; 13] = [
+    const FIELDS: [&str; 17] = [
         "type", "clientId", "key", "token", "Message", "room", "to", "before", "after", "epoch", "limit", "presence",
-        "id",
+        "id", "replyTo", "of", "emoji", "remove",
     ];
     let plausible = prop_oneof![
         "[a-z0-9._-]{0,8}".prop_map(Value::from),
@@ -154,7 +154,11 @@ fn any_object() -> impl Strategy<Value = Map<String, Value>> {
     let value = prop_oneof![2 => plausible, 1 => any_json()];
     let name = prop_oneof![4 => select(FIELDS.as_slice()).prop_map(str::to_owned), 1 => any_text()];
     let kind = select(
-        ["message", "hello", "join", "leave", "rooms", "members", "history", "ping", "Message", "dance"].as_slice(),
+        [
+            "message", "edit", "delete", "react", "hello", "join", "leave", "rooms", "members", "history", "ping",
+            "Message", "dance",
+        ]
+        .as_slice(),
     );
     (option::weighted(0.8, kind), vec((name, value), 0..6)).prop_map(|(kind, fields)| {
         let mut object: Map<String, Value> = fields.into_iter().collect();
@@ -274,7 +278,8 @@ proptest! {
         // A `/` may have blanks before it: the line then begins with another one, and the blanks are not said.
         let escaped = text.trim_start().strip_prefix('/').map(|rest| format!("/{rest}"));
         let line = escaped.as_ref().map_or_else(|| format!("{text}{end}"), |escaped| format!("/{escaped}{end}"));
-        let said = PostMessage { text: escaped.unwrap_or(text).into(), target: Target::FirstRoom, client_id: None };
+        let text = escaped.unwrap_or(text).into();
+        let said = PostMessage { text, target: Target::FirstRoom, client_id: None, reply_to: None };
         prop_assert_eq!(
             console::parse_line(&line, None),
             Ok(ConsoleCommand::Command(ClientCommand::Message(said)))

@@ -26,12 +26,14 @@ const DRAFTS_MAX = 100;
 export class Composer {
   /**
    * @param {Chat} chat
-   * @param {{onSent: () => void, onCommand: (command: import("../commands.js").Command) => void}} options
+   * @param {{onSent: () => void, onCommand: (command: import("../commands.js").Command) => void,
+   *   onTyping: (conversation: Conversation) => void}} options
    */
-  constructor(chat, { onSent, onCommand }) {
+  constructor(chat, { onSent, onCommand, onTyping }) {
     this.chat = chat;
     this.onSent = onSent;
     this.onCommand = onCommand;
+    this.onTyping = onTyping;
     this.note = byId("composer-note", HTMLElement);
     this.form = byId("composer", HTMLFormElement);
     this.text = byId("composer-text", HTMLTextAreaElement);
@@ -125,6 +127,8 @@ export class Composer {
     if (this.text.value !== "") this.drafts[conversation.key] = this.text.value;
     clearTimeout(this.draftTimer);
     this.draftTimer = setTimeout(() => this.#keepDrafts(), DRAFT_MS);
+    // A command is no message, so nobody is told of it.
+    if (this.text.value.trim() !== "" && parseCommand(this.text.value).is === "say") this.onTyping(conversation);
     this.#fit();
   }
 

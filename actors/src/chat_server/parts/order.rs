@@ -1,7 +1,7 @@
 //! The order of messages: assigns each message its `seq`, and detects messages that already have one.
 //!
 //! The order contains only the data that every replica of the chat must agree on: the epoch and the newest `seq` of
-//! each room, and the recent message `id`s. Two orders that have placed the same entries are equal.
+//! each room, its newest deletion of a message, and the recent message `id`s. Two orders that have placed the same entries are equal.
 //!
 //! A message is placed when the log returns it, never before. Until then it has no `seq`, so nothing has to be undone
 //! if the log refuses it. The log is the component that decides the sequence of entries. At present that is the history
@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use starling_protocol::{Epoch, Seq};
 
 use super::remembered::{IdKey, RememberedIds};
@@ -62,12 +63,14 @@ pub(crate) struct Order {
     /// By the room's number.
     positions: Vec<Position>,
     ids: RememberedIds<Placed>,
+    /// The newest deletion of a message in each room that had one.
+    deletions: FxHashMap<RoomId, Seq>,
 }
 
 impl Order {
     /// Starts without rooms. Remembers at most `ids_max` message `id`s, each for `ids_kept`.
     pub(crate) fn new(ids_kept: Duration, ids_max: usize) -> Self {
-        Self { positions: Vec::new(), ids: RememberedIds::new(ids_kept, ids_max) }
+        Self { positions: Vec::new(), ids: RememberedIds::new(ids_kept, ids_max), deletions: FxHashMap::default() }
     }
 
     /// Starts the order of a room. An ended room may have had the same number.
@@ -79,6 +82,7 @@ impl Order {
         if let Some(slot) = self.positions.get_mut(index) {
             *slot = position;
         }
+        self.deletions.remove(&room);
     }
 
     /// Ends the order of a room that was forgotten: no `id` of a message in it is known any more.
@@ -86,6 +90,17 @@ impl Order {
         if let Some(slot) = self.positions.get_mut(room.index()) {
             *slot = Position { epoch: Epoch(0), seq: Seq(0) };
         }
+        self.deletions.remove(&room);
+    }
+
+    /// The newest deletion of a message in a room; 0 if there was none.
+    pub(crate) fn last_deletion(&self, room: RoomId) -> Seq {
+        if self.deletions.is_empty() { Seq(0) } else { self.deletions.get(&room).copied().unwrap_or(Seq(0)) }
+    }
+
+    /// Notes that a message in a room was deleted.
+    pub(crate) fn note_deletion(&mut self, room: RoomId, seq: Seq) {
+        self.deletions.insert(room, seq);
     }
 
     /// The position of a room. A room that was never [opened](Self::open) is in epoch 0.

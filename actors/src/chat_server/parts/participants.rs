@@ -73,6 +73,11 @@ impl Participant {
         self.claims.is_some()
     }
 
+    /// Whether it may do what operators do.
+    pub(crate) fn is_operator(&self) -> bool {
+        self.claims.as_ref().is_some_and(|claims| claims.is_admin)
+    }
+
     /// The rooms that the session may join and read.
     pub(crate) fn allowed_rooms(&self) -> &RoomGlobs {
         self.claims.as_ref().map_or(&RoomGlobs::ALL, |claims| &claims.rooms)

@@ -5,9 +5,25 @@ use starling_protocol::ClientId;
 use tokio::sync::oneshot;
 
 use crate::chat_server::command::Frame;
+use crate::chat_server::parts::in_flight::Asker;
 use crate::credits::Ticket;
-use crate::history::{Page, ReadError, ReadToken};
-use crate::ids::SessionId;
+use crate::history::{Content, Page, ReadError, ReadToken};
+use crate::ids::{RoomId, SessionId};
+
+/// A change of a message, or a private reply to one, that waits for that message.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its frame keeps the ticket.
+    pub(crate) asker: Asker,
+    /// Senders of the same with the same `id`.
+    pub(crate) repeats: Vec<Asker>,
+    /// The room of the message, or the client's inbox.
+    pub(crate) room: RoomId,
+    /// The change or the reply.
+    pub(crate) content: Content,
+    /// The receiver of a reply.
+    pub(crate) to: Option<ClientId>,
+}
 
 /// The reader of a page of the history.
 #[derive(Debug)]
@@ -22,6 +38,8 @@ pub(crate) enum Reader {
         /// The ticket of the `join` that started the replay, held until the first page is offered.
         ticket: Option<Ticket>,
     },
+    /// A change of a message, or a private reply to one, which depends on that message.
+    Changed(Box<Asked>),
     /// A caller outside the chat.
     Outside(oneshot::Sender<Result<Page, ReadError>>),
 }

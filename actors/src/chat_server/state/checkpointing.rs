@@ -88,6 +88,10 @@ impl ChatState {
             numbers.insert(id, u32::try_from(rooms.len()).unwrap_or(u32::MAX));
             rooms.push(self.room_then(cluster, id, room));
         }
+        let deletions = self.rooms.iter().filter_map(|(id, _)| {
+            let deletion = self.order.last_deletion(id).0;
+            numbers.get(&id).filter(|_| deletion > 0).map(|room| (*room, deletion))
+        });
         let unclaimed = self.inboxes.unclaimed().filter_map(|(inbox, maker, is_alone)| {
             Some(UnclaimedThen { room: *numbers.get(&inbox)?, maker: maker.as_str().to_owned(), is_alone })
         });
@@ -121,6 +125,7 @@ impl ChatState {
             placed: ids_then(self.order.ids(), cluster, placed),
             direct: ids_then(&self.direct_ids, cluster, direct),
             unclaimed: unclaimed.collect(),
+            deletions: deletions.collect(),
             rooms,
         }
     }
@@ -141,8 +146,8 @@ impl ChatState {
     }
 
     fn take_over(&mut self, checkpoint: Checkpoint, now: Now) -> Result<(), BadRecord> {
-        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, placed: placed_ids, direct: direct_ids } =
-            checkpoint;
+        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, deletions, .. } = checkpoint;
+        let (placed_ids, direct_ids) = (checkpoint.placed, checkpoint.direct);
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
         // The names come first: only who holds a name is a member of a room.
         if let Some(cluster) = &mut self.cluster {
@@ -164,6 +169,9 @@ impl ChatState {
             if !is_alone {
                 self.inboxes.share(inbox);
             }
+        }
+        for (room, seq) in deletions {
+            self.order.note_deletion(*numbers.get(room as usize).ok_or(BadRecord::Foreign)?, Seq(seq));
         }
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         (cluster.digest, cluster.asked_at) = (Digest(digest), LogPosition(position));

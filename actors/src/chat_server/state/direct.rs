@@ -15,7 +15,7 @@ use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::in_flight::{Asker, MessageInFlight};
 use crate::chat_server::parts::remembered::IdKey;
 use crate::credits::Ticket;
-use crate::history::{Draft, EntryNumber};
+use crate::history::{Content, Draft, EntryNumber};
 use crate::ids::SessionId;
 use crate::nodes::record::{DirectMessage, LogEntry};
 
@@ -52,7 +52,7 @@ impl ChatState {
 
     /// Delivers a private message to the connections of its receiver and of its sender.
     fn deliver_direct(&self, to: ClientId, draft: Draft, sender: Option<SessionId>, ticket: Ticket, turn: &mut Turn) {
-        let Draft { client_id, text, at, id, .. } = draft;
+        let Draft { client_id, content, at, id, .. } = draft;
         let others = self.participants.holders(&client_id).iter().copied().filter(|other| Some(*other) != sender);
         let own = sender.into_iter().chain(others);
         let sessions: Vec<_> = if to == client_id {
@@ -63,8 +63,8 @@ impl ChatState {
         if sessions.is_empty() {
             return;
         }
-        let text = text.into_string().into();
-        let message = Box::new(ChatMessage { client_id, text, room: None, seq: None, to: Some(to), at, id });
+        let message = ChatMessage::new(client_id, content.into_text().into_string().into(), at);
+        let message = Box::new(ChatMessage { to: Some(to), id, ..message });
         turn.push(Effect::DeliverPrivate { sessions, message, ticket });
     }
 
@@ -80,7 +80,8 @@ impl ChatState {
         let session = frame.session.number();
         let asker = Asker::Client(frame);
         let number = self.in_flight.begin(MessageInFlight::new(asker, id, SmallVec::new(), turn.now.at, ticket));
-        let Draft { client_id, text, owner, id, .. } = draft;
+        let Draft { client_id, content, owner, id, .. } = draft;
+        let text = content.into_text();
         let message = DirectMessage { session, to, client_id, text, id: owner.zip(id) };
         if let Some(cluster) = &mut self.cluster {
             cluster.propose(LogEntry::Direct(message), Some(Tag::Message(number)));
@@ -117,7 +118,7 @@ impl ChatState {
             self.direct_ids.insert(key, Direct { to: to.clone(), at }, source.taken_at);
         }
         let (owner, id) = id.unzip();
-        let draft = Draft { to: None, client_id, text, at, id, owner };
+        let draft = Draft { to: None, client_id, content: Content::message(text), at, id, owner };
         let Some(waiting) = waiting else {
             return self.deliver_direct(to, draft, None, Ticket::without_credit(turn.now.at), turn);
         };

@@ -32,29 +32,19 @@ impl ChatState {
     /// Returns the command if it can be executed now. Otherwise the command waits for the log.
     #[cold]
     pub(super) fn pass_gate(&mut self, command: Command, turn: &mut Turn) -> Option<Command> {
-        let (session, asked) = match &command {
-            Command::OpenSession { open, .. } => (open.session, Asked::Opening(open)),
-            Command::Ask { frame, request } => (frame.session, Asked::Request(request, frame.id.as_ref())),
-            // The commands of one session keep their order.
-            Command::CloseSession { session } | Command::WatchPresence { session, .. } => (*session, Asked::Nothing),
-            Command::ContinueReplay { .. }
-            | Command::PostAsOperator { .. }
-            | Command::RemoveClient { .. }
-            | Command::DropRoom { .. }
-            | Command::ListRooms { .. }
-            | Command::ListNodes { .. }
-            | Command::Name { .. }
-            | Command::ReadRoom { .. }
-            | Command::Drain { .. }
-            | Command::Heard(_)
-            | Command::LeaveOthers { .. }
-            | Command::Tick { .. } => return Some(command),
-        };
+        let Some(session) = command.session() else { return Some(command) };
         let cluster = self.cluster.as_mut()?;
         if cluster.gate.is_waiting(session) {
             cluster.gate.queue(session, command);
             return None;
         }
+        let asked = if let Command::OpenSession { open, .. } = &command {
+            Asked::Opening(open)
+        } else if let Command::Ask { frame, request } = &command {
+            Asked::Request(request, frame.id.as_ref())
+        } else {
+            Asked::Nothing
+        };
         let Some((entry, needs)) = self.wanted(session, &asked, turn) else { return Some(command) };
         let cluster = self.cluster.as_mut()?;
         cluster.propose(entry, Some(Tag::Gate(session)));
@@ -194,6 +184,7 @@ impl ChatState {
             }
             ClientCommand::Join { room, .. } => self.wanted_to_join(session, room),
             ClientCommand::Message(_)
+            | ClientCommand::Change(_)
             | ClientCommand::Hello { .. }
             | ClientCommand::JoinInbox { .. }
             | ClientCommand::Leave { .. }

@@ -16,12 +16,13 @@ use super::talking::{Earlier, Stored, acknowledge, refuse_all};
 use crate::chat_server::command::NotDone;
 use crate::chat_server::effect::{Answer, Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Tag;
-use crate::chat_server::parts::in_flight::MessageInFlight;
+use crate::chat_server::parts::in_flight::{Asker, MessageInFlight};
 use crate::chat_server::parts::order::{LoggedEntry, Placement};
+use crate::chat_server::parts::reads::Asked;
 use crate::chat_server::parts::room::Room;
 use crate::clock::Instant;
 use crate::credits::Ticket;
-use crate::history::{Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
+use crate::history::{Content, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy, Twin};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::NodeChange;
@@ -47,6 +48,8 @@ pub(super) enum NotPlaced {
     /// Its session does not hold the sender's name any more, and is closed.
     NameLost,
     RoomDropped,
+    /// It is an edit, and a message of its room was deleted since it was judged. The room is the first of its places.
+    Outdated(RoomId, Content),
 }
 
 impl ChatState {
@@ -199,7 +202,7 @@ impl ChatState {
     fn logged_message(&mut self, message: LoggedMessage, own: Option<EntryNumber>, source: Source, turn: &mut Turn) {
         let waiting = own.and_then(|number| self.in_flight.finish(number));
         let places: SmallVec<[_; 2]> = message.first.iter().chain([&message.last]).cloned().collect();
-        let id = message.id.as_ref().map(|(owner, id)| self.ids.key(*owner, id));
+        let id = message.owner.zip(message.id.as_ref()).map(|(owner, id)| self.ids.key(owner, id));
         let earlier = id.and_then(|id| self.logged_earlier(&id, source.taken_at));
         let is_there =
             |(key, epoch): &(RoomKey, Epoch)| self.find(key).filter(|room| self.order.position(*room).epoch == *epoch);
@@ -211,30 +214,49 @@ impl ChatState {
             (None, None) => return self.not_placed(waiting, NotPlaced::RoomDropped, turn),
             (Some(rooms), None) => rooms,
         };
+        if matches!(message.content, Content::Edit { .. })
+            && let Some(room) = rooms.first()
+            && self.order.last_deletion(*room) > message.as_of
+        {
+            let (room, about) = (*room, message.first_about);
+            let content = if rooms.len() == 2 { message.content.about(about) } else { message.content };
+            return self.not_placed(waiting, NotPlaced::Outdated(room, content), turn);
+        }
         if waiting.is_none() {
             rooms.iter().for_each(|room| self.rooms.message_begins(*room));
         }
-        let sender = message.client_id.clone();
-        let draft = message.draft(source.at);
-        let (mut copies, mut stored) = (Vec::with_capacity(rooms.len()), SmallVec::<[StoredCopy; 2]>::new());
+        let (sender, first_about) = (message.client_id.clone(), message.first_about);
         let last = rooms.len().saturating_sub(1);
-        let is_kept = self.cluster.as_ref().is_some_and(|cluster| source.record.position <= cluster.kept_upto);
+        let mut copies_at = SmallVec::<[(RoomId, RoomKey, Twin); 2]>::new();
         for (index, (room, (key, epoch))) in rooms.into_iter().zip(places).enumerate() {
             let entry = LoggedEntry { room, epoch, id: id.filter(|_| index == last) };
             let Placement::Placed(seq) = self.order.place(&entry, source.at, source.taken_at) else { continue };
             self.note_placed(&key, seq);
+            copies_at.push((room, key, Twin { epoch, seq }));
+        }
+        self.digest_change(&message.content);
+        let draft = message.draft(source.at);
+        let twins: SmallVec<[Twin; 2]> = copies_at.iter().map(|(.., twin)| *twin).collect();
+        let (mut copies, mut stored) = (Vec::with_capacity(copies_at.len()), SmallVec::<[StoredCopy; 2]>::new());
+        let is_kept = self.cluster.as_ref().is_some_and(|cluster| source.record.position <= cluster.kept_upto);
+        for (index, (room, key, Twin { epoch, seq })) in copies_at.into_iter().enumerate() {
             if key.owner().is_some() {
                 self.inboxes.written_by(room, &sender);
             }
+            self.note_deletion(room, &draft.content, seq);
             let is_stored = is_kept || self.rooms.get(room).is_some_and(|room| seq <= room.stored_upto());
             let kept = self.rooms.get(room).map(Room::kept).filter(|_| is_stored);
             self.rooms.message_stored(room, kept);
             if is_stored {
                 continue;
             }
-            let message = Arc::new(draft.clone().placed(key.clone(), seq));
+            let mut draft = draft.clone();
+            if index < last {
+                draft.content = draft.content.about(first_about);
+            }
+            let message = Arc::new(draft.clone().placed(key.clone(), seq, Twin::of(index, &twins)));
             stored.push(StoredCopy { room, epoch, message, oldest: None });
-            copies.push(EntryCopy { room, key, epoch, draft: draft.clone(), seq: Some(seq) });
+            copies.push(EntryCopy { room, key, epoch, draft, seq: Some(seq) });
         }
         if copies.is_empty() {
             // The history has it from before this process started, and nobody is here yet.
@@ -245,6 +267,22 @@ impl ChatState {
         let messages = stored.iter().map(|copy| Arc::clone(&copy.message)).collect();
         turn.push(Effect::Node(NodeEffect::Keep { entry, placed: messages }));
         self.show(waiting, stored, turn);
+    }
+
+    /// Adds what a change does to the digest.
+    fn digest_change(&mut self, content: &Content) {
+        let (kind, text) = match content {
+            Content::Message { .. } => return,
+            Content::Edit { text, .. } => (1, &**text),
+            Content::Deletion { .. } => (2, ""),
+            Content::Reaction { emoji, removed, .. } => (if *removed { 4 } else { 3 }, emoji.as_str()),
+        };
+        let of = content.of().map_or(0, |of| of.0);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.digest.add(kind);
+            cluster.digest.add(of);
+            cluster.digest.add_text(text);
+        }
     }
 
     /// Whether a session still holds the name under which it wrote a message. Otherwise another connection of the
@@ -285,14 +323,21 @@ impl ChatState {
             NotPlaced::Repeated(_) => [3, 0],
             NotPlaced::NameLost => [4, 0],
             NotPlaced::RoomDropped => [5, 0],
+            NotPlaced::Outdated(..) => [6, 0],
         });
         let Some(waiting) = waiting else { return };
-        let MessageInFlight { asker, repeats, rooms, .. } = *waiting;
+        let MessageInFlight { mut asker, repeats, rooms, ticket, .. } = *waiting;
         for room in rooms {
             self.rooms.message_refused(room);
             self.forget_if_over(room, turn);
         }
         match why {
+            NotPlaced::Outdated(room, content) => {
+                if let Asker::Client(frame) = &mut asker {
+                    frame.ticket = Some(ticket);
+                }
+                self.judge_later(Asked { asker, repeats, room, content, to: None }, turn);
+            }
             NotPlaced::Repeated(earlier) => {
                 for asker in [asker].into_iter().chain(repeats) {
                     self.repeat(asker, earlier.clone(), turn);

@@ -91,8 +91,13 @@ impl ChatState {
         }
     }
 
-    pub(super) fn was_read(&mut self, request: &ReadRequest, page: Page, turn: &mut Turn) {
+    pub(super) fn was_read(&mut self, request: ReadRequest, page: Page, turn: &mut Turn) {
         let room = request.room;
+        if self.order.last_deletion(room) > request.newest {
+            // The page may have the text of a message that was deleted since the read began.
+            let (oldest, newest) = (self.oldest(room), self.order.position(room).seq);
+            return turn.push(Effect::Read(ReadRequest { oldest, newest, ..request }));
+        }
         match self.reads.finish(request.token) {
             Some(Reader::Page { mut frame, with }) => {
                 let Some(entry) = self.rooms.get(room) else { return };
@@ -106,6 +111,7 @@ impl ChatState {
             Some(Reader::Replay { session, ticket }) => {
                 self.replay(session, (room, request.page), page, ticket, turn);
             }
+            Some(Reader::Changed(asked)) => self.changed_was_read(*asked, &request, &page, turn),
             Some(Reader::Outside(reply)) => turn.reply(Answer::Page(reply, Ok(page))),
             None => debug_assert!(false, "a read is answered once"),
         }
@@ -123,6 +129,9 @@ impl ChatState {
                     let reason = "missed messages cannot be read at the moment";
                     self.cut_off(session, CloseCode::TryAgainLater, reason, turn);
                 }
+            }
+            Some(Reader::Changed(asked)) => {
+                self.refuse_change(*asked, Refusal::new(ErrorCode::Unavailable, error.to_string()), turn);
             }
             Some(Reader::Outside(reply)) => turn.reply(Answer::Page(reply, Err(error))),
             None => debug_assert!(false, "a read is answered once"),

@@ -18,7 +18,7 @@ use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::remembered::IdKey;
 use crate::clock::{Instant, Now};
 use crate::credits::Ticket;
-use crate::history::{Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
+use crate::history::{Content, Draft, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy};
 use crate::identity::IdOwner;
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::record::{LogEntry, LoggedMessage};
@@ -53,6 +53,30 @@ pub(super) enum Earlier {
     Direct(Direct),
 }
 
+/// A message or a change that the rules allow, for the log.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// The copy for a room, or for the other client's inbox.
+    pub(super) draft: Draft,
+    /// The message that the copy for the client's own inbox is about.
+    pub(super) first_about: Option<Seq>,
+    /// The newest entry of the first place when it was judged.
+    pub(super) as_of: Seq,
+}
+
+impl Said {
+    /// A message that depends on no other one.
+    fn message(draft: Draft) -> Self {
+        Self { draft, first_about: None, as_of: Seq(0) }
+    }
+
+    /// The copy for the client's own inbox.
+    fn first(&self) -> Draft {
+        let content = self.draft.content.clone().about(self.first_about);
+        Draft { content, ..self.draft.clone() }
+    }
+}
+
 /// The position of a stored message, for its acknowledgement.
 pub(super) struct Stored<'a> {
     pub(super) room: &'a RoomKey,
@@ -64,8 +88,8 @@ pub(super) struct Stored<'a> {
 impl ChatState {
     /// Handles a client's message.
     pub(super) fn publish(&mut self, mut frame: Frame, post: PostMessage<'static>, turn: &mut Turn) {
-        let PostMessage { text, target, client_id } = post;
-        let accepted = match self.accept(&frame, target, client_id.as_ref(), turn) {
+        let PostMessage { text, target, client_id, reply_to } = post;
+        let accepted = match self.accept(&frame, target, client_id.as_ref(), reply_to, turn) {
             Ok(accepted) => accepted,
             Err(refusal) => return self.conclude(&mut frame, Err(refusal), turn),
         };
@@ -76,22 +100,31 @@ impl ChatState {
         }
         let session = frame.session;
         let Some(participant) = self.participants.get(session) else { return };
+        let text = text.into_owned().into_boxed_str();
+        if let Outcome::ToInbox(_, to) = &outcome
+            && let (Some(own), Some(_)) = (participant.inbox, reply_to)
+        {
+            let reply = Content::Message { text, reply_to };
+            return self.read_message_of(frame, own, reply, Some(to.clone()), turn);
+        }
         let ticket = frame.ticket.take().unwrap_or_else(|| Ticket::without_credit(turn.now.at));
         let draft = Draft {
             to: None,
             client_id: participant.name().clone(),
-            text: text.into_owned().into_boxed_str(),
+            content: Content::Message { text, reply_to },
             at: turn.now.unix_ms,
-            owner: id.map(|_| owner),
+            owner: Some(owner),
             id: frame.id.clone(),
         };
         match outcome {
-            Outcome::ToRoom(room) => self.append(&[room], draft, id, Asker::Client(frame), ticket, turn),
+            Outcome::ToRoom(room) => {
+                self.append(&[room], Said::message(draft), id, Asker::Client(frame), ticket, turn);
+            }
             Outcome::ToInbox(inbox, to) => {
                 let own = participant.inbox.filter(|own| *own != inbox);
                 let draft = Draft { to: Some(to), ..draft };
                 let rooms: SmallVec<[RoomId; 2]> = own.into_iter().chain([inbox]).collect();
-                self.append(&rooms, draft, id, Asker::Client(frame), ticket, turn);
+                self.append(&rooms, Said::message(draft), id, Asker::Client(frame), ticket, turn);
             }
             Outcome::ToClient(to) => self.send_direct(frame, to, draft, id, ticket, turn),
             Outcome::Repeated(_) => debug_assert!(false, "a repetition is answered above"),
@@ -104,6 +137,7 @@ impl ChatState {
         frame: &Frame,
         target: Target,
         claimed: Option<&ClientId>,
+        reply_to: Option<Seq>,
         turn: &mut Turn,
     ) -> Result<Accepted, Refusal> {
         let session = frame.session;
@@ -112,6 +146,11 @@ impl ChatState {
             Target::Room(name) => Ok(self.own_room(session, &name)?),
             Target::Client(to) => Err(to),
         };
+        if let (Some(of), Ok(room)) = (reply_to, &target)
+            && (of == Seq(0) || of > self.order.position(*room).seq)
+        {
+            return Err(no_such_message(of));
+        }
         // The name is taken at the end, so that a refused message takes no name.
         let name = self.name_to_take(session, claimed)?;
         let participant = self.participants.get(session).ok_or_else(not_here)?;
@@ -128,6 +167,8 @@ impl ChatState {
                 if has_inbox {
                     Outcome::ToInbox(self.inbox_to_write_to(&own, &to, turn)?, to)
                 } else {
+                    // A private message that is not stored has no number.
+                    reply_to.map_or(Ok(()), |of| Err(no_such_message(of)))?;
                     self.check_receiver(&to, &own, session)?;
                     Outcome::ToClient(to)
                 }
@@ -172,7 +213,7 @@ impl ChatState {
 
     /// Finds the message that was recently accepted under this `id`, unless its room has ended since. `session` sends it
     /// now, or an operator does.
-    fn earlier(&mut self, id: &IdKey, session: Option<SessionId>, now: Now) -> Option<Earlier> {
+    pub(super) fn earlier(&mut self, id: &IdKey, session: Option<SessionId>, now: Now) -> Option<Earlier> {
         // With other nodes, a message that an earlier session has in flight is void if that session has lost its name.
         if let Some(number) = self.in_flight.find(id)
             && (self.cluster.is_none() || self.in_flight.session(number) == session)
@@ -195,31 +236,39 @@ impl ChatState {
         placed.or_else(|| self.direct_ids.find(id, now).map(Earlier::Direct))
     }
 
-    /// Gives a message to the log. If it has two copies, the receiver's copy is the last.
-    fn append(
+    /// Gives a message or a change to the log. If it has two copies, the other client's copy is the last. Returns its
+    /// number in flight.
+    pub(super) fn append(
         &mut self,
         rooms: &[RoomId],
-        draft: Draft,
+        said: Said,
         id: Option<IdKey>,
         asker: Asker,
         ticket: Ticket,
         turn: &mut Turn,
-    ) {
+    ) -> Option<EntryNumber> {
         if self.cluster.is_some() {
-            return self.propose_message(rooms, draft, (id, asker, ticket), turn);
+            return self.propose_message(rooms, said, (id, asker, ticket), turn);
         }
         let mut copies = Vec::with_capacity(rooms.len());
-        for (room, draft) in rooms.iter().zip(std::iter::repeat_n(draft, rooms.len())) {
-            let Some(entry) = self.rooms.get(*room) else { return };
-            let (key, epoch) = (entry.key().clone(), self.order.position(*room).epoch);
-            copies.push(EntryCopy { room: *room, key, epoch, draft, seq: None });
+        let mut copy = |room: RoomId, draft| {
+            let entry = self.rooms.get(room)?;
+            let (key, epoch) = (entry.key().clone(), self.order.position(room).epoch);
+            copies.push(EntryCopy { room, key, epoch, draft, seq: None });
+            Some(())
+        };
+        let (last, others) = rooms.split_last()?;
+        for room in others {
+            copy(*room, said.first())?;
         }
+        copy(*last, said.draft)?;
         for room in rooms {
             self.rooms.message_begins(*room);
         }
         let rooms = SmallVec::from_slice(rooms);
         let number = self.in_flight.begin(MessageInFlight::new(asker, id, rooms, turn.now.at, ticket));
         turn.push(Effect::Append(Entry { number, copies }));
+        Some(number)
     }
 
     /// Handles an operator's message.
@@ -237,9 +286,9 @@ impl ChatState {
         match self.room_to_post_to(&room, turn) {
             Ok(room) => {
                 let at = turn.now.unix_ms;
-                let draft = Draft { to: None, client_id, text, at, owner: key.map(|_| owner), id };
+                let draft = Draft { to: None, client_id, content: Content::message(text), at, owner: Some(owner), id };
                 let ticket = Ticket::without_credit(turn.now.at);
-                self.append(&[room], draft, key, Asker::Operator(reply), ticket, turn);
+                self.append(&[room], Said::message(draft), key, Asker::Operator(reply), ticket, turn);
             }
             Err(refusal) => turn.reply(Answer::Posted(reply, Err(refusal))),
         }
@@ -277,14 +326,14 @@ impl ChatState {
     fn propose_message(
         &mut self,
         rooms: &[RoomId],
-        draft: Draft,
+        said: Said,
         (id, asker, ticket): (Option<IdKey>, Asker, Ticket),
         turn: &Turn,
-    ) {
+    ) -> Option<EntryNumber> {
         let place = |room: &RoomId| Some((self.rooms.get(*room)?.key().clone(), self.order.position(*room).epoch));
-        let Some(places) = rooms.iter().map(place).collect::<Option<SmallVec<[_; 2]>>>() else { return };
+        let places: SmallVec<[_; 2]> = rooms.iter().map(place).collect::<Option<_>>()?;
         let mut places = places.into_iter().rev();
-        let Some(last) = places.next() else { return };
+        let last = places.next()?;
         let first = places.next();
         for room in rooms {
             self.rooms.message_begins(*room);
@@ -292,11 +341,13 @@ impl ChatState {
         let rooms = SmallVec::from_slice(rooms);
         let session = if let Asker::Client(frame) = &asker { Some(frame.session.number()) } else { None };
         let number = self.in_flight.begin(MessageInFlight::new(asker, id, rooms, turn.now.at, ticket));
-        let Draft { to, client_id, text, owner, id, .. } = draft;
-        let message = LoggedMessage { first, last, to, session, client_id, text, id: owner.zip(id) };
+        let Said { draft, first_about, as_of } = said;
+        let Draft { to, client_id, content, owner, id, .. } = draft;
+        let message = LoggedMessage { first, last, to, session, client_id, content, first_about, as_of, owner, id };
         if let Some(cluster) = &mut self.cluster {
             cluster.propose(LogEntry::Message(message), Some(Tag::Message(number)));
         }
+        Some(number)
     }
 
     /// Places, acknowledges and delivers a message that the log has committed.
@@ -359,9 +410,18 @@ impl ChatState {
             return Err(placement);
         };
         assert_eq!(seq, copy.message.seq, "INV-3: the log and the order agree");
+        self.note_deletion(copy.room, &copy.message.content, seq);
         let kept = copy.oldest.map(|oldest| self.kept_since(copy.room, oldest));
         self.rooms.message_stored(copy.room, kept);
         Ok(seq)
+    }
+
+    /// Notes the deletion of a message that was placed.
+    #[inline]
+    pub(super) fn note_deletion(&mut self, room: RoomId, content: &Content, seq: Seq) {
+        if matches!(content, Content::Deletion { .. }) {
+            self.order.note_deletion(room, seq);
+        }
     }
 
     pub(super) fn deliver(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
@@ -393,6 +453,11 @@ impl ChatState {
 
 fn not_here() -> Refusal {
     Refusal::new(ErrorCode::NotAMember, "you are in no room; join a room first")
+}
+
+/// The refusal of a change or a reply whose message is not there.
+pub(super) fn no_such_message(of: Seq) -> Refusal {
+    Refusal::new(ErrorCode::NoSuchMessage, format!("there is no message {of}"))
 }
 
 /// Gives the ticket of a message to its acknowledgement, because the delivery does not pass the sender's hub. The

@@ -2,6 +2,7 @@
 //!
 //! The tests are dialogues with a chat that has no sockets and a clock that only the test moves, see [`chat::Chat`].
 
+mod changes;
 mod chat;
 mod ending;
 mod errors;

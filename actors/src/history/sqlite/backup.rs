@@ -19,7 +19,7 @@ use super::lock::Lock;
 use super::open_error::OpenError;
 use super::operator::{CheckReport, OperatorError, check_database, reader};
 use super::ownership;
-use super::schema::{self, APPLICATION_ID, DbRoom, LOG_MARK, SEQ_MAX, place};
+use super::schema::{self, APPLICATION_ID, CHANGES, CHANGES_SINCE, DbRoom, LOG_MARK, SEQ_MAX, place};
 use super::search::SearchIndex;
 
 /// The largest number of rows that one read returns.
@@ -187,10 +187,13 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     let transaction = target.transaction().map_err(Target)?;
     schema::make(&transaction, version).map_err(Target)?;
     copy_state(source, &transaction)?;
+    let tables: &[&str] = if version >= CHANGES_SINCE { &["messages", CHANGES] } else { &["messages"] };
     for (room, seq) in rooms(&transaction).map_err(Target)? {
-        copy_messages(source, &transaction, room, seq)?;
+        for table in tables {
+            copy_entries(source, &transaction, table, (room, seq))?;
+        }
     }
-    copy_ids(source, &transaction)?;
+    copy_ids(source, &transaction, tables)?;
     transaction.commit().map_err(Target)?;
     // From here on the file is recognized as a history.
     let transaction = target.transaction().map_err(Target)?;
@@ -218,15 +221,20 @@ fn rooms(connection: &Connection) -> rusqlite::Result<Vec<(DbRoom, u64)>> {
     rooms.query_map([], |row| Ok((DbRoom(row.get(0)?), row.get(1)?)))?.collect()
 }
 
-/// Copies the messages of a room up to `seq`, in parts.
-fn copy_messages(source: &Connection, target: &Connection, room: DbRoom, seq: u64) -> Result<(), CopyError> {
+/// Copies the messages or the changes of a room up to `seq`, in parts.
+fn copy_entries(
+    source: &Connection,
+    target: &Connection,
+    table: &str,
+    (room, seq): (DbRoom, u64),
+) -> Result<(), CopyError> {
     use CopyError::{Source, Target};
     let (mut first, last) = (place(room, 0), place(room, seq));
-    let select = "SELECT * FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3";
-    while let Some(newest) = copy_rows(source, target, "messages", select, (first, last, PART))? {
+    let select = format!("SELECT * FROM {table} WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3");
+    while let Some(newest) = copy_rows(source, target, table, &select, (first, last, PART))? {
         first = newest + 1;
     }
-    // Messages that the server dropped meanwhile leave a gap after the first parts. The messages before the gap are
+    // Entries that the server dropped meanwhile leave a gap after the first parts. The entries before the gap are
     // deleted.
     let mut oldest = source.prepare_cached("SELECT oldest FROM rooms WHERE id = ?1").map_err(Source)?;
     let oldest = match oldest.query_row([room.0], |row| row.get::<_, u64>(0)) {
@@ -238,22 +246,26 @@ fn copy_messages(source: &Connection, target: &Connection, room: DbRoom, seq: u6
         target.prepare_cached(sql).and_then(|mut statement| statement.execute(parameters)).map(drop).map_err(Target)
     };
     let kept = (place(room, 0), place(room, oldest));
-    run("DELETE FROM messages WHERE place >= ?1 AND place < ?2", kept)?;
+    run(&format!("DELETE FROM {table} WHERE place >= ?1 AND place < ?2"), kept)?;
     run("UPDATE rooms SET oldest = ?2 WHERE id = ?1", (i64::from(room.0), oldest.cast_signed()))
 }
 
 /// Copies the `id`s of dropped messages, in parts.
-fn copy_ids(source: &Connection, target: &Connection) -> Result<(), CopyError> {
+fn copy_ids(source: &Connection, target: &Connection, tables: &[&str]) -> Result<(), CopyError> {
     let mut after = i64::MIN;
     let select = "SELECT * FROM dropped_ids WHERE place > ?1 ORDER BY place LIMIT ?2";
     while let Some(newest) = copy_rows(source, target, "dropped_ids", select, (after, PART))? {
         after = newest;
     }
     // Deletes the `id`s of messages that the copy contains, that are newer than the copy, or whose room is not in it.
-    let surplus = "DELETE FROM dropped_ids WHERE place IN (SELECT place FROM messages)
-        OR place > (SELECT coalesce(max(seq), -1) + (place & ~?1) FROM rooms WHERE id = place >> ?2)";
+    let copied: Vec<_> = tables.iter().map(|table| format!("SELECT place FROM {table}")).collect();
+    let surplus = format!(
+        "DELETE FROM dropped_ids WHERE place IN ({})
+        OR place > (SELECT coalesce(max(seq), -1) + (place & ~?1) FROM rooms WHERE id = place >> ?2)",
+        copied.join(" UNION ALL ")
+    );
     let (mask, bits) = (SEQ_MAX.cast_signed(), schema::SEQ_BITS);
-    target.execute(surplus, (mask, bits)).map(drop).map_err(CopyError::Target)
+    target.execute(&surplus, (mask, bits)).map(drop).map_err(CopyError::Target)
 }
 
 /// Copies the rows of a query into a table with the same columns. Returns the first column of the last row.

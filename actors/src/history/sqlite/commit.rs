@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 use starling_protocol::Seq;
 
+use super::change;
 use super::command::{Append, NewCopy};
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
 use crate::clock;
-use crate::history::{LogMark, Receipt};
+use crate::history::{Content, LogMark, Receipt, Twin};
 
 /// A room that has ended.
 #[derive(Debug)]
@@ -70,15 +72,17 @@ pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Opti
 /// Stores everything in one commit, or nothing. Returns the time in which the commit was written and synced.
 pub(super) fn write(
     connection: &mut Connection,
-    batch: &[Append],
+    batch: &mut [Append],
     bounds: &Bounds,
     due: DuePart<'_>,
 ) -> rusqlite::Result<Duration> {
+    wipe_texts(connection, batch)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     write_due(&transaction, due)?;
     let mut rooms = FxHashMap::default();
     for append in batch {
         insert(&transaction, append)?;
+        let append: &Append = append;
         for copy in &append.copies {
             let (_, newest) = rooms.entry(copy.db).or_insert((copy.seq, copy));
             *newest = copy;
@@ -102,6 +106,7 @@ pub(super) fn write_singly(
     bounds: &Bounds,
     (forgotten, delivered, mark): DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
+    wipe_texts(connection, batch)?;
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mark = mark.filter(|_| !batch.iter().any(Append::is_placed));
     write_due(&transaction, (forgotten, delivered, mark))?;
@@ -161,18 +166,36 @@ fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>)
     Ok(())
 }
 
-fn insert(connection: &Connection, append: &Append) -> rusqlite::Result<()> {
+/// Makes SQLite overwrite the bytes of texts that this batch removes, wherever they are. In other batches and in the
+/// retention it overwrites only what needs no further writes: a copy that a text leaves behind when it moves to another
+/// page.
+fn wipe_texts(connection: &Connection, batch: &[Append]) -> rusqlite::Result<()> {
+    let removes = |copy: &NewCopy| matches!(copy.draft.content, Content::Edit { .. } | Content::Deletion { .. });
+    let wipes = batch.iter().flat_map(|append| &append.copies).any(removes);
+    connection.pragma_update(None, "secure_delete", if wipes { "ON" } else { "FAST" })
+}
+
+fn insert(connection: &Connection, append: &mut Append) -> rusqlite::Result<()> {
+    let places: SmallVec<[Twin; 2]> =
+        append.copies.iter().map(|copy| Twin { epoch: copy.epoch, seq: copy.seq }).collect();
     let mut message = connection.prepare_cached(
-        "INSERT INTO messages (place, at, client_id, id, text, peer, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO messages (place, at, client_id, id, text, peer, owner, reply_to, twin_epoch, twin_seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    for copy in &append.copies {
+    for (index, copy) in append.copies.iter_mut().enumerate() {
+        let Content::Message { text, reply_to } = &copy.draft.content else {
+            change::insert(connection, copy)?;
+            continue;
+        };
         let stored = &copy.draft;
         let place = place(copy.db, copy.seq.0);
         let id = stored.id.as_ref().map(starling_protocol::MessageId::as_str);
         let peer = stored.peer(&copy.key).map(starling_protocol::ClientId::as_str);
         let owner = stored.owner.map(|owner| owner.0.cast_signed());
         let (at, sender) = (stored.at.cast_signed(), stored.client_id.as_str());
-        message.execute((place, at, sender, id, &*stored.text, peer, owner))?;
+        let reply_to = reply_to.map(|of| of.0.cast_signed());
+        let twin = Twin::of(index, &places).map(|twin| (twin.epoch.0.cast_signed(), twin.seq.0.cast_signed())).unzip();
+        message.execute((place, at, sender, id, &**text, peer, owner, reply_to, twin.0, twin.1))?;
     }
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
-use starling_protocol::{ClientId, Epoch, MessageId, RoomName, Seq};
+use starling_protocol::{Epoch, RoomName};
 
 use super::lock::Lock;
 use super::open_error::OpenError;
-use super::page::receiver;
+use super::page::{MESSAGE, entry};
 use super::restored::log_mark;
-use super::schema::{DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
+use super::schema::{CHANGES_SINCE, DROPPED, DbRoom, SEQ_MAX, drop_step, mark_dropped, of_place, place, version};
 use super::written::{Opener, WrittenDatabase};
 use super::{SqliteSettings, connections, file, ownership, search};
 use crate::history::{Durability, RoomKey, StoredMessage};
@@ -182,16 +182,25 @@ pub(super) fn check_database(connection: &Connection) -> Result<CheckReport, Ope
     report.problems.extend(found.into_iter().filter(|line| line != "ok"));
     let mut rooms = moment.prepare("SELECT id, name, seq, oldest FROM rooms ORDER BY id")?;
     let mut rows = rooms.query([])?;
-    let mut of_room = moment.prepare(
-        "SELECT count(*), coalesce(min(place), 0), coalesce(max(place), 0) FROM messages WHERE place BETWEEN ?1 AND ?2",
-    )?;
+    // The entries of the rooms: messages, and since a version also changes.
+    let (entries, of_messages) = if report.version >= CHANGES_SINCE {
+        ("(SELECT place, 1 AS is_message FROM messages UNION ALL SELECT place, 0 FROM changes)", "sum(is_message)")
+    } else {
+        ("messages", "count(*)")
+    };
+    let mut of_room = moment.prepare(&format!(
+        "SELECT count(*), coalesce(min(place), 0), coalesce(max(place), 0), coalesce({of_messages}, 0) FROM {entries}
+         WHERE place BETWEEN ?1 AND ?2"
+    ))?;
     while let Some(row) = rows.next()? {
         let (number, name) = (DbRoom(row.get(0)?), row.get::<_, String>(1)?);
         let (seq, oldest): (u64, u64) = (row.get(2)?, row.get(3)?);
-        let (count, first, last): (u64, i64, i64) = of_room
-            .query_row((place(number, 0), place(number, SEQ_MAX)), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let (count, first, last, messages): (u64, i64, i64, u64) = of_room
+            .query_row((place(number, 0), place(number, SEQ_MAX)), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
         report.rooms += 1;
-        report.messages += count;
+        report.messages += messages;
         let is_whole = if count == 0 {
             oldest == seq + 1
         } else {
@@ -211,7 +220,7 @@ pub(super) fn check_database(connection: &Connection) -> Result<CheckReport, Ope
     Ok(report)
 }
 
-/// Passes every message of one room, or of all rooms, to `take`: room by room, in order. Changes nothing; a server may
+/// Passes every message of one room, or of all rooms, to `take`, with all its changes: room by room, in order. Changes nothing; a server may
 /// be running. Messages that the server stores or drops during the export may or may not be included.
 ///
 /// # Errors
@@ -232,34 +241,21 @@ pub fn export(
         Ok((number, parsed(RoomKey::parse(&name))?, epoch, row.get::<_, u64>(3)?))
     });
     let rooms = rooms?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut messages = connection.prepare(if version(&connection)? >= PEER_SINCE {
-        "SELECT place, at, client_id, id, text, peer FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3"
-    } else {
-        "SELECT place, at, client_id, id, text, NULL FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3"
-    })?;
+    let columns = match version(&connection)? {
+        CHANGES_SINCE.. => MESSAGE,
+        PEER_SINCE.. => "place, at, client_id, id, text, peer, NULL, NULL, NULL, NULL, NULL, NULL",
+        _ => "place, at, client_id, id, text, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+    };
+    let select = format!("SELECT {columns} FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3");
+    let mut messages = connection.prepare(&select)?;
     let is_there = !rooms.is_empty();
     for (number, name, epoch, seq) in rooms {
         // Each part is read completely before it is passed on, so that a slow receiver does not keep the server's log
         // from being checkpointed.
         let (mut first, last) = (place(number, 0), place(number, seq));
         loop {
-            let part = messages.query_map((first, last, EXPORTED_AT_ONCE), |row| {
-                let id: Option<String> = row.get(3)?;
-                let client_id = parsed(ClientId::parse(&row.get::<_, String>(2)?))?;
-                let peer: Option<String> = row.get(5)?;
-                let peer = peer.map(|peer| parsed(ClientId::parse(&peer))).transpose()?;
-                Ok(StoredMessage {
-                    to: receiver(&name, &client_id, peer),
-                    room: name.clone(),
-                    seq: Seq(of_place(row.get(0)?).1),
-                    at: row.get::<_, i64>(1)?.cast_unsigned(),
-                    client_id,
-                    id: id.map(|id| parsed(MessageId::parse(&id))).transpose()?,
-                    owner: None,
-                    text: row.get::<_, String>(4)?.into(),
-                })
-            });
-            let part = part?.collect::<rusqlite::Result<Vec<_>>>()?;
+            let part = messages.query_map((first, last, EXPORTED_AT_ONCE), |row| entry(&name, row))?;
+            let part = part.collect::<rusqlite::Result<Vec<_>>>()?;
             let Some(newest) = part.last() else { break };
             first = place(number, newest.seq.0) + 1;
             for message in &part {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, Statement, ToSql};
-use starling_protocol::{ClientId, HistoryPage, MessageId, Seq};
+use starling_protocol::{ClientId, Epoch, HistoryPage, MessageId, Seq};
 
+use super::change;
 use super::schema::{DbRoom, SEQ_MAX, of_place, place};
 use crate::clock::Instant;
-use crate::history::{Page, ReadRequest, RoomKey, StoredMessage};
+use crate::history::{Content, Page, ReadPurpose, ReadRequest, RoomKey, StoredMessage, Twin};
+use crate::identity::IdOwner;
 
 /// A read that the memory cannot answer.
 #[derive(Debug)]
@@ -16,6 +18,13 @@ pub(super) struct DiskRead {
     pub(super) db: DbRoom,
     pub(super) queued: Instant,
 }
+
+/// The columns of a message, as [`entry`] reads them.
+pub(super) const MESSAGE: &str =
+    "place, at, client_id, id, text, peer, owner, NULL, reply_to, twin_epoch, twin_seq, changes";
+
+/// The same columns of a change.
+const CHANGE: &str = "place, at, client_id, id, text, peer, owner, kind, of, NULL, NULL, NULL";
 
 /// The rows collected for one page.
 pub(super) struct Collected<'a> {
@@ -37,7 +46,7 @@ impl<'a> Collected<'a> {
     pub(super) fn take(&mut self, statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
         let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
-            let message = self.message(row)?;
+            let message = entry(&self.room, row)?;
             self.weight += message.weight();
             let is_full = self.page.messages.len() == self.read.request.limit
                 || (self.weight > self.read.request.bytes && !self.page.messages.is_empty());
@@ -49,34 +58,42 @@ impl<'a> Collected<'a> {
         }
         Ok(())
     }
-
-    fn message(&self, row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
-        let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        let id = row.get_ref(3)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-        let name = |text: &str| ClientId::parse(text).map_err(|_| rusqlite::Error::InvalidQuery);
-        let client_id = name(text(2)?)?;
-        let peer = row.get_ref(5)?.as_str_or_null().map_err(rusqlite::Error::from)?.map(name).transpose()?;
-        Ok(StoredMessage {
-            to: receiver(&self.room, &client_id, peer),
-            room: self.room.clone(),
-            seq: Seq(of_place(row.get(0)?).1),
-            at: row.get::<_, i64>(1)?.cast_unsigned(),
-            client_id,
-            id: id.map(MessageId::parse).transpose().map_err(|_| rusqlite::Error::InvalidQuery)?,
-            owner: None,
-            text: text(4)?.into(),
-        })
-    }
 }
 
-/// The first and the last place from which the page may contain messages.
+/// Reads an entry of a room from a row with the columns of a message or a change.
+pub(super) fn entry(room: &RoomKey, row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+    let text = |column| row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from);
+    let name = |text: &str| ClientId::parse(text).map_err(|_| rusqlite::Error::InvalidQuery);
+    let number = |column| row.get::<_, Option<i64>>(column).map(|number| number.map(i64::cast_unsigned));
+    let client_id = name(text(2)?.unwrap_or_default())?;
+    let peer = text(5)?.map(name).transpose()?;
+    let content = match text(7)? {
+        None => Content::Message { text: text(4)?.unwrap_or_default().into(), reply_to: number(8)?.map(Seq) },
+        Some(kind) => change::content(kind, row.get(8)?, text(4)?)?,
+    };
+    let changes = row.get_ref(11)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    Ok(StoredMessage {
+        to: receiver(room, &client_id, peer),
+        room: room.clone(),
+        seq: Seq(of_place(row.get(0)?).1),
+        at: row.get::<_, i64>(1)?.cast_unsigned(),
+        client_id,
+        content,
+        id: text(3)?.map(MessageId::parse).transpose().map_err(|_| rusqlite::Error::InvalidQuery)?,
+        owner: number(6)?.map(IdOwner),
+        twin: number(9)?.zip(number(10)?).map(|(epoch, seq)| Twin { epoch: Epoch(epoch), seq: Seq(seq) }),
+        changes: changes.map(|bytes| change::read(11, bytes).map(Box::new)).transpose()?,
+    })
+}
+
+/// The first and the last place from which the page may contain entries.
 pub(super) fn span(read: &DiskRead) -> (i64, i64) {
     let (first, last) = (place(read.db, read.request.oldest.0), place(read.db, read.request.newest.0));
-    let last = match read.request.page {
-        HistoryPage::Before(seq) => last.min(place(read.db, seq.0.min(SEQ_MAX)) - 1),
-        HistoryPage::Newest | HistoryPage::After(_) => last,
-    };
-    (first, last)
+    match read.request.page {
+        HistoryPage::Before(seq) => (first, last.min(place(read.db, seq.0.min(SEQ_MAX)) - 1)),
+        HistoryPage::After(seq) => (first.max(place(read.db, seq.0.min(SEQ_MAX - 1) + 1)), last),
+        HistoryPage::Newest => (first, last),
+    }
 }
 
 /// Reads a page without a search.
@@ -84,38 +101,22 @@ pub(super) fn page(connection: &Connection, read: &DiskRead) -> rusqlite::Result
     let (first, last) = span(read);
     let limit = i64::try_from(read.request.limit).unwrap_or(i64::MAX).saturating_add(1);
     let mut collected = Collected::new(connection, read)?;
-    if let Some(with) = &read.request.with {
-        let is_onward = matches!(read.request.page, HistoryPage::After(_));
-        let first = match read.request.page {
-            HistoryPage::After(seq) => first.max(place(read.db, seq.0.min(SEQ_MAX - 1) + 1)),
-            HistoryPage::Newest | HistoryPage::Before(_) => first,
-        };
-        let mut statement = connection.prepare_cached(if is_onward {
-            "SELECT place, at, client_id, id, text, peer FROM messages
-             WHERE peer = ?1 AND place BETWEEN ?2 AND ?3 ORDER BY place LIMIT ?4"
-        } else {
-            "SELECT place, at, client_id, id, text, peer FROM messages
-             WHERE peer = ?1 AND place BETWEEN ?2 AND ?3 ORDER BY place DESC LIMIT ?4"
-        })?;
-        collected.take(&mut statement, &[&with.as_str(), &first, &last, &limit])?;
-        if !is_onward {
-            collected.page.messages.reverse();
-        }
-        return Ok(collected.page);
-    }
-    if let HistoryPage::After(seq) = read.request.page {
-        let first = first.max(place(read.db, seq.0.min(SEQ_MAX - 1) + 1));
-        let mut statement = connection.prepare_cached(
-            "SELECT place, at, client_id, id, text, peer FROM messages
-             WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3",
-        )?;
-        collected.take(&mut statement, &[&first, &last, &limit])?;
+    let is_onward = matches!(read.request.page, HistoryPage::After(_));
+    let order = if is_onward { "ASC" } else { "DESC" };
+    let wanted =
+        if read.request.with.is_some() { "place BETWEEN ?1 AND ?2 AND peer = ?4" } else { "place BETWEEN ?1 AND ?2" };
+    let changes = if read.request.purpose == ReadPurpose::CatchUp {
+        format!(" UNION ALL SELECT {CHANGE} FROM changes WHERE {wanted}")
     } else {
-        let mut statement = connection.prepare_cached(
-            "SELECT place, at, client_id, id, text, peer FROM messages
-             WHERE place BETWEEN ?1 AND ?2 ORDER BY place DESC LIMIT ?3",
-        )?;
-        collected.take(&mut statement, &[&first, &last, &limit])?;
+        String::new()
+    };
+    let select = format!("SELECT {MESSAGE} FROM messages WHERE {wanted}{changes} ORDER BY 1 {order} LIMIT ?3");
+    let mut statement = connection.prepare_cached(&select)?;
+    match &read.request.with {
+        Some(with) => collected.take(&mut statement, &[&first, &last, &limit, &with.as_str()])?,
+        None => collected.take(&mut statement, &[&first, &last, &limit])?,
+    }
+    if !is_onward {
         collected.page.messages.reverse();
     }
     Ok(collected.page)

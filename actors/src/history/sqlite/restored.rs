@@ -98,6 +98,7 @@ fn stored_ids(
     // Ages are measured back from the newest message that is not in the future. So no `id` is forgotten because no
     // server ran for some time, or because the clock was wrong, at this start or when a message came.
     let newest = "SELECT max(coalesce((SELECT max(at) FROM messages WHERE at <= ?1), 0),
+        coalesce((SELECT max(at) FROM changes WHERE at <= ?1), 0),
         coalesce((SELECT max(at) FROM dropped_ids WHERE at <= ?1), 0))";
     let newest: i64 = connection.query_row(newest, [clock::unix_ms().cast_signed()], |row| row.get(0))?;
     let reference = newest.cast_unsigned();
@@ -107,6 +108,8 @@ fn stored_ids(
     let mut select = connection.prepare(
         "SELECT place, at, client_id, id, owner FROM (
             SELECT place, at, client_id, id, owner FROM messages
+                WHERE at >= ?1 AND id IS NOT NULL AND (peer IS NULL OR peer = client_id)
+            UNION ALL SELECT place, at, client_id, id, owner FROM changes
                 WHERE at >= ?1 AND id IS NOT NULL AND (peer IS NULL OR peer = client_id)
             UNION ALL SELECT place, at, client_id, id, owner FROM dropped_ids WHERE at >= ?1
         ) ORDER BY at DESC, place DESC LIMIT ?2",

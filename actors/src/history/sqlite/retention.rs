@@ -321,8 +321,11 @@ impl Retention {
         let before = self.keep_for_ms.zip(unix_ms).map(|(kept, now)| now.saturating_sub(kept));
         let excess = self.excess(used);
         if before.is_some() || excess > 0 {
-            let mut oldest = transaction
-                .prepare_cached("SELECT place, at, octet_length(text) FROM messages ORDER BY at, place LIMIT ?1")?;
+            let mut oldest = transaction.prepare_cached(
+                "SELECT place, at, octet_length(text) + coalesce(octet_length(changes), 0) FROM messages
+                     UNION ALL SELECT place, at, coalesce(octet_length(text), 0) FROM changes
+                     ORDER BY 2, 1 LIMIT ?1",
+            )?;
             let mut rows = oldest.query([STEP])?;
             let mut freed = 0;
             while let Some(row) = rows.next()? {
@@ -374,11 +377,13 @@ fn drop_messages(
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO dropped_ids (place, at, client_id, id, owner) SELECT place, at, client_id, id, owner
-             FROM messages WHERE place BETWEEN ?1 AND ?2 AND id IS NOT NULL AND at >= ?3
-                AND (peer IS NULL OR peer = client_id)",
+             FROM (SELECT place, at, client_id, id, owner, peer FROM messages WHERE place BETWEEN ?1 AND ?2
+                UNION ALL SELECT place, at, client_id, id, owner, peer FROM changes WHERE place BETWEEN ?1 AND ?2)
+             WHERE id IS NOT NULL AND at >= ?3 AND (peer IS NULL OR peer = client_id)",
         )?
         .execute((low, high, remembered_since.cast_signed()))?;
     transaction.prepare_cached("DELETE FROM messages WHERE place BETWEEN ?1 AND ?2")?.execute((low, high))?;
+    transaction.prepare_cached("DELETE FROM changes WHERE place BETWEEN ?1 AND ?2")?.execute((low, high))?;
     let oldest = (last + 1).cast_signed();
     transaction.prepare_cached("UPDATE rooms SET oldest = ?2 WHERE id = ?1")?.execute((room.0, oldest))?;
     Ok(())

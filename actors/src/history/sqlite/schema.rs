@@ -77,13 +77,39 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     "CREATE TABLE log_mark (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;",
     // The time that the log gave the record of the mark.
     "ALTER TABLE log_mark ADD COLUMN at_nanos INTEGER;",
+    // Changes of messages. `of` is the place of the message, `text` the text of an edit or the emoji of a reaction. A
+    // message has its newest text, and in `changes` all other effects of its changes. Most rows of `changes` have no
+    // part in the index: it finds the one edit whose text is still there.
+    "ALTER TABLE messages ADD COLUMN reply_to INTEGER;
+    ALTER TABLE messages ADD COLUMN twin_epoch INTEGER;
+    ALTER TABLE messages ADD COLUMN twin_seq INTEGER;
+    ALTER TABLE messages ADD COLUMN changes BLOB;
+    CREATE TABLE changes (
+        place INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        client_id TEXT NOT NULL,
+        id TEXT,
+        text TEXT,
+        peer TEXT,
+        owner INTEGER,
+        kind TEXT NOT NULL,
+        of INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX changes_by_at ON changes (at);
+    CREATE INDEX edits_by_message ON changes (of) WHERE kind = 'edit' AND text IS NOT NULL;",
 ];
 
 /// The table with the place of a node in the log of the nodes.
 pub(super) const LOG_MARK: &str = "log_mark";
 
 /// The schema version that this program writes.
-pub(super) const VERSION: u8 = 8;
+pub(super) const VERSION: u8 = 9;
+
+/// The table of the changes of messages.
+pub(super) const CHANGES: &str = "changes";
+
+/// The schema version since which there are changes of messages.
+pub(super) const CHANGES_SINCE: u32 = 9;
 
 /// The key of a message in the database: the room's number and the seq.
 pub(super) fn place(room: DbRoom, seq: u64) -> i64 {
@@ -113,6 +139,7 @@ pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<u32> {
     let last = "SELECT max(
         coalesce((SELECT max(id) FROM rooms), 0),
         coalesce((SELECT max(place) FROM messages), 0) >> ?1,
+        coalesce((SELECT max(place) FROM changes), 0) >> ?1,
         coalesce((SELECT max(place) FROM dropped_ids), 0) >> ?1)";
     connection.query_row(last, [SEQ_BITS], |row| row.get(0))
 }
@@ -121,7 +148,7 @@ pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<u32> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DropStep {
     pub(super) messages: u64,
-    /// Messages, plus `id`s of messages that were dropped before. Equal to the requested count, unless nothing is left.
+    /// Messages and changes, plus `id`s of messages that were dropped before. Equal to the requested count, unless nothing is left.
     pub(super) rows: u64,
 }
 
@@ -133,17 +160,23 @@ pub(super) fn drop_step(transaction: &Transaction<'_>, room: DbRoom, count: u64)
             (SELECT place FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
     )?;
     let messages = messages.execute((span.0, span.1, count))? as u64;
+    let mut changes = transaction.prepare_cached(
+        "DELETE FROM changes WHERE place IN
+            (SELECT place FROM changes WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
+    )?;
+    let entries = messages + changes.execute((span.0, span.1, count - messages))? as u64;
     let mut ids = transaction.prepare_cached(
         "DELETE FROM dropped_ids WHERE place IN
             (SELECT place FROM dropped_ids WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3)",
     )?;
-    let rows = messages + ids.execute((span.0, span.1, count - messages))? as u64;
+    let rows = entries + ids.execute((span.0, span.1, count - entries))? as u64;
     if rows < count {
         transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
     } else {
         // A room without messages keeps its seqs: its oldest message is one past the newest.
-        let oldest = "UPDATE rooms SET oldest = coalesce(
-            (SELECT min(place) - ?2 FROM messages WHERE place BETWEEN ?2 AND ?3), seq + 1) WHERE id = ?1";
+        let oldest = "UPDATE rooms SET oldest = coalesce((SELECT min(place) - ?2 FROM (
+            SELECT min(place) AS place FROM messages WHERE place BETWEEN ?2 AND ?3
+            UNION ALL SELECT min(place) FROM changes WHERE place BETWEEN ?2 AND ?3)), seq + 1) WHERE id = ?1";
         transaction.prepare_cached(oldest)?.execute((room.0, span.0, span.1))?;
     }
     Ok(DropStep { messages, rows })

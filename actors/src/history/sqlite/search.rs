@@ -23,7 +23,7 @@ use rustc_hash::FxHashSet;
 
 use self::index::{Budget, Followed};
 pub(super) use self::index::{IndexError, SearchIndex, problems};
-use super::page::{Collected, DiskRead, span};
+use super::page::{Collected, DiskRead, MESSAGE, span};
 use super::reader::serve;
 use super::schema::DbRoom;
 use crate::clock::{self, Instant};
@@ -55,6 +55,9 @@ const REST: u32 = 2;
 
 /// The number of rooms that are compared at a time after a start.
 const LOOKED_AT: u32 = 1_024;
+
+/// The shortest time between two purges of the words of removed texts. A purge rewrites the whole index.
+const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Limits the log lines: a client can cause a failure with every search, a broken storage once a second.
 static FAILING: LogInterval = LogInterval::new();
@@ -176,7 +179,7 @@ impl Searches {
                 Work::Search(read) => {
                     let mut failure = None;
                     serve(read, sink, &self.metrics, |read| {
-                        self.open(follower).and_then(|()| follower.search(read)).unwrap_or_else(|error| {
+                        self.search(follower, read).unwrap_or_else(|error| {
                             failure = Some(error);
                             Err(ReadError::Failed)
                         })
@@ -199,6 +202,21 @@ impl Searches {
                 }
                 Some(clock::now() + RETRY_INTERVAL)
             });
+        }
+        if let Some(index) = &follower.index {
+            index.settle();
+        }
+    }
+
+    /// Searches in the index. If the index is damaged, in a new one.
+    fn search(&self, follower: &mut Follower, read: &DiskRead) -> Result<Result<Page, ReadError>, IndexError> {
+        match self.open(follower).and_then(|()| follower.search(read)) {
+            Err(error) if error.is_damage() => {
+                FAILING.warn(|| error.to_string());
+                follower.fail(&error);
+                self.open(follower).and_then(|()| follower.search(read))
+            }
+            outcome => outcome,
         }
     }
 
@@ -224,17 +242,29 @@ struct Follower {
     unlooked: Option<u32>,
     /// Whether the index is being built, which the log announces at the start and the end.
     is_making: bool,
+    /// Whether the words of removed texts are being purged.
+    is_purging: bool,
+    purged_at: Option<Instant>,
 }
 
 impl Follower {
     fn new(history: Connection, path: &Path) -> Self {
         let (path, due) = (path.to_owned(), BTreeSet::new());
-        Self { history, path, index: None, due, unlooked: Some(0), is_making: false }
+        Self {
+            history,
+            path,
+            index: None,
+            due,
+            unlooked: Some(0),
+            is_making: false,
+            is_purging: false,
+            purged_at: None,
+        }
     }
 
     fn open(&mut self) -> Result<&SearchIndex, IndexError> {
         let index = SearchIndex::open(&self.path)?;
-        self.unlooked = Some(0);
+        (self.unlooked, self.is_purging) = (Some(0), false);
         let stored = index::stored_rooms(&self.history, 0, 1).map_err(IndexError::History)?;
         if index.is_new && !stored.is_empty() {
             self.is_making = true;
@@ -257,6 +287,10 @@ impl Follower {
     /// Indexes the next messages. Returns whether the index is complete.
     fn step(&mut self) -> Result<bool, IndexError> {
         let Some(index) = &self.index else { return Ok(true) };
+        if self.is_purging && self.due.is_empty() {
+            self.is_purging = !index.go_on_purging()?;
+            return Ok(!self.is_purging);
+        }
         if self.due.is_empty()
             && let Some(from) = self.unlooked
         {
@@ -290,6 +324,13 @@ impl Follower {
         if is_done && std::mem::take(&mut self.is_making) {
             info!("the search index is complete: all messages can be searched");
         }
+        let now = clock::now();
+        let may_purge = self.purged_at.is_none_or(|at| now.saturating_duration_since(at) >= PURGE_INTERVAL);
+        if is_done && may_purge && index.has_removed()? {
+            (self.is_purging, self.purged_at) = (true, Some(now));
+            index.begin_purge()?;
+            return Ok(false);
+        }
         Ok(is_done)
     }
 
@@ -315,7 +356,7 @@ impl Follower {
         let mut collected = Collected::new(&self.history, read).map_err(history)?;
         let mut message = self
             .history
-            .prepare_cached("SELECT place, at, client_id, id, text, peer FROM messages WHERE place = ?1")
+            .prepare_cached(&format!("SELECT {MESSAGE} FROM messages WHERE place = ?1"))
             .map_err(history)?;
         index.find(&match_expression(text), span(read), |place| {
             collected.take(&mut message, &[&place]).map_err(history)?;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::history::{
-    Draft, Durability, EntryNumber, History, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom,
+    Content, Draft, Durability, EntryNumber, History, ReadPurpose, ReadToken, RoomKey, SearchText, StoredRoom,
 };
 use crate::identity::IdOwner;
 use crate::vitals::{Death, VitalPart, Vitals};
@@ -50,7 +50,7 @@ fn draft(seq: u64) -> Draft {
     Draft {
         to: None,
         client_id: ClientId::parse("alice").unwrap(),
-        text: format!("says number{seq}").into(),
+        content: Content::message(format!("says number{seq}")),
         at: clock::unix_ms(),
         id: Some(MessageId::parse(&seq.to_string()).unwrap()),
         owner: Some(IdOwner(7)),

@@ -6,6 +6,8 @@ mod subject;
 use self::subject::{ALICES, BOBS, EPOCH, KINDS, Kind, LOBBY, OTHER, Subject, answers};
 use super::*;
 
+use starling_protocol::Emoji;
+
 #[test]
 fn each_entry_is_answered_once_and_numbered_in_its_rooms_in_the_order_of_the_appends() {
     for kind in KINDS {
@@ -68,6 +70,175 @@ fn a_page_has_what_was_asked_for_and_nothing_that_the_chat_does_not_know() {
             let found = subject.read(BOBS.0, |read| read.with = Some(ClientId::parse(with).unwrap()));
             assert_eq!(found, Ok((expected, false)), "{kind:?}: with {with}");
         }
+    }
+}
+
+fn edit(of: u64, text: &str) -> Content {
+    Content::Edit { of: Seq(of), text: text.into() }
+}
+
+fn deletion(of: u64) -> Content {
+    Content::Deletion { of: Seq(of) }
+}
+
+fn reaction(of: u64, emoji: &str, removed: bool) -> Content {
+    Content::Reaction { of: Seq(of), emoji: Emoji::parse(emoji).unwrap(), removed }
+}
+
+/// Appends entries of clients to the lobby, in one turn or each in its own.
+fn change(subject: &mut Subject, entries: &[(&str, Content)], is_one_turn: bool) {
+    let mut done = Vec::new();
+    for (index, (client, content)) in entries.iter().enumerate() {
+        subject.append_entry(client, &[(LOBBY, content.clone())], &mut done);
+        if !is_one_turn || index + 1 == entries.len() {
+            let count = if is_one_turn { entries.len() } else { 1 };
+            subject.settle(std::mem::take(&mut done), |done| answers(done).len() == count);
+        }
+    }
+}
+
+fn all(subject: &mut Subject) -> (Vec<String>, Vec<String>) {
+    let entries =
+        subject.show(LOBBY.0, |read| (read.page, read.purpose) = (HistoryPage::After(Seq(0)), ReadPurpose::CatchUp));
+    (subject.show(LOBBY.0, |_| ()), entries)
+}
+
+#[test]
+fn a_change_is_an_entry_and_its_message_has_its_effect_also_after_a_restart() {
+    let reply = Content::Message { text: "fine".into(), reply_to: Some(Seq(1)) };
+    let entries = [
+        ("alice", Content::message("one")),
+        ("alice", Content::message("other")),
+        ("bob", reaction(1, "👍", false)),
+        ("alice", edit(1, "two")),
+        ("carol", reaction(1, "👍", false)),
+        ("bob", reply),
+        ("alice", edit(1, "three")),
+        ("bob", reaction(1, "👍", true)),
+        ("alice", edit(2, "gone soon")),
+        ("alice", deletion(2)),
+        ("alice", edit(2, "too late")),
+        ("bob", reaction(2, "👍", false)),
+    ];
+    let messages = ["1 three by 7 👍carol <8>", "2  deleted <10>", "6 fine re 1"];
+    let with_changes = [
+        messages[0],
+        messages[1],
+        "3 +👍 1",
+        "4 edits 1: ",
+        "5 +👍 1",
+        messages[2],
+        "7 edits 1: three",
+        "8 -👍 1",
+        "9 edits 2: ",
+        "10 deletes 2",
+        "11 edits 2: ",
+        "12 +👍 2",
+    ];
+    for (kind, is_one_turn) in
+        KINDS.into_iter().filter(|kind| kind.keeps()).flat_map(|kind| [(kind, true), (kind, false)])
+    {
+        let mut subject = Subject::new(kind);
+        change(&mut subject, &entries, is_one_turn);
+        let expected = (messages.map(str::to_owned).to_vec(), with_changes.map(str::to_owned).to_vec());
+        assert_eq!(all(&mut subject), expected, "{kind:?}");
+        let after = subject.show(LOBBY.0, |read| (read.page, read.limit) = (HistoryPage::After(Seq(2)), 5));
+        assert_eq!(after, messages[2..], "{kind:?}: a page has no changes");
+        let before = subject.show(LOBBY.0, |read| (read.page, read.limit) = (HistoryPage::Before(Seq(6)), 1));
+        assert_eq!(before, messages[1..2], "{kind:?}");
+        if kind.is_durable() {
+            let mut subject = subject.restart();
+            assert_eq!(all(&mut subject), expected, "{kind:?}: after a restart");
+        }
+    }
+}
+
+#[test]
+fn a_change_comes_back_as_it_is_shown() {
+    for kind in KINDS.into_iter().filter(|kind| kind.keeps()) {
+        let mut subject = Subject::new(kind);
+        let mut done = Vec::new();
+        let contents = [Content::message("one"), deletion(1), edit(1, "too late"), edit(9, "of nothing")];
+        for content in contents {
+            subject.append_entry("alice", &[(LOBBY, content)], &mut done);
+        }
+        let done = subject.settle(done, |done| answers(done).len() == 4);
+        let texts = done.iter().filter_map(|done| {
+            let Completion::Committed { copies, .. } = done else { return None };
+            Some(copies[0].message.text().to_owned())
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), ["one", "", "", "of nothing"], "{kind:?}");
+    }
+}
+
+#[test]
+fn the_text_of_an_edit_goes_also_if_its_message_is_no_longer_kept() {
+    for kind in [Kind::Memory, Kind::Sqlite(0), Kind::Sqlite(9)] {
+        let mut subject = Subject::that_keeps(kind, Some(3));
+        let mut keeps = |entries: &[(&str, Content)], oldest| {
+            change(&mut subject, entries, false);
+            while subject.bounds[&LOBBY.0].0 < Seq(oldest) {
+                subject.settle(Vec::new(), |done| !done.is_empty());
+            }
+            all(&mut subject).1
+        };
+        let kept = keeps(&[("alice", Content::message("one")), ("bob", Content::message("x"))], 1);
+        assert_eq!(kept, ["1 one", "2 x"], "{kind:?}");
+        let kept = keeps(&[("alice", edit(1, "two")), ("bob", Content::message("y"))], 2);
+        assert_eq!(kept, ["2 x", "3 edits 1: two", "4 y"], "{kind:?}");
+        let kept = keeps(&[("alice", deletion(1))], 3);
+        assert_eq!(kept, ["3 edits 1: ", "4 y", "5 deletes 1"], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_text_that_is_gone_is_in_no_file_after_the_next_start() {
+    let long = format!("secret{}", "x".repeat(20_000));
+    for text in ["secretword one", &long] {
+        let mut subject = Subject::new(Kind::Sqlite(9));
+        let entries = [
+            ("alice", Content::message(text)),
+            ("alice", Content::message(text)),
+            ("alice", edit(1, text)),
+            ("alice", edit(1, "harmless")),
+            ("alice", deletion(2)),
+        ];
+        change(&mut subject, &entries, false);
+        let subject = subject.restart().restart();
+        assert_eq!(subject.files_have("secret"), [""; 0], "{}", text.len());
+    }
+}
+
+#[test]
+fn a_search_finds_the_newest_text_of_a_message_and_no_change() {
+    for kind in KINDS.into_iter().filter(|kind| kind.keeps()) {
+        let mut subject = Subject::new(kind);
+        let find = |subject: &mut Subject, word| subject.show(LOBBY.0, |read| read.search = SearchText::parse(word));
+        change(&mut subject, &[("alice", Content::message("green")), ("bob", Content::message("green too"))], true);
+        assert_eq!(find(&mut subject, "green"), ["2 green too", "1 green"], "{kind:?}");
+        change(&mut subject, &[("alice", edit(1, "blue")), ("bob", reaction(2, "👍", false))], true);
+        assert_eq!(find(&mut subject, "green"), ["2 green too 👍bob <4>"], "{kind:?}");
+        assert_eq!(find(&mut subject, "blue"), ["1 blue by 3 <3>"], "{kind:?}");
+        change(&mut subject, &[("alice", edit(1, "green again")), ("bob", deletion(2))], false);
+        assert_eq!(find(&mut subject, "green"), ["1 green again by 5 <5>"], "{kind:?}");
+        for word in ["blue", "too", "👍"] {
+            let found = SearchText::parse(word).map_or_else(Vec::new, |_| find(&mut subject, word));
+            assert_eq!(found, [""; 0], "{kind:?}: {word}");
+        }
+    }
+}
+
+#[test]
+fn each_of_two_copies_knows_the_other() {
+    for kind in KINDS.into_iter().filter(|kind| kind.keeps()) {
+        let mut subject = Subject::new(kind);
+        let mut done = Vec::new();
+        subject.append(&[BOBS], "note", &mut done);
+        subject.append(&[ALICES, BOBS], "psst", &mut done);
+        subject.append_entry("alice", &[(ALICES, edit(1, "pst")), (BOBS, edit(2, "pst"))], &mut done);
+        subject.settle(done, |done| answers(done).len() == 3);
+        assert_eq!(subject.show(ALICES.0, |_| ()), ["1 pst by 2 <2> twin 2"], "{kind:?}");
+        assert_eq!(subject.show(BOBS.0, |_| ()), ["1 note", "2 pst by 3 <3> twin 1"], "{kind:?}");
     }
 }
 

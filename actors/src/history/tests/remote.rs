@@ -31,25 +31,51 @@ impl Remote {
     }
 
     fn commit(&mut self, Entry { number, copies }: Entry) -> Completion {
-        let is_refused = copies.iter().any(|copy| *copy.draft.text == *REFUSED);
+        let is_refused = copies.iter().any(|copy| copy.draft.content.text() == REFUSED);
         if is_refused || self.is_lost.load(Relaxed) {
             return Completion::Refused { number };
         }
-        let copies = copies.into_iter().map(|EntryCopy { room, key, epoch, draft, seq: _ }| {
+        let place = |copy: &EntryCopy| {
+            let newest = self.rooms.get(&copy.room).map_or(0, Vec::len) as u64;
+            Twin { epoch: copy.epoch, seq: Seq(newest + 1) }
+        };
+        let places: Vec<_> = copies.iter().map(place).collect();
+        let copies = copies.into_iter().enumerate().map(|(index, copy)| {
+            let EntryCopy { room, key, epoch, draft, seq: _ } = copy;
             let stored = self.rooms.entry(room).or_default();
-            let message = Arc::new(draft.placed(key, Seq(stored.len() as u64 + 1)));
+            let mut message = draft.placed(key, Seq(stored.len() as u64 + 1), Twin::of(index, &places));
+            Self::change(stored, &mut message);
+            let message = Arc::new(message);
             stored.push(Arc::clone(&message));
             StoredCopy { room, epoch, message, oldest: None }
         });
         Completion::Committed { number, copies: copies.collect() }
     }
 
+    /// Applies a change to its message, and removes the texts of earlier edits.
+    fn change(stored: &mut [Arc<StoredMessage>], change: &mut StoredMessage) {
+        let Some(of) = change.content.of() else { return };
+        let removes_text = !matches!(change.content, Content::Reaction { .. });
+        for entry in stored.iter_mut().map(Arc::make_mut) {
+            if entry.seq == of && entry.is_message() {
+                entry.change(change);
+                let shows_edit = entry.changes.as_ref().is_some_and(|changes| changes.shows_edit(change.seq));
+                if !shows_edit {
+                    change.content.clear_text();
+                }
+            } else if removes_text && entry.content.of() == Some(of) {
+                entry.content.clear_text();
+            }
+        }
+    }
+
     fn page(&self, request: &ReadRequest) -> Page {
         let words = request.search.iter().flat_map(SearchText::terms).map(|term| term.text.to_lowercase());
         let words: Vec<_> = words.collect();
         let is_shown = |message: &&Arc<StoredMessage>| {
-            let text = message.text.to_lowercase();
-            message.seq >= request.oldest.max(self.oldest)
+            let text = message.text().to_lowercase();
+            (message.is_message() || request.purpose == ReadPurpose::CatchUp)
+                && message.seq >= request.oldest.max(self.oldest)
                 && message.seq <= request.newest
                 && match request.page {
                     HistoryPage::Newest => true,

@@ -5,7 +5,7 @@ use starling_protocol::{ClientId, RoomName, Seq};
 use super::*;
 use crate::clock;
 use crate::credits::Ticket;
-use crate::history::{RoomKey, StoredMessage};
+use crate::history::{Content, RoomKey, StoredMessage};
 
 fn delivery(seq: u64, text: &str) -> Arc<Delivery> {
     let message = StoredMessage {
@@ -13,10 +13,12 @@ fn delivery(seq: u64, text: &str) -> Arc<Delivery> {
         to: None,
         seq: Seq(seq),
         client_id: ClientId::parse("alice").unwrap(),
-        text: text.into(),
+        content: Content::message(text),
         at: 0,
         id: None,
         owner: None,
+        twin: None,
+        changes: None,
     };
     Arc::new(Delivery::of_room(Arc::new(message), Ticket::without_credit(clock::now())))
 }

@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use starling_protocol::RoomName;
+use starling_protocol::{Emoji, RoomName};
 
 use super::*;
 
@@ -27,13 +27,35 @@ fn any_opening() -> impl Strategy<Value = Opening> {
     )
 }
 
+fn any_content() -> impl Strategy<Value = Content> {
+    let seq = || any::<u64>().prop_map(Seq);
+    let text = || ".{1,200}".prop_map(String::into_boxed_str);
+    let emoji = prop::sample::select(vec!["👍", "👩\u{200d}💻", "x"]).prop_map(|emoji| Emoji::parse(emoji).unwrap());
+    prop_oneof![
+        (text(), option::of(seq())).prop_map(|(text, reply_to)| Content::Message { text, reply_to }),
+        (seq(), text()).prop_map(|(of, text)| Content::Edit { of, text }),
+        seq().prop_map(|of| Content::Deletion { of }),
+        (seq(), emoji, any::<bool>()).prop_map(|(of, emoji, removed)| Content::Reaction { of, emoji, removed }),
+    ]
+}
+
 fn any_message() -> impl Strategy<Value = LoggedMessage> {
     let place = || (any_key(), any::<u64>().prop_map(Epoch));
     let session = option::of(any::<u64>());
-    (option::of(place()), place(), option::of(any_client()), session, any_client(), ".{1,200}", any_id()).prop_map(
-        |(first, last, to, session, client_id, text, id)| {
-            let text = text.into();
-            LoggedMessage { first, last, to, session, client_id, text, id }
+    let id = option::of(".{1,64}".prop_map(|id| MessageId::parse(&id).unwrap()));
+    let rest = (option::of(any::<u64>()), any::<u64>(), option::of(any::<u64>()), id);
+    (option::of(place()), place(), option::of(any_client()), session, any_client(), any_content(), rest).prop_map(
+        |(first, last, to, session, client_id, content, (first_about, as_of, owner, id))| LoggedMessage {
+            first,
+            last,
+            to,
+            session,
+            client_id,
+            content,
+            first_about: first_about.map(Seq),
+            as_of: Seq(as_of),
+            owner: owner.map(IdOwner),
+            id,
         },
     )
 }
@@ -128,27 +150,41 @@ fn a_newer_format_is_told_apart_from_what_no_node_wrote() {
     }
 }
 
-/// A change of these bytes is another format: nodes of two versions would not agree.
-#[test]
-fn the_bytes_of_format_1_do_not_change() {
-    let room = |name| RoomKey::Room(RoomName::parse(name).unwrap());
-    let alice = ClientId::parse("alice").unwrap();
-    let id = Some((IdOwner(5), MessageId::parse("m1").unwrap()));
-    let message = LoggedMessage {
+fn dev() -> (RoomKey, Epoch) {
+    (RoomKey::Room(RoomName::parse("dev").unwrap()), Epoch(7))
+}
+
+fn alice() -> ClientId {
+    ClientId::parse("alice").unwrap()
+}
+
+fn said() -> LoggedMessage {
+    LoggedMessage {
         first: None,
-        last: (room("dev"), Epoch(7)),
+        last: dev(),
         to: None,
         session: Some(4),
-        client_id: alice.clone(),
-        text: "hi".into(),
-        id: id.clone(),
-    };
+        client_id: alice(),
+        content: Content::message("hi"),
+        first_about: None,
+        as_of: Seq(0),
+        owner: Some(IdOwner(5)),
+        id: MessageId::parse("m1").ok(),
+    }
+}
+
+/// A change of these bytes is another format: nodes of two versions would not agree.
+#[test]
+fn the_bytes_of_format_1_are_read() {
+    let room = |name| RoomKey::Room(RoomName::parse(name).unwrap());
+    let alice = alice();
+    let id = Some((IdOwner(5), MessageId::parse("m1").unwrap()));
     let bob = ClientId::parse("bob").unwrap();
     let direct = DirectMessage { session: 4, to: bob, client_id: alice.clone(), text: "psst".into(), id };
     let entries = vec![
         LogEntry::Begin { node: "a".into(), lobby: Epoch(6) },
         LogEntry::Out { incarnation: Incarnation(2), counter: 4, as_of: 5 },
-        LogEntry::Message(message),
+        LogEntry::Message(said()),
         LogEntry::Open(Opening {
             name: alice.clone(),
             key: ClientKey(300),
@@ -172,7 +208,7 @@ fn the_bytes_of_format_1_do_not_change() {
         LogEntry::Direct(direct),
     ];
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
-    let expected: &[u8] = b"\x01\x01\x03\x10\
+    let of_format_1: &[u8] = b"\x01\x01\x03\x10\
         \x00\x01a\x06\
         \x01\x02\x04\x05\
         \x02\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x02hi\x01\x05\x02m1\
@@ -189,5 +225,35 @@ fn the_bytes_of_format_1_do_not_change() {
         \x0d\
         \x0e\x05\x06\
         \x0f\x04\x03bob\x05alice\x04psst\x01\x05\x02m1";
-    assert_eq!(bytes(&record), expected);
+    assert_eq!(Record::read(of_format_1), Ok(record));
+}
+
+#[test]
+fn the_bytes_of_format_2_do_not_change() {
+    let [message, edit, deletion, reaction] = [
+        Content::Message { text: "hi".into(), reply_to: Some(Seq(3)) },
+        Content::Edit { of: Seq(9), text: "ho".into() },
+        Content::Deletion { of: Seq(9) },
+        Content::Reaction { of: Seq(9), emoji: Emoji::parse("x").unwrap(), removed: true },
+    ]
+    .map(|content| LoggedMessage { content, ..said() });
+    let private = LoggedMessage {
+        first: Some((RoomKey::Inbox(alice()), Epoch(7))),
+        first_about: Some(Seq(8)),
+        as_of: Seq(10),
+        owner: None,
+        id: None,
+        session: None,
+        to: Some(alice()),
+        ..edit.clone()
+    };
+    let entries = [message, edit, deletion, reaction, private].map(LogEntry::Message).to_vec();
+    let record = Record { incarnation: Incarnation(1), counter: 3, entries };
+    let of_format_2: &[u8] = b"\x02\x01\x03\x05\
+        \x10\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x00\x02hi\x01\x03\x00\x00\x01\x05\x01\x02m1\
+        \x10\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x01\x09\x02ho\x00\x00\x01\x05\x01\x02m1\
+        \x10\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x02\x09\x00\x00\x01\x05\x01\x02m1\
+        \x10\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x03\x09\x01x\x01\x00\x00\x01\x05\x01\x02m1\
+        \x10\x01\x01\x05alice\x07\x00\x03dev\x07\x01\x05alice\x00\x05alice\x01\x09\x02ho\x01\x08\x0a\x00\x00";
+    assert_eq!(bytes(&record), of_format_2);
 }

@@ -127,6 +127,7 @@ impl Real {
                     To::Client(name) => Target::Client(self.name(naive, name)),
                 },
                 client_id: claims.map(|name| self.name(naive, name)),
+                reply_to: None,
             }),
             Deed::Join { room: name, after, own_epoch } => {
                 let epoch = naive.clients[client].epochs.get(name).filter(|_| own_epoch);
@@ -267,7 +268,7 @@ impl Real {
             Effect::Deliver { room, hubs, message, ticket: _ } => {
                 for (session, _) in self.admitted.clone().into_iter().filter(|(_, of)| *of == room) {
                     assert!(hubs.contains(session.hub()), "the hub of {session:?} gets the message");
-                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                    self.tell(session, &message.to_event());
                 }
             }
             Effect::DeliverPrivate { sessions, message, ticket: _ } => {
@@ -305,7 +306,7 @@ impl Real {
                 let is_admitted = self.admitted.contains(&(session, room));
                 assert!(messages.is_empty() || !is_admitted, "a session that catches up gets nothing live");
                 for message in messages {
-                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                    self.tell(session, &message.to_event());
                 }
             }
             ToSession::Close { code, .. } => {
@@ -347,6 +348,9 @@ impl Real {
                     (None, None, Some(to)) => format!("{sender}@{}{id}", self.shown(to)),
                     _ => panic!("neither of a room nor private: {message:?}"),
                 }
+            }
+            ServerEvent::Edited(_) | ServerEvent::Deleted(_) | ServerEvent::Reaction(_) => {
+                panic!("nobody changes a message: {event:?}")
             }
             ServerEvent::Ack(ack) => {
                 let duplicate = if ack.duplicate { " duplicate" } else { "" };

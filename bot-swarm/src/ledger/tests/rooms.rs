@@ -175,3 +175,51 @@ fn a_server_that_claims_any_seq_does_not_keep_the_ledger_busy() {
     });
     assert_eq!(incomplete, INCOMPLETE_MAX);
 }
+
+/// A deletion, an edit with or without a text, and a reaction of the message 11.
+fn change(what: &'static str) -> RoomChange<'static> {
+    let (is_deletion, has_text) = (what == "deleted", what == "edited");
+    let kind = if what == "edited-superseded" { "edited" } else { what };
+    RoomChange { of: 11, client: "bot-0", what: (kind, "", false), is_deletion, has_text }
+}
+
+#[test]
+fn a_change_is_due_at_every_member_in_its_place_whether_its_text_is_still_there() {
+    let mut ledger = ledger(3);
+    for bot in 0..3 {
+        ledger.hears(bot, 11, 0, 1);
+    }
+    for (bot, what) in [(0, "edited"), (1, "edited"), (2, "edited-superseded")] {
+        assert_eq!(ledger.room_change(bot, ROOM, 12, &change(what)), Verdict::Counts);
+    }
+    assert_eq!(ledger.room_change(0, ROOM, 12, &change("edited")), Verdict::Wrong);
+    for (bot, what) in [(0, "reaction"), (1, "deleted")] {
+        ledger.room_change(bot, ROOM, 13, &change(what));
+    }
+    let expected = Tally { expected: 9, received: 8, lost: 1, twice: 1, contradictions: 1, ..Tally::default() };
+    assert_eq!(ledger.sums(), expected);
+}
+
+#[test]
+fn a_text_that_comes_after_a_resume_behind_its_deletion_is_resurrected() {
+    for (joined_at, what, resurrected) in
+        [(12, "edited", 0), (13, "edited", 1), (13, "edited-superseded", 0), (99, "edited", 1)]
+    {
+        let mut ledger = ledger(2);
+        ledger.hears(0, 11, 0, 1);
+        ledger.room_change(0, ROOM, 12, &change("edited"));
+        ledger.room_change(0, ROOM, 13, &change("deleted"));
+        // The other one is back, and gets what it has missed.
+        ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: joined_at, recovered: true });
+        ledger.room_place(1, ROOM, 11);
+        ledger.room_change(1, ROOM, 12, &change(what));
+        ledger.room_change(1, ROOM, 13, &change("deleted"));
+        assert_eq!(ledger.findings().resurrected, resurrected, "{joined_at} {what}");
+    }
+    let mut ledger = ledger(2);
+    ledger.hears(0, 11, 0, 1);
+    ledger.room_change(0, ROOM, 12, &change("deleted"));
+    ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: 12, recovered: true });
+    ledger.hears(1, 11, 0, 1);
+    assert_eq!(ledger.findings().resurrected, 1);
+}

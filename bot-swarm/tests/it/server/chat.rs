@@ -206,7 +206,8 @@ impl Chat {
                     self.send(id, frame);
                 }
             }
-            ClientCommand::Hello { .. }
+            ClientCommand::Change(_)
+            | ClientCommand::Hello { .. }
             | ClientCommand::InboxHistory { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }

@@ -15,8 +15,11 @@ know, and a client ignores frames whose `type` it does not know. The promises, t
 in docs/protocol.md.";
 
 /// The answers to a frame of a client, besides `error`.
-const ANSWERS: [(&str, &[&str]); 9] = [
+const ANSWERS: [(&str, &[&str]); 12] = [
     ("message", &["ack", "message"]),
+    ("edit", &["ack", "edited"]),
+    ("delete", &["ack", "deleted"]),
+    ("react", &["ack", "reaction"]),
     ("hello", &["welcome"]),
     ("join", &["joined"]),
     ("leave", &["left"]),
@@ -28,7 +31,8 @@ const ANSWERS: [(&str, &[&str]); 9] = [
 ];
 
 /// Events that no frame of the receiver has caused.
-const UNASKED: [&str; 7] = ["welcome", "message", "joined", "left", "presence", "typing", "closing"];
+const UNASKED: [&str; 10] =
+    ["welcome", "message", "edited", "deleted", "reaction", "joined", "left", "presence", "typing", "closing"];
 
 const CHANNELS: [(&str, &str, &str); 2] = [
     ("lobby", "/ws", "A connection whose first room is the lobby."),

@@ -1,9 +1,10 @@
 //! A table of frames: every kind of command and event, with all its fields.
 
 use starling_protocol::{
-    Ack, ChatMessage, ClientCommand, ClientId, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
-    InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
-    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome,
+    Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, CommandFrame, DeletedEvent,
+    EditedEvent, Emoji, Epoch, ErrorCode, HistoryEvent, HistoryPage, InboxPosition, JoinedEvent, MembersEvent,
+    MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, Refusal, Resume, RoomName, RoomPosition,
+    RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome,
 };
 
 /// 2026-11-22 in milliseconds since the Unix epoch.
@@ -33,11 +34,11 @@ fn asked_as(name: &str, command: ClientCommand<'static>) -> CommandFrame<'static
 }
 
 fn post(text: &'static str, target: Target) -> ClientCommand<'static> {
-    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: None })
+    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: None, reply_to: None })
 }
 
 fn post_as(name: &str, text: &'static str, target: Target) -> ClientCommand<'static> {
-    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: Some(client(name)) })
+    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: Some(client(name)), reply_to: None })
 }
 
 fn join(resume: Option<Resume>, presence: bool) -> ClientCommand<'static> {
@@ -50,6 +51,22 @@ fn history(page: HistoryPage, limit: u16) -> ClientCommand<'static> {
 
 fn private_history(with: Option<&str>, page: HistoryPage, limit: u16) -> ClientCommand<'static> {
     ClientCommand::InboxHistory { with: with.map(client), page, limit }
+}
+
+fn reply(text: &'static str, target: Target, to: u64) -> ClientCommand<'static> {
+    ClientCommand::Message(PostMessage { text: text.into(), target, client_id: None, reply_to: Some(Seq(to)) })
+}
+
+fn change(of: u64, change: Change<'static>) -> ClientCommand<'static> {
+    ClientCommand::Change(ChangeMessage { place: ChangedPlace::Room(room("dev")), of: Seq(of), change })
+}
+
+fn private_change(of: u64, change: Change<'static>) -> ClientCommand<'static> {
+    ClientCommand::Change(ChangeMessage { place: ChangedPlace::Inbox, of: Seq(of), change })
+}
+
+fn react(emoji: &str, remove: bool) -> Change<'static> {
+    Change::React { emoji: Emoji::parse(emoji).unwrap(), remove }
 }
 
 /// One of every kind, by the name of its file.
@@ -71,6 +88,14 @@ pub(super) fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
         ("message-private", asked(post("psst", bob()))),
         ("message-private-with-id", asked_as("m-18", post("psst", bob()))),
         ("message-text-with-escapes", asked(post(ESCAPES, Target::FirstRoom))),
+        ("message-reply", asked(reply("yes", dev(), 40))),
+        ("edit", asked_as("e-1", change(41, Change::Edit("all tests are green".into())))),
+        ("edit-private", asked(private_change(7, Change::Edit("pssst".into())))),
+        ("delete", asked_as("d-1", change(41, Change::Delete))),
+        ("delete-private", asked(private_change(7, Change::Delete))),
+        ("react", asked_as("x-1", change(41, react("👍", false)))),
+        ("react-remove", asked(change(41, react("👍", true)))),
+        ("react-private", asked(private_change(7, react("👩\u{200d}💻", false)))),
         ("hello", asked(hello(Some("alice"), None, None))),
         ("hello-with-key", asked_as("h-1", hello(Some("alice"), Some(KEY), None))),
         ("hello-with-token", asked(hello(None, None, Some("eyJhbGciOiJFZERTQSJ9.e30.c2ln")))),
@@ -127,27 +152,68 @@ fn with_inbox(event: ServerEvent<'static>) -> ServerEvent<'static> {
 }
 
 fn said(name: &str, text: &'static str, place: &str, seq: u64) -> ChatMessage<'static> {
-    ChatMessage {
-        client_id: client(name),
+    let message = ChatMessage::new(client(name), text.into(), AT);
+    ChatMessage { room: Some(room(place)), seq: Some(Seq(seq)), ..message }
+}
+
+fn told(request: Option<&str>) -> ServerEvent<'static> {
+    let message = ChatMessage::new(client("alice"), "psst".into(), AT);
+    ServerEvent::Message(ChatMessage { to: Some(client("bob")), id: request.map(id), ..message })
+}
+
+fn edited(seq: u64, text: &'static str) -> EditedEvent<'static> {
+    EditedEvent {
+        room: Some(room("dev")),
+        seq: Seq(seq),
+        of: Seq(41),
+        client_id: client("alice"),
         text: text.into(),
-        room: Some(room(place)),
-        seq: Seq(seq).into(),
         to: None,
         at: AT,
         id: None,
     }
 }
 
-fn told(request: Option<&str>) -> ServerEvent<'static> {
-    ServerEvent::Message(ChatMessage {
+fn deleted(seq: u64) -> DeletedEvent {
+    DeletedEvent {
+        room: Some(room("dev")),
+        seq: Seq(seq),
+        of: Seq(41),
         client_id: client("alice"),
-        text: "psst".into(),
-        room: None,
-        seq: None,
-        to: Some(client("bob")),
+        to: None,
         at: AT,
-        id: request.map(id),
-    })
+        id: None,
+    }
+}
+
+fn reaction(seq: u64, emoji: &str) -> ReactionEvent {
+    ReactionEvent {
+        room: Some(room("dev")),
+        seq: Seq(seq),
+        of: Seq(41),
+        client_id: client("bob"),
+        emoji: Emoji::parse(emoji).unwrap(),
+        removed: false,
+        to: None,
+        at: AT,
+        id: None,
+    }
+}
+
+/// A page of messages that were changed.
+fn changed_page() -> HistoryEvent<'static> {
+    let reactions = ReactionCount {
+        emoji: Emoji::parse("👍").unwrap(),
+        count: 2,
+        client_ids: vec![client("bob"), client("carol")],
+    };
+    let green = said("alice", "all tests are green", "dev", 41);
+    let messages = vec![
+        ChatMessage { deleted: true, changed_seq: Some(Seq(42)), ..said("bob", "", "dev", 40) },
+        ChatMessage { edited_at: Some(AT + 9_000), changed_seq: Some(Seq(46)), reactions: vec![reactions], ..green },
+        ChatMessage { reply_to: Some(Seq(41)), ..said("bob", "at last", "dev", 43) },
+    ];
+    HistoryEvent { messages, ..empty_page(Some("dev"), None) }
 }
 
 /// A private message on a server that stores them.
@@ -201,12 +267,14 @@ fn error(code: ErrorCode) -> ServerEvent<'static> {
         ErrorCode::NotAMember => refusal("join dev first", "m-17"),
         ErrorCode::NoSuchClient => refusal("no client is called bob", "m-18"),
         ErrorCode::NoSuchRoom => refusal("there is no room dev", "w-1"),
+        ErrorCode::NoSuchMessage => refusal("there is no message 41 in dev", "e-1"),
         ErrorCode::MessageEmpty => refusal("field `Message` is empty", "m-17"),
         ErrorCode::MessageTooLarge => refusal("the text has 16385 bytes, at most 16384 are taken", "m-17"),
         ErrorCode::TooManyRooms => refusal("a connection may be in 64 rooms", "j-1"),
         ErrorCode::TooManyInboxes => {
             refusal("the server keeps the private messages of as many clients as it may", "m-18")
         }
+        ErrorCode::TooManyReactions => refusal("the message has 50 different emoji, no more are allowed", "x-1"),
         ErrorCode::RateLimited => refusal("more than 50 frames per second", "m-17").retry_after_ms(20),
         ErrorCode::Unauthorized => refusal("the token has expired", "h-1"),
         ErrorCode::Forbidden => refusal("this room is closed to you", "j-1"),
@@ -228,6 +296,47 @@ fn empty_page(of: Option<&str>, with: Option<&str>) -> HistoryEvent<'static> {
 
 fn page(frame: &str, page: HistoryEvent<'static>) -> ServerEvent<'static> {
     ServerEvent::History(HistoryEvent { id: Some(id(frame)), ..page })
+}
+
+/// Changes of messages, and messages that were changed.
+fn changes() -> Vec<(&'static str, ServerEvent<'static>)> {
+    vec![
+        (
+            "message-reply",
+            ServerEvent::Message(ChatMessage { reply_to: Some(Seq(40)), ..said("alice", "yes", "dev", 41) }),
+        ),
+        (
+            "message-deleted",
+            ServerEvent::Message(ChatMessage {
+                deleted: true,
+                changed_seq: Some(Seq(42)),
+                ..said("bob", "", "dev", 40)
+            }),
+        ),
+        ("edited", ServerEvent::Edited(EditedEvent { id: Some(id("e-1")), ..edited(44, "all tests are green") })),
+        ("edited-superseded", ServerEvent::Edited(edited(44, ""))),
+        (
+            "edited-private",
+            ServerEvent::Edited(EditedEvent { room: None, to: Some(client("bob")), of: Seq(7), ..edited(10, "pssst") }),
+        ),
+        ("deleted", ServerEvent::Deleted(DeletedEvent { id: Some(id("d-1")), ..deleted(45) })),
+        (
+            "deleted-private",
+            ServerEvent::Deleted(DeletedEvent { room: None, to: Some(client("bob")), of: Seq(7), ..deleted(11) }),
+        ),
+        ("reaction", ServerEvent::Reaction(ReactionEvent { id: Some(id("x-1")), ..reaction(46, "👍") })),
+        ("reaction-removed", ServerEvent::Reaction(ReactionEvent { removed: true, ..reaction(47, "👍") })),
+        (
+            "reaction-private",
+            ServerEvent::Reaction(ReactionEvent {
+                room: None,
+                to: Some(client("alice")),
+                of: Seq(7),
+                ..reaction(12, "👩\u{200d}💻")
+            }),
+        ),
+        ("history-changed", ServerEvent::History(changed_page())),
+    ]
 }
 
 /// One of every kind and one error for each code, by the name of its file.
@@ -300,5 +409,6 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
         ("closing", ServerEvent::Closing { reason: "the server restarts".into(), reconnect_after_ms: 1_500 }),
     ];
     let errors = ErrorCode::ALL.iter().map(|code| (format!("error-{}", code.as_str()), error(*code)));
-    cases.into_iter().map(|(name, event)| (name.to_owned(), event)).chain(errors).collect()
+    let named = cases.into_iter().chain(changes()).map(|(name, event)| (name.to_owned(), event));
+    named.chain(errors).collect()
 }

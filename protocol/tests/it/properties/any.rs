@@ -5,8 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use starling_protocol::{
-    Ack, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame, Epoch, ErrorCode, HistoryEvent, HistoryPage,
-    InboxPosition, JoinedEvent, MembersEvent, MessageId, PostMessage, PresenceEvent, Refusal, Resume, RoomName,
+    Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame,
+    DeletedEvent, EditedEvent, Emoji, Epoch, ErrorCode, HistoryEvent, HistoryPage, InboxPosition, JoinedEvent,
+    MembersEvent, MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, Refusal, Resume, RoomName,
     RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome, limits,
 };
 
@@ -39,15 +40,24 @@ pub(super) fn any_seq() -> impl Strategy<Value = Seq> {
     prop_oneof![any::<u64>(), 0..1_000_u64, Just(u64::MAX)].prop_map(Seq)
 }
 
+pub(super) fn any_emoji() -> impl Strategy<Value = Emoji> {
+    select(vec!["👍", "👩\u{200d}💻", "🇩🇪", "1\u{fe0f}\u{20e3}", "é", "\"", "\\", "x"])
+        .prop_map(|emoji| Emoji::parse(emoji).unwrap())
+}
+
 pub(super) fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
     let target = || {
         prop_oneof![Just(Target::FirstRoom), any_room().prop_map(Target::Room), any_client().prop_map(Target::Client)]
     };
-    let message = (some_text(), target(), option::of(any_client())).prop_map(|(text, target, client_id)| PostMessage {
-        text: text.into(),
-        target,
-        client_id,
-    });
+    let message = (some_text(), target(), option::of(any_client()), option::of(any_seq()))
+        .prop_map(|(text, target, client_id, reply_to)| PostMessage { text: text.into(), target, client_id, reply_to });
+    let change = prop_oneof![
+        some_text().prop_map(|text| Change::Edit(text.into())),
+        Just(Change::Delete),
+        (any_emoji(), any::<bool>()).prop_map(|(emoji, remove)| Change::React { emoji, remove }),
+    ];
+    let place = prop_oneof![any_room().prop_map(ChangedPlace::Room), Just(ChangedPlace::Inbox)];
+    let change = (place, any_seq(), change).prop_map(|(place, of, change)| ChangeMessage { place, of, change });
     // A `hello` without both a name and a token asks for nothing.
     let hello = (option::of(any_client()), option::of(any_text()), option::of(any_text()))
         .prop_filter("asks for something", |(client_id, _, token)| client_id.is_some() || token.is_some())
@@ -76,6 +86,7 @@ pub(super) fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
         .prop_map(|(room, page, limit)| ClientCommand::History { room, page, limit });
     let command = prop_oneof![
         4 => message.prop_map(ClientCommand::Message),
+        3 => change.prop_map(ClientCommand::Change),
         2 => hello,
         2 => join,
         1 => join_inbox,
@@ -95,15 +106,37 @@ pub(super) fn any_message() -> impl Strategy<Value = ChatMessage<'static>> {
         (any_room(), any_seq()).prop_map(|(room, seq)| (Some(room), Some(seq), None)),
         (any_client(), option::of(any_seq())).prop_map(|(to, seq)| (None, seq, Some(to))),
     ];
-    (any_client(), any_text(), place, any::<u64>(), option::of(any_id())).prop_map(
-        |(client_id, text, (room, seq, to), at, id)| ChatMessage {
-            client_id,
-            text: text.into(),
-            room,
-            seq,
-            to,
-            at,
-            id,
+    let reactions = (any_emoji(), any::<u32>(), vec(any_client(), 0..3))
+        .prop_map(|(emoji, count, client_ids)| ReactionCount { emoji, count, client_ids });
+    let replied = (option::of(any_seq()), option::of(any_seq()));
+    let changed = (replied, option::of(any::<u64>()), any::<bool>(), vec(reactions, 0..3));
+    (any_client(), any_text(), place, any::<u64>(), option::of(any_id()), changed).prop_map(
+        |(client_id, text, (room, seq, to), at, id, ((reply_to, changed_seq), edited_at, deleted, reactions))| {
+            ChatMessage {
+                client_id,
+                text: text.into(),
+                room,
+                seq,
+                to,
+                at,
+                id,
+                reply_to,
+                edited_at,
+                deleted,
+                changed_seq,
+                reactions,
+            }
+        },
+    )
+}
+
+/// Any change of a message, with the room, the time, and the names of any message.
+fn any_change() -> impl Strategy<Value = ServerEvent<'static>> {
+    (any_message(), any_seq(), any_seq(), any_emoji(), any::<bool>(), 0..3).prop_map(
+        |(ChatMessage { client_id, text, room, to, at, id, .. }, seq, of, emoji, removed, kind)| match kind {
+            0 => ServerEvent::Edited(EditedEvent { room, seq, of, client_id, text, to, at, id }),
+            1 => ServerEvent::Deleted(DeletedEvent { room, seq, of, client_id, to, at, id }),
+            _ => ServerEvent::Reaction(ReactionEvent { room, seq, of, client_id, emoji, removed, to, at, id }),
         },
     )
 }
@@ -193,6 +226,7 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
     prop_oneof![
         1 => any_welcome().prop_map(|welcome| ServerEvent::Welcome(Box::new(welcome))),
         4 => any_message().prop_map(ServerEvent::Message),
+        2 => any_change(),
         1 => ack.prop_map(ServerEvent::Ack),
         1 => joined.prop_map(ServerEvent::Joined),
         1 => (id(), any_room()).prop_map(|(id, room)| ServerEvent::Left { id, room }),

@@ -37,6 +37,7 @@ const HUBS: u32 = 3;
 /// wait 5m                          time passes (ms, s, m), then one tick
 /// history holds                    the history queues all requests from now on
 /// history stores 2                 it carries out the next two; without a number all, and queues no more
+/// history reads                    it carries out the queued reads, and the answers wait in their place
 /// history fails dev                it cannot store the queued messages of dev
 /// ```
 pub(in super::super) struct Chat {
@@ -69,6 +70,8 @@ struct Client {
 enum Held {
     Append(Entry),
     Read(ReadRequest),
+    /// A read that is done; its answer waits.
+    Answer(Completion),
 }
 
 impl Chat {
@@ -153,6 +156,7 @@ impl Chat {
                 self.store(usize::MAX);
             }
             ["history", "stores", count] => self.store(count.parse().unwrap()),
+            ["history", "reads"] => self.read(),
             ["history", "fails", name] => self.fail(name),
             _ => panic!("no such step: {line}"),
         }
@@ -171,6 +175,18 @@ impl Chat {
         }
     }
 
+    fn read(&mut self) {
+        let held = std::mem::take(&mut self.held).into_iter().map(|held| match held {
+            Held::Read(request) => {
+                let mut done = Vec::new();
+                self.history.read(request, &mut done);
+                Held::Answer(done.pop().expect("a history in memory answers at once"))
+            }
+            held @ (Held::Append(_) | Held::Answer(_)) => held,
+        });
+        self.held = held.collect();
+    }
+
     fn fail(&mut self, name: &str) {
         let of_room = match name.strip_prefix('@') {
             Some(owner) => self.state.find_inbox(owner).unwrap(),
@@ -178,7 +194,7 @@ impl Chat {
         };
         let goes_there = |held: &Held| match held {
             Held::Append(entry) => entry.copies.iter().any(|copy| copy.room == of_room),
-            Held::Read(_) => false,
+            Held::Read(_) | Held::Answer(_) => false,
         };
         let (failed, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(goes_there);
         self.held = held.into();
@@ -221,6 +237,7 @@ impl Chat {
         match held {
             Held::Append(entry) => self.history.append(entry, &mut done),
             Held::Read(request) => self.history.read(request, &mut done),
+            Held::Answer(answer) => done.push(answer),
         }
         self.complete(done);
     }
@@ -244,7 +261,7 @@ impl Chat {
                 let members: Vec<_> = self.admitted.iter().filter(|(_, of)| *of == room).map(|(who, _)| *who).collect();
                 for session in members {
                     assert!(hubs.contains(session.hub()), "the hub of {session:?} gets the message");
-                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                    self.tell(session, &message.to_event());
                 }
             }
             Effect::DeliverPrivate { sessions, message, ticket: _ } => {
@@ -279,7 +296,7 @@ impl Chat {
                 let is_admitted = self.admitted.contains(&(session, room));
                 assert!(messages.is_empty() || !is_admitted, "a session that catches up gets nothing live");
                 for message in messages {
-                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                    self.tell(session, &message.to_event());
                 }
                 if more {
                     self.put(session, "(more)".into());

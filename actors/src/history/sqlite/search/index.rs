@@ -15,20 +15,27 @@ use super::super::schema::{self, DROPPED, DbRoom, of_place, place};
 use super::words;
 
 /// The version of the index. An index of another version is rebuilt.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
-/// The rowid of a text is the place of its message in the database. A row of `indexed` states which messages of a room
-/// the index contains: all from `first` to `last`, in the room's `epoch`.
+/// The rowid of a text is the place of its message in the database. A row of `indexed` states which entries of a room
+/// the index contains: all from `first` to `last`, in the room's `epoch`, of which so many are messages. A message has
+/// the text that its changes up to `last` have made. A row in `removed`: the file still has words of texts that were
+/// edited or deleted, although no search finds them.
 const TABLES: &str = "
     CREATE TABLE indexed (
         room INTEGER PRIMARY KEY,
         epoch INTEGER NOT NULL,
         first INTEGER NOT NULL,
-        last INTEGER NOT NULL
+        last INTEGER NOT NULL,
+        messages INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE removed (id INTEGER PRIMARY KEY) STRICT;
     CREATE VIRTUAL TABLE texts USING fts5 (
         text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
     );";
+
+/// The number of pages that one step of a purge writes.
+const PURGED_AT_ONCE: i32 = 64;
 
 /// How long to wait while an operator's command holds the index.
 const BUSY: Duration = Duration::from_secs(2);
@@ -75,12 +82,14 @@ impl Budget {
     }
 }
 
-/// The messages of a room in the database, or in the index.
+/// The entries of a room in the database, or in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extent {
     epoch: i64,
     first: u64,
     last: u64,
+    /// The messages among them, if it is the extent of the index.
+    messages: u64,
 }
 
 /// The indexed part of a room.
@@ -130,6 +139,7 @@ impl SearchIndex {
         connection.pragma_update(None, "journal_size_limit", 4 * 1024 * 1024)?;
         connection.pragma_update(None, "cache_size", -4_096)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "secure_delete", "ON")?;
         if is_empty {
             let transaction = connection.transaction()?;
             transaction.execute_batch(TABLES)?;
@@ -195,6 +205,7 @@ impl SearchIndex {
             epoch: stored.epoch,
             first: stored.first,
             last: stored.first.saturating_sub(1),
+            messages: 0,
         });
         if extent.last < stored.last {
             self.add(history, room, &mut extent, stored.last, budget)?;
@@ -216,9 +227,12 @@ impl SearchIndex {
         last: u64,
         budget: &mut Budget,
     ) -> Result<(), IndexError> {
-        let mut insert = self.connection.prepare_cached("INSERT INTO texts (rowid, text) VALUES (?1, ?2)")?;
         let read = || -> rusqlite::Result<_> {
-            history.prepare_cached("SELECT place, text FROM messages WHERE place BETWEEN ?1 AND ?2 ORDER BY place")
+            history.prepare_cached(
+                "SELECT place, NULL FROM messages WHERE place BETWEEN ?1 AND ?2
+                 UNION ALL SELECT place, of FROM changes
+                    WHERE place BETWEEN ?1 AND ?2 AND kind IN ('edit', 'deletion') ORDER BY 1",
+            )
         };
         let mut select = read().map_err(IndexError::History)?;
         let span = (place(room, extent.last + 1), place(room, last));
@@ -228,14 +242,46 @@ impl SearchIndex {
                 extent.last = last;
                 return Ok(());
             };
-            let (at, text) = (row.get::<_, i64>(0), row.get_ref(1).map(|text| text.as_str().map(str::to_owned)));
-            let at = at.map_err(IndexError::History)?;
-            let text = text.map_err(IndexError::History)?.map_err(|error| IndexError::History(error.into()))?;
-            insert.execute((at, &*words::apart(&text)))?;
-            budget.spend(1, text.len());
+            let columns = row.get(0).and_then(|at| Ok((at, row.get::<_, Option<i64>>(1)?)));
+            let (at, changed) = columns.map_err(IndexError::History)?;
+            match changed {
+                None => {
+                    self.add_text(history, at, budget)?;
+                    extent.messages += 1;
+                }
+                // An earlier message is no longer in the index.
+                Some(of) if of_place(of).1 >= extent.first && self.remove_text(of)? => {
+                    self.connection.prepare_cached("INSERT OR IGNORE INTO removed (id) VALUES (1)")?.execute([])?;
+                    self.add_text(history, of, budget)?;
+                }
+                Some(_) => budget.spend(1, 0),
+            }
             extent.last = of_place(at).1;
         }
         Ok(())
+    }
+
+    /// Adds the text that the message at this place has now; none if retention has just dropped it.
+    fn add_text(&self, history: &Connection, at: i64, budget: &mut Budget) -> Result<(), IndexError> {
+        let read = || -> rusqlite::Result<Option<String>> {
+            let mut select = history.prepare_cached("SELECT text FROM messages WHERE place = ?1")?;
+            select.query_row([at], |row| row.get(0)).optional()
+        };
+        let text = read().map_err(IndexError::History)?.unwrap_or_default();
+        let mut insert = self.connection.prepare_cached("INSERT INTO texts (rowid, text) VALUES (?1, ?2)")?;
+        insert.execute((at, &*words::apart(&text)))?;
+        budget.spend(1, text.len());
+        Ok(())
+    }
+
+    /// Removes the text at this place. Returns whether there was one.
+    fn remove_text(&self, at: i64) -> rusqlite::Result<bool> {
+        let mut find = self.connection.prepare_cached("SELECT 1 FROM texts_docsize WHERE id = ?1")?;
+        if !find.exists([at])? {
+            return Ok(false);
+        }
+        self.connection.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?.execute([at])?;
+        Ok(true)
     }
 
     /// Removes indexed messages before `until`, the oldest first.
@@ -248,9 +294,8 @@ impl SearchIndex {
     ) -> Result<(), rusqlite::Error> {
         let until = until.min(extent.last + 1).min(extent.first.saturating_add(budget.rows));
         let Range { start, end } = extent.first..until.max(extent.first);
-        let mut delete = self.connection.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?;
         for seq in start..end {
-            delete.execute([place(room, seq)])?;
+            extent.messages -= u64::from(self.remove_text(place(room, seq))?);
         }
         budget.spend(end - start, 0);
         extent.first = end;
@@ -258,19 +303,20 @@ impl SearchIndex {
     }
 
     fn indexed(&self, room: DbRoom) -> rusqlite::Result<Option<Extent>> {
-        let mut select = self.connection.prepare_cached("SELECT epoch, first, last FROM indexed WHERE room = ?1")?;
+        let mut select =
+            self.connection.prepare_cached("SELECT epoch, first, last, messages FROM indexed WHERE room = ?1")?;
         select.query_row([room.0], extent).optional()
     }
 
-    fn note(&self, room: DbRoom, Extent { epoch, first, last }: Extent) -> rusqlite::Result<()> {
+    fn note(&self, room: DbRoom, Extent { epoch, first, last, messages }: Extent) -> rusqlite::Result<()> {
         if first > last {
             self.connection.prepare_cached("DELETE FROM indexed WHERE room = ?1")?.execute([room.0])?;
             return Ok(());
         }
-        let mut note = self
-            .connection
-            .prepare_cached("INSERT OR REPLACE INTO indexed (room, epoch, first, last) VALUES (?1, ?2, ?3, ?4)")?;
-        note.execute((room.0, epoch, first, last))?;
+        let mut note = self.connection.prepare_cached(
+            "INSERT OR REPLACE INTO indexed (room, epoch, first, last, messages) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        note.execute((room.0, epoch, first, last, messages))?;
         Ok(())
     }
 
@@ -293,9 +339,43 @@ impl SearchIndex {
         Ok(())
     }
 
+    /// Whether the file has words of removed texts.
+    pub(super) fn has_removed(&self) -> rusqlite::Result<bool> {
+        self.connection.prepare_cached("SELECT 1 FROM removed")?.exists([])
+    }
+
+    /// Begins to rewrite all words of the index, so that those of removed texts are gone.
+    pub(super) fn begin_purge(&self) -> rusqlite::Result<()> {
+        self.merge(-PURGED_AT_ONCE)
+    }
+
+    /// Rewrites the next words. Returns whether all are rewritten.
+    pub(super) fn go_on_purging(&self) -> rusqlite::Result<bool> {
+        let before = self.connection.total_changes();
+        self.merge(PURGED_AT_ONCE)?;
+        // FTS5 changes its own record in any case.
+        let is_done = self.connection.total_changes() - before < 2;
+        if is_done {
+            self.connection.execute("DELETE FROM removed", [])?;
+        }
+        Ok(is_done)
+    }
+
+    fn merge(&self, pages: i32) -> rusqlite::Result<()> {
+        let mut merge = self.connection.prepare_cached("INSERT INTO texts (texts, rank) VALUES ('merge', ?1)")?;
+        merge.execute([pages]).map(drop)
+    }
+
+    /// Moves the write-ahead log into the index before the end. If it fails, the next process does it.
+    pub(super) fn settle(&self) {
+        // The close would do it too, but not if an interrupt has come meanwhile.
+        let settled = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        settled.unwrap_or_default();
+    }
+
     /// Rewrites the index as compactly as possible.
     pub(super) fn vacuum(&self) -> rusqlite::Result<()> {
-        self.connection.execute_batch("INSERT INTO texts (texts) VALUES ('optimize'); VACUUM;")?;
+        self.connection.execute_batch("INSERT INTO texts (texts) VALUES ('optimize'); DELETE FROM removed; VACUUM;")?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 }
@@ -329,7 +409,7 @@ pub(in crate::history::sqlite) fn problems(database: &Path, is_at_rest: bool) ->
     let found = integrity.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut problems: Vec<_> = found.into_iter().filter(|line| line != "ok").collect();
     let count = |sql: &str| moment.query_row(sql, [], |row| row.get::<_, u64>(0));
-    let noted = count("SELECT coalesce(sum(last + 1 - first), 0) FROM indexed")?;
+    let noted = count("SELECT coalesce(sum(messages), 0) FROM indexed")?;
     let there = count("SELECT count(*) FROM texts_docsize")?;
     if noted != there {
         problems.push(format!("it should have {noted} messages and has {there}"));
@@ -338,14 +418,14 @@ pub(in crate::history::sqlite) fn problems(database: &Path, is_at_rest: bool) ->
 }
 
 fn extent(row: &rusqlite::Row<'_>) -> rusqlite::Result<Extent> {
-    Ok(Extent { epoch: row.get(0)?, first: row.get(1)?, last: row.get(2)? })
+    Ok(Extent { epoch: row.get(0)?, first: row.get(1)?, last: row.get(2)?, messages: row.get(3)? })
 }
 
 /// The messages of a room in the database. `None` if the room does not exist, was dropped, or is empty.
 fn stored(history: &Connection, room: DbRoom) -> rusqlite::Result<Option<Extent>> {
     let mut select =
-        history.prepare_cached("SELECT epoch, oldest, seq, substr(name, 1, 1) = ?2 FROM rooms WHERE id = ?1")?;
-    let found = select.query_row((room.0, DROPPED.to_string()), |row| Ok((extent(row)?, row.get::<_, bool>(3)?)));
+        history.prepare_cached("SELECT epoch, oldest, seq, 0, substr(name, 1, 1) = ?2 FROM rooms WHERE id = ?1")?;
+    let found = select.query_row((room.0, DROPPED.to_string()), |row| Ok((extent(row)?, row.get::<_, bool>(4)?)));
     Ok(found.optional()?.filter(|(extent, is_dropped)| !is_dropped && extent.first <= extent.last).map(|found| found.0))
 }
 

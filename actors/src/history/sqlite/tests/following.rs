@@ -28,7 +28,7 @@ impl Store {
         for seq in seqs {
             let mut entry = message(seq);
             entry.copies[0].seq = Some(Seq(seq));
-            let placed = draft(seq).placed(entry.copies[0].key.clone(), Seq(seq));
+            let placed = draft(seq).placed(entry.copies[0].key.clone(), Seq(seq), None);
             let placed: [Arc<StoredMessage>; 1] = [Arc::new(placed)];
             self.history.keep(entry, &placed, &mut Vec::new());
             self.history.mark(mark(seq));

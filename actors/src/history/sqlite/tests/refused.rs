@@ -11,7 +11,12 @@ fn both_copies_of_a_private_message_are_in_one_commit() {
     store.history.append(message(1), &mut Vec::new());
     let (alice, bob) = (RoomId(1), RoomId(2));
     for seq in 1..=500 {
-        let draft = Draft { to: ClientId::parse("bob").ok(), text: "x".repeat(15_000).into(), id: None, ..draft(seq) };
+        let draft = Draft {
+            to: ClientId::parse("bob").ok(),
+            content: Content::message("x".repeat(15_000)),
+            id: None,
+            ..draft(seq)
+        };
         let copies = [(alice, "@alice", draft.clone()), (bob, "@bob", draft)];
         store.history.append(entry(1 + seq, copies), &mut Vec::new());
     }
@@ -43,7 +48,7 @@ fn a_message_that_the_database_refuses_fails_alone_and_takes_no_number() {
     let elsewhere = RoomId(1);
     for seq in 2..=5 {
         store.history.append(message(seq), &mut Vec::new());
-        let fine = Draft { text: "fine".into(), ..draft(seq) };
+        let fine = Draft { content: Content::message("fine"), ..draft(seq) };
         store.history.append(entry(100 + seq, [(elsewhere, "elsewhere", fine)]), &mut Vec::new());
     }
     store.history.end_turn(&mut Vec::new());

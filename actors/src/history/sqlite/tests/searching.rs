@@ -236,3 +236,32 @@ fn a_dropped_room_stays_dropped_whenever_the_process_ends_and_its_number_is_not_
     drop(store);
     assert_eq!(operator::check(&path).unwrap().problems, [""; 0]);
 }
+
+#[test]
+fn the_words_of_a_removed_text_leave_the_files_of_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(&folder));
+    store.append(1..=300);
+    let mut say = |seq: u64, content| {
+        let draft = Draft { content, ..draft(seq) };
+        store.history.append(entry(seq, [(ROOM, "lobby", draft)]), &mut Vec::new());
+        store.history.end_turn(&mut Vec::new());
+        while !committed(&store.next()).contains(&(ROOM, seq)) {}
+        find(&mut store, "secretword")
+    };
+    assert_eq!(say(301, Content::message("a secretword")), [301]);
+    assert_eq!(say(302, Content::message("another secretword")), [302, 301]);
+    assert_eq!(say(303, Content::Deletion { of: Seq(301) }), [302]);
+    assert_eq!(say(304, Content::Edit { of: Seq(302), text: "harmless".into() }), [0; 0]);
+    let path = settings(&folder).path;
+    let index = connections::open_reader(&file::beside(&path, file::SEARCH_ENDING)).unwrap();
+    let is_purged = || index.query_row("SELECT NOT EXISTS (SELECT 1 FROM removed)", [], |row| row.get(0)).unwrap();
+    until("the index forgets the words", is_purged);
+    assert_eq!(find(&mut store, "harmless"), [302]);
+    drop((index, store));
+    assert_eq!(operator::check(&path).unwrap().problems, [""; 0]);
+    for file in fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!bytes.windows(10).any(|bytes| bytes == b"secretword"), "{}", file.display());
+    }
+}

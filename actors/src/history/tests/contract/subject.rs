@@ -15,8 +15,8 @@ use super::super::request;
 use crate::clock;
 use crate::history::sqlite::{SqliteSettings, SqliteStore};
 use crate::history::{
-    Completion, Draft, Durability, Entry, EntryCopy, EntryNumber, History, ReadError, ReadRequest, ReadToken, Restored,
-    RoomKey, StoreReport, StoredCopy,
+    Completion, Content, Draft, Durability, Entry, EntryCopy, EntryNumber, History, Page, ReadError, ReadRequest,
+    ReadToken, Restored, RoomKey, StoreReport, StoredCopy, StoredMessage,
 };
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
@@ -114,20 +114,31 @@ impl Subject {
     }
 
     pub(super) fn append(&mut self, copies: &[(RoomId, &str)], text: &str, done: &mut Vec<Completion>) -> u64 {
+        let copies: Vec<_> = copies.iter().map(|copy| (*copy, Content::message(text))).collect();
+        self.append_entry("alice", &copies, done)
+    }
+
+    /// Appends an entry of a client, with the content of each copy.
+    pub(super) fn append_entry(
+        &mut self,
+        client: &str,
+        copies: &[((RoomId, &str), Content)],
+        done: &mut Vec<Completion>,
+    ) -> u64 {
         self.entries += 1;
         let number = self.entries;
         let to = (copies.len() == 2).then(|| ClientId::parse("bob").unwrap());
         let draft = Draft {
             to,
-            client_id: ClientId::parse("alice").unwrap(),
-            text: text.into(),
+            client_id: ClientId::parse(client).unwrap(),
+            content: Content::message(""),
             at: clock::unix_ms(),
             id: Some(MessageId::parse(&number.to_string()).unwrap()),
             owner: Some(IdOwner(7)),
         };
-        let copies = copies.iter().map(|(room, key)| {
-            let key = RoomKey::parse(key).unwrap();
-            EntryCopy { room: *room, key, epoch: EPOCH, draft: draft.clone(), seq: None }
+        let copies = copies.iter().map(|((room, key), content)| {
+            let (key, draft) = (RoomKey::parse(key).unwrap(), Draft { content: content.clone(), ..draft.clone() });
+            EntryCopy { room: *room, key, epoch: EPOCH, draft, seq: None }
         });
         self.history.append(Entry { number: EntryNumber(number), copies: copies.collect() }, done);
         number
@@ -180,6 +191,16 @@ impl Subject {
         room: RoomId,
         change: impl FnOnce(&mut ReadRequest),
     ) -> Result<(Vec<u64>, bool), ReadError> {
+        let page = self.read_page(room, change)?;
+        Ok((page.messages.iter().map(|message| message.seq.0).collect(), page.has_more))
+    }
+
+    /// The entries of a page as short texts.
+    pub(super) fn show(&mut self, room: RoomId, change: impl FnOnce(&mut ReadRequest)) -> Vec<String> {
+        self.read_page(room, change).unwrap().messages.iter().map(|entry| shown(entry)).collect()
+    }
+
+    fn read_page(&mut self, room: RoomId, change: impl FnOnce(&mut ReadRequest)) -> Result<Page, ReadError> {
         let (oldest, newest) = self.bounds.get(&room).copied().unwrap_or((Seq(1), Seq(0)));
         let request = request(HistoryPage::Newest, None, 100, usize::MAX);
         let mut request = ReadRequest { room, oldest, newest, token: ReadToken(5), ..request };
@@ -190,15 +211,21 @@ impl Subject {
         let done = self.settle(done, |done| done.iter().any(is_answer));
         let answers: Vec<_> = done.into_iter().filter(is_answer).collect();
         let (request, answer) = match <[Completion; 1]>::try_from(answers) {
-            Ok([Completion::Read { request, page }]) => {
-                let seqs = page.messages.iter().map(|message| message.seq.0).collect();
-                (request, Ok((seqs, page.has_more)))
-            }
+            Ok([Completion::Read { request, page }]) => (request, Ok(page)),
             Ok([Completion::Unread { request, error }]) => (request, Err(error)),
             other => panic!("{:?}: a read is answered once: {other:?}", self.kind),
         };
         assert_eq!((request.token, request.room), (ReadToken(5), room), "it is the request as it was asked");
         answer
+    }
+
+    /// Whether a text is in any file of the history.
+    pub(super) fn files_have(&self, text: &str) -> Vec<String> {
+        let files = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let has = |path: &std::path::PathBuf| {
+            std::fs::read(path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes())
+        };
+        files.filter(has).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
     /// Makes the storage fail, or work again.
@@ -212,6 +239,31 @@ impl Subject {
 
     pub(super) fn change_database(&self, sql: &str) {
         Connection::open(self.folder.path().join("starling.db")).unwrap().execute_batch(sql).unwrap();
+    }
+}
+
+/// An entry as a short text: its number, and what it says.
+fn shown(entry: &StoredMessage) -> String {
+    let changes = entry.changes.iter().map(|changes| {
+        let clients = |clients: &[ClientId]| clients.iter().map(ClientId::as_str).collect::<Vec<_>>().join(",");
+        let reactions = changes.reactions.iter().map(|(emoji, of)| format!(" {}{}", emoji.as_str(), clients(of)));
+        let is_deleted = if changes.is_deleted { " deleted" } else { "" };
+        let edit = changes.edit.map_or_else(String::new, |(seq, _)| format!(" by {seq}"));
+        format!("{edit}{is_deleted}{} <{}>", reactions.collect::<String>(), changes.newest)
+    });
+    let changes: String = changes.collect();
+    let twin = entry.twin.map_or_else(String::new, |twin| format!(" twin {}", twin.seq));
+    let seq = entry.seq;
+    match &entry.content {
+        Content::Message { text, reply_to } => {
+            let reply = reply_to.map_or_else(String::new, |of| format!(" re {of}"));
+            format!("{seq} {text}{reply}{changes}{twin}")
+        }
+        Content::Edit { of, text } => format!("{seq} edits {of}: {text}"),
+        Content::Deletion { of } => format!("{seq} deletes {of}"),
+        Content::Reaction { of, emoji, removed } => {
+            format!("{seq} {}{} {of}", if *removed { '-' } else { '+' }, emoji.as_str())
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl Real {
                 self.ask(
                     connection,
                     id,
-                    ClientCommand::Message(PostMessage { text: "x".into(), target, client_id: None }),
+                    ClientCommand::Message(PostMessage { text: "x".into(), target, client_id: None, reply_to: None }),
                 );
             }
             Step::Say { connection } => {
@@ -74,7 +74,7 @@ impl Real {
                 self.ask(
                     connection,
                     None,
-                    ClientCommand::Message(PostMessage { text: "x".into(), target, client_id: None }),
+                    ClientCommand::Message(PostMessage { text: "x".into(), target, client_id: None, reply_to: None }),
                 );
             }
             Step::Resume { connection, after } => {
@@ -168,7 +168,7 @@ impl Real {
             Effect::Deliver { room, hubs, message, ticket: _ } => {
                 for (session, _) in self.admitted.clone().into_iter().filter(|(_, of)| *of == room) {
                     assert!(hubs.contains(session.hub()), "the hub of {session:?} gets the message");
-                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                    self.tell(session, &message.to_event());
                 }
             }
             Effect::Append(entry) if self.is_held => self.held.push_back(entry),
@@ -200,7 +200,7 @@ impl Real {
                 let is_admitted = self.admitted.contains(&(session, room));
                 assert!(!more && (messages.is_empty() || !is_admitted), "one page, and nothing live before");
                 for message in messages {
-                    self.tell(session, &ServerEvent::Message(message.to_wire()));
+                    self.tell(session, &message.to_event());
                 }
             }
             ToSession::Close { .. } => panic!("nobody is closed"),

@@ -149,15 +149,8 @@ impl Chat {
 }
 
 fn frame(sender: &ClientId, room: Option<&RoomName>, seq: Option<Seq>, to: Option<&ClientId>, text: &str) -> String {
-    let event = ServerEvent::Message(ChatMessage {
-        client_id: sender.clone(),
-        text: text.into(),
-        room: room.cloned(),
-        seq,
-        to: to.cloned(),
-        at: 0,
-        id: None,
-    });
+    let message = ChatMessage::new(sender.clone(), text.into(), 0);
+    let event = ServerEvent::Message(ChatMessage { room: room.cloned(), seq, to: to.cloned(), ..message });
     let mut frame = Vec::new();
     codec::encode_event(&event, &mut frame);
     String::from_utf8(frame).unwrap()

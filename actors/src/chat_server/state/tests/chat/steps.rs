@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_protocol::{
-    ClientCommand, ClientId, ClientKey, ErrorCode, HistoryPage, PostMessage, Refusal, Resume, Seq, Target,
+    Change, ChangeMessage, ChangedPlace, ClientCommand, ClientId, ClientKey, Emoji, ErrorCode, HistoryPage,
+    PostMessage, Refusal, Resume, Seq, Target,
 };
 use tokio::sync::oneshot;
 
@@ -20,8 +21,9 @@ impl Chat {
     /// Performs a step of a client:
     ///
     /// ```text
-    /// opens [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] | unproven]     goes
-    /// says [room=R | to=N] [name=N] [id=I] [read=MS] TEXT   (read MS milliseconds ago)   hello N [key=LABEL]
+    /// opens [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] [admin] | unproven]     goes
+    /// says [room=R | to=N] [name=N] [id=I] [reply=S] [read=MS] TEXT   (read MS milliseconds ago)   hello N [key=LABEL]
+    /// edits [room=R] of=S TEXT    deletes [room=R] of=S    reacts [room=R] of=S EMOJI [not]   (without R: the inbox)
     /// joins R [after=S epoch=LABEL] [presence]         leaves R
     /// proves N [rooms=LIST] [for=SECONDS]    inbox [after=S epoch=LABEL]    private [with=N] [before=S | after=S]
     /// rooms   members R   history R [before=S | after=S] [limit=L]   ping   nonsense
@@ -119,6 +121,16 @@ impl Chat {
                 text: line.words[1..].join(" ").into(),
                 target: self.target(line),
                 client_id,
+                reply_to: line.number("reply").map(Seq),
+            }),
+            "edits" | "deletes" | "reacts" => ClientCommand::Change(ChangeMessage {
+                place: line.options.get("room").map_or(ChangedPlace::Inbox, |name| ChangedPlace::Room(room(name))),
+                of: Seq(line.number("of").expect("it is about a message")),
+                change: match line.word(0) {
+                    "edits" => Change::Edit(line.words[1..].join(" ").into()),
+                    "deletes" => Change::Delete,
+                    _ => Change::React { emoji: Emoji::parse(line.word(1)).unwrap(), remove: line.has("not") },
+                },
             }),
             "hello" => {
                 let key = key.map(|key| key.to_string().into());
@@ -172,7 +184,7 @@ impl Chat {
         let rooms = line.options.get("rooms").map_or(RoomGlobs::ALL, |rooms| RoomGlobs::new(rooms.split(',')));
         let seconds: u64 = line.number("for").unwrap_or(3_600);
         let (client_id, expires_at) = (self.name(name?), self.now.unix_ms + 1_000 * seconds);
-        Some(Arc::new(Claims { client_id, rooms, is_admin: false, expires_at }))
+        Some(Arc::new(Claims { client_id, rooms, is_admin: line.has("admin"), expires_at }))
     }
 
     fn resume(&self, line: &Line<'_>, place: &str) -> Option<Resume> {

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use starling_protocol::{ChatMessage, ClientId, MessageId, RoomName, ServerEvent};
+use starling_protocol::{
+    ChatMessage, ClientId, DeletedEvent, EditedEvent, HistoryEvent, MessageId, ReactionEvent, RoomName, Seq,
+    ServerEvent,
+};
 
 use super::Chat;
 use crate::ids::SessionId;
@@ -30,6 +33,19 @@ impl Chat {
                 format!("welcome {name} {place}{inbox}{}", shown_id(welcome.id.as_ref()))
             }
             ServerEvent::Message(message) => self.shown_message(message),
+            ServerEvent::Edited(EditedEvent { room, seq, of, client_id, text, id, .. }) => {
+                let text = if text.is_empty() { String::new() } else { format!(" {text}") };
+                let did = format!("edits #{of}:{text}{}", shown_id(id.as_ref()));
+                self.shown_change((room.as_ref(), *seq), client_id, &did)
+            }
+            ServerEvent::Deleted(DeletedEvent { room, seq, of, client_id, id, .. }) => {
+                self.shown_change((room.as_ref(), *seq), client_id, &format!("deletes #{of}{}", shown_id(id.as_ref())))
+            }
+            ServerEvent::Reaction(ReactionEvent { room, seq, of, client_id, emoji, removed, id, .. }) => {
+                let sign = if *removed { '-' } else { '+' };
+                let did = format!("{sign}{} #{of}{}", emoji.as_str(), shown_id(id.as_ref()));
+                self.shown_change((room.as_ref(), *seq), client_id, &did)
+            }
             ServerEvent::Ack(ack) => {
                 let mut line = match (&ack.room, ack.seq, &ack.to) {
                     (Some(room), Some(seq), None) => format!("ack {} {room}#{seq}", ack.id.as_str()),
@@ -68,26 +84,13 @@ impl Chat {
                 format!("members {} count {}:{names}{more}{id}", members.room, members.count)
             }
             ServerEvent::Rooms { id, rooms, truncated } => {
-                let mut line = String::from("rooms");
-                for room in rooms {
-                    write!(line, " {}:{}#{}", room.room, room.count, room.seq).unwrap();
-                }
-                line.push_str(if *truncated { " …" } else { "" });
-                line + &shown_id(id.as_ref())
+                let list = rooms.iter().map(|room| format!(" {}:{}#{}", room.room, room.count, room.seq));
+                let more = if *truncated { " …" } else { "" };
+                format!("rooms{}{more}{}", list.collect::<String>(), shown_id(id.as_ref()))
             }
             ServerEvent::Pong { id, .. } => format!("pong{}", shown_id(id.as_ref())),
             ServerEvent::Error(refusal) => format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref())),
-            ServerEvent::History(history) => {
-                let of = match (&history.room, &history.to) {
-                    (Some(room), _) => room.to_string(),
-                    (None, None) => "inbox".into(),
-                    (None, Some(with)) => format!("with {with}"),
-                };
-                let seqs = history.messages.iter().filter_map(|message| message.seq);
-                let seqs = seqs.fold(String::new(), |list, seq| format!("{list} {seq}"));
-                let more = if history.has_more { " …" } else { "" };
-                format!("history {of}{seqs}{more}{}", shown_id(history.id.as_ref()))
-            }
+            ServerEvent::History(history) => shown_page(history),
             ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
         };
         self.put(session, line);
@@ -101,8 +104,15 @@ impl Chat {
             (None, Some(seq), Some(to)) => format!("inbox#{seq} {sender}@{to}: {}", message.text),
             _ => panic!("neither of a room nor private: {message:?}"),
         };
+        line.push_str(&shown_changes(message));
         line.push_str(&shown_id(message.id.as_ref()));
         line
+    }
+
+    /// What a client did, at a place.
+    fn shown_change(&mut self, place: (Option<&RoomName>, Seq), client: &ClientId, did: &str) -> String {
+        let (place, seq) = (place.0.map_or("inbox", RoomName::as_str), place.1);
+        format!("{place}#{seq} {} {did}", self.shown(client))
     }
 
     /// The name as a dialogue shows it.
@@ -120,6 +130,37 @@ impl Chat {
     fn shown_all(&mut self, names: &[ClientId], before_each: &str) -> String {
         names.iter().fold(String::new(), |list, name| list + before_each + &self.shown(name))
     }
+}
+
+fn shown_page(history: &HistoryEvent<'_>) -> String {
+    let of = match (&history.room, &history.to) {
+        (Some(room), _) => room.to_string(),
+        (None, None) => "inbox".into(),
+        (None, Some(with)) => format!("with {with}"),
+    };
+    let shown = |list, message: &ChatMessage<'_>| {
+        let seq = message.seq.expect("it is stored");
+        let text = if message.edited_at.is_some() { format!(":{}", message.text) } else { String::new() };
+        format!("{list} {seq}{text}{}", shown_changes(message))
+    };
+    let seqs = history.messages.iter().fold(String::new(), shown);
+    let more = if history.has_more { " …" } else { "" };
+    format!("history {of}{seqs}{more}{}", shown_id(history.id.as_ref()))
+}
+
+/// What a message replies to, and its changes.
+fn shown_changes(message: &ChatMessage<'_>) -> String {
+    let mut shown = message.reply_to.map_or_else(String::new, |of| format!(" re#{of}"));
+    shown.push_str(if message.edited_at.is_some() { " edited" } else { "" });
+    shown.push_str(if message.deleted { " deleted" } else { "" });
+    for reaction in &message.reactions {
+        let names: Vec<_> = reaction.client_ids.iter().map(ClientId::as_str).collect();
+        write!(shown, " {}{}({})", reaction.emoji.as_str(), reaction.count, names.join(",")).unwrap();
+    }
+    if let Some(changed) = message.changed_seq {
+        write!(shown, " <{changed}>").unwrap();
+    }
+    shown
 }
 
 fn shown_id(id: Option<&MessageId>) -> String {

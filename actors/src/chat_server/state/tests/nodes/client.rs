@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use starling_protocol::{ClientId, ClientKey, Epoch, ErrorCode, MessageId, RoomName, Seq, ServerEvent};
+use starling_protocol::{
+    ChangeMessage, ChatMessage, ClientId, ClientKey, DeletedEvent, EditedEvent, Epoch, ErrorCode, MessageId,
+    ReactionEvent, RoomName, Seq, ServerEvent,
+};
 
 use crate::ids::SessionId;
 
@@ -11,6 +14,68 @@ use crate::ids::SessionId;
 pub(super) struct Reached {
     pub(super) epoch: Epoch,
     pub(super) seq: Seq,
+}
+
+/// A message as a client shows it, by the rules of the protocol.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) is_own: bool,
+    text: String,
+    is_deleted: bool,
+    /// The clients that have reacted, by emoji.
+    reactions: BTreeMap<String, BTreeSet<String>>,
+    /// The newest change that it shows.
+    changed: Seq,
+}
+
+impl Shown {
+    /// A message of a frame.
+    pub(super) fn of(message: &ChatMessage<'_>, is_own: bool) -> Self {
+        let names = |names: &[ClientId]| names.iter().map(ClientId::to_string).collect();
+        let reactions = message.reactions.iter().map(|of| (of.emoji.as_str().to_owned(), names(&of.client_ids)));
+        let (text, is_deleted) = (message.text.to_string(), message.deleted);
+        Self {
+            is_own,
+            text,
+            is_deleted,
+            reactions: reactions.collect(),
+            changed: message.changed_seq.unwrap_or(Seq(0)),
+        }
+    }
+
+    /// What a person sees.
+    pub(super) fn seen(&self) -> String {
+        if self.is_deleted { "(deleted)".into() } else { format!("{} {:?}", self.text, self.reactions) }
+    }
+
+    fn change(&mut self, event: &ServerEvent<'_>) {
+        let (ServerEvent::Edited(EditedEvent { seq, .. })
+        | ServerEvent::Deleted(DeletedEvent { seq, .. })
+        | ServerEvent::Reaction(ReactionEvent { seq, .. })) = event
+        else {
+            return;
+        };
+        if *seq <= self.changed {
+            return;
+        }
+        if let ServerEvent::Edited(EditedEvent { text, .. }) = event
+            && !text.is_empty()
+        {
+            assert!(!self.is_deleted, "no text of a deleted message is shown");
+            self.text = text.to_string();
+        }
+        self.is_deleted |= matches!(event, ServerEvent::Deleted(_));
+        if let ServerEvent::Reaction(ReactionEvent { client_id, emoji, removed, .. }) = event {
+            let clients = self.reactions.entry(emoji.as_str().to_owned()).or_default();
+            if *removed {
+                clients.remove(client_id.as_str());
+            } else {
+                clients.insert(client_id.to_string());
+            }
+            self.reactions.retain(|_, clients| !clients.is_empty());
+        }
+        self.changed = *seq;
+    }
 }
 
 /// The numbers of private messages.
@@ -34,6 +99,10 @@ pub(super) struct Client {
     pub(super) resuming: BTreeSet<RoomName>,
     /// Sent messages without an acknowledgement: the `id`, the room and the text.
     pub(super) pending: Vec<(MessageId, RoomName, String)>,
+    /// The messages of each room since the client has joined it without a resume.
+    pub(super) shown: BTreeMap<RoomName, BTreeMap<u64, Shown>>,
+    /// Sent changes without an acknowledgement.
+    pub(super) changes: Vec<(MessageId, ChangeMessage<'static>)>,
     /// Sent private messages without an acknowledgement: the `id`, the receiver and the number.
     pub(super) whispers: Vec<(MessageId, ClientId, u64)>,
     /// The received private messages, by sender and receiver.
@@ -53,6 +122,8 @@ impl Client {
             rooms: BTreeMap::new(),
             resuming: BTreeSet::new(),
             pending: Vec::new(),
+            shown: BTreeMap::new(),
+            changes: Vec::new(),
             whispers: Vec::new(),
             heard: HashMap::new(),
             acked: HashMap::new(),
@@ -67,6 +138,14 @@ impl Client {
         let message = (id, room.clone(), format!("{} says {}", self.name, self.sent));
         self.pending.push(message.clone());
         message
+    }
+
+    /// The next change of a message.
+    pub(super) fn changes(&mut self, change: ChangeMessage<'static>) -> (MessageId, ChangeMessage<'static>) {
+        self.sent += 1;
+        let id = MessageId::parse(&format!("{}-{}", self.name, self.sent)).unwrap();
+        self.changes.push((id.clone(), change.clone()));
+        (id, change)
     }
 
     /// The `id` of a `join`.
@@ -123,6 +202,7 @@ impl Client {
                     assert_eq!(joined.epoch, known.epoch, "recovered in the same epoch");
                     assert!(joined.seq >= known.seq, "{} in {room}: recovered from the future", self.name);
                 } else {
+                    self.shown.remove(room);
                     self.rooms.insert(room.clone(), Reached { epoch: joined.epoch, seq: joined.seq });
                 }
             }
@@ -131,6 +211,8 @@ impl Client {
                     && !self.resuming.contains(room)
                 {
                     self.follows(room, seq);
+                    let shown = Shown::of(message, message.client_id == self.name);
+                    self.shown.entry(room.clone()).or_default().insert(seq.0, shown);
                 }
                 if let (Some(to), None) = (&message.to, message.seq) {
                     let (number, is_again) = message.text.split_once(' ').expect("a number and whether it comes again");
@@ -138,9 +220,22 @@ impl Client {
                     self.hears_whisper(&message.client_id, to, written);
                 }
             }
+            ServerEvent::Edited(EditedEvent { room, seq, of, .. })
+            | ServerEvent::Deleted(DeletedEvent { room, seq, of, .. })
+            | ServerEvent::Reaction(ReactionEvent { room, seq, of, .. }) => {
+                if let Some(room) = room
+                    && !self.resuming.contains(room)
+                {
+                    self.follows(room, *seq);
+                    if let Some(message) = self.shown.get_mut(room).and_then(|shown| shown.get_mut(&of.0)) {
+                        message.change(event);
+                    }
+                }
+            }
             ServerEvent::Ack(ack) => {
                 self.whispers.retain(|(id, ..)| *id != ack.id);
                 if let (Some(room), Some(seq)) = (&ack.room, ack.seq) {
+                    self.changes.retain(|(id, _)| *id != ack.id);
                     self.pending.retain(|(id, ..)| *id != ack.id);
                     let earlier = self.acked.insert(ack.id.clone(), (room.clone(), seq));
                     assert!(earlier.is_none_or(|(_, earlier)| earlier == seq), "one message has one number");
@@ -154,6 +249,7 @@ impl Client {
                         self.resuming.remove(room);
                     }
                     self.pending.retain(|(other, ..)| other != id);
+                    self.changes.retain(|(other, _)| other != id);
                     self.whispers.retain(|(other, ..)| other != id);
                 }
             }

@@ -135,7 +135,7 @@ impl Servers {
         }
         let at = self.connections.iter().rposition(|it| it.label == label).unwrap();
         let Connection { server, session, .. } = self.connections[at];
-        let target = |target| PostMessage { text: "hi".into(), target, client_id: None };
+        let target = |target| PostMessage { text: "hi".into(), target, client_id: None, reply_to: None };
         let command = match does {
             Goes => return self.apply(server, Command::CloseSession { session }),
             Joins(name) => ClientCommand::Join { room: room(name), resume: None, presence: false },
@@ -272,6 +272,9 @@ impl Servers {
             ServerEvent::Error(refusal) => format!("{:?}: {}", refusal.code, refusal.message),
             ServerEvent::Left { room, .. } => format!("left {room}"),
             ServerEvent::Message(_)
+            | ServerEvent::Edited(_)
+            | ServerEvent::Deleted(_)
+            | ServerEvent::Reaction(_)
             | ServerEvent::Presence(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }

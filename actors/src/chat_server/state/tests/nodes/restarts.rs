@@ -16,7 +16,7 @@ use crate::chat_server::state::ChatState;
 use crate::clock::{self, Now, Numbers};
 use crate::config::ChatConfig;
 use crate::history::sqlite::{SqliteSettings, SqliteStore};
-use crate::history::{Durability, EntryCopy, History, LogMark, RoomKey, StoreReport};
+use crate::history::{Content, Durability, EntryCopy, History, LogMark, RoomKey, StoreReport};
 use crate::nodes::heard::Heard;
 use crate::nodes::log::LogState;
 use crate::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record, RecordId};
@@ -68,7 +68,7 @@ fn entry(random: &mut Numbers, rooms: &mut BTreeMap<String, Known>) -> LogEntry 
     match what {
         0..60 => {
             known.seq += 1;
-            let text = format!("{name} {} {}", known.epoch.0, known.seq).into();
+            let text = format!("{name} {} {}", known.epoch.0, known.seq);
             let last = (key, known.epoch);
             LogEntry::Message(LoggedMessage {
                 first: None,
@@ -76,7 +76,10 @@ fn entry(random: &mut Numbers, rooms: &mut BTreeMap<String, Known>) -> LogEntry 
                 to: None,
                 session: None,
                 client_id: sender,
-                text,
+                content: Content::message(text),
+                first_about: None,
+                as_of: Seq(0),
+                owner: None,
                 id: None,
             })
         }
@@ -232,7 +235,7 @@ impl Reader {
             self.complete(done, Turn::new(self.now));
         };
         let Ok(page) = page else { return Vec::new() };
-        page.messages.iter().map(|message| (message.seq.0, message.text.to_string())).collect()
+        page.messages.iter().map(|message| (message.seq.0, message.text().to_owned())).collect()
     }
 }
 

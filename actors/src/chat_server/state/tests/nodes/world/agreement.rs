@@ -53,6 +53,10 @@ fn in_order(mut state: Checkpoint) -> Checkpoint {
             placed.room = placed.room.map(place);
         }
     }
+    for (room, _) in &mut state.deletions {
+        *room = place(*room);
+    }
+    state.deletions.sort_unstable();
     for unclaimed in &mut state.unclaimed {
         unclaimed.room = place(unclaimed.room);
     }

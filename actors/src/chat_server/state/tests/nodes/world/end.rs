@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use starling_protocol::HistoryPage;
+use starling_protocol::{HistoryPage, Seq};
 use tokio::sync::oneshot;
 
-use super::{CLIENTS, NODES, ROOMS, World, room};
+use super::super::client::Shown;
+use super::{CLIENTS, NODES, Node, ROOMS, World, room};
 use crate::chat_server::command::{Command, HistoryQuery};
-use crate::history::StoredMessage;
+use crate::history::{Completion, ReadPurpose, ReadRequest, ReadToken, StoredMessage};
 use crate::identity::RoomGlobs;
 
 impl World {
@@ -31,8 +32,10 @@ impl World {
             for client in 0..CLIENTS {
                 self.connect(client, (client + round) % NODES);
             }
-            let all_in =
-                self.clients.iter().all(|it| it.is_welcomed && it.pending.is_empty() && it.whispers.is_empty());
+            let all_in = self
+                .clients
+                .iter()
+                .all(|it| it.is_welcomed && it.pending.is_empty() && it.changes.is_empty() && it.whispers.is_empty());
             let is_quiet = self
                 .nodes
                 .iter()
@@ -53,9 +56,31 @@ impl World {
         let Ok(Ok(page)) = answer.try_recv() else { return Vec::new() };
         let shown = |message: &Arc<StoredMessage>| {
             let id = message.id.as_ref().map_or_else(String::new, |id| id.as_str().to_owned());
-            (message.seq.0, id, message.text.to_string())
+            (message.seq.0, id, Shown::of(&message.to_wire(), false).seen())
         };
         page.messages.iter().map(shown).collect()
+    }
+
+    /// All entries of a room on a node, as a resume would send them.
+    fn entries_of(&mut self, node: usize, name: &str) -> Vec<StoredMessage> {
+        let Node { state, history, .. } = &mut self.nodes[node];
+        let Some(room) = state.find_room(name) else { return Vec::new() };
+        let request = ReadRequest {
+            token: ReadToken(0),
+            purpose: ReadPurpose::CatchUp,
+            room,
+            oldest: Seq(1),
+            newest: Seq(u64::MAX),
+            page: HistoryPage::After(Seq(0)),
+            search: None,
+            with: None,
+            limit: usize::MAX,
+            bytes: usize::MAX,
+        };
+        let mut done = Vec::new();
+        history.read(request, &mut done);
+        let Some(Completion::Read { page, .. }) = done.pop() else { panic!("it is in memory") };
+        page.messages.iter().map(|entry| StoredMessage { owner: None, ..(**entry).clone() }).collect()
     }
 
     pub(in super::super) fn check_end(&mut self) {
@@ -66,8 +91,29 @@ impl World {
             self.read(0);
         }
         let of_newcomer: Vec<_> = ROOMS.iter().map(|name| self.history_of(0, name)).collect();
+        let all_entries: Vec<_> = ROOMS.iter().map(|name| self.entries_of(0, name)).collect();
         std::mem::swap(&mut self.nodes[0], &mut newcomer);
+        for entries in &all_entries {
+            for edit in entries.iter().filter(|entry| !entry.is_message() && !entry.text().is_empty()) {
+                let of = entries.iter().find(|entry| Some(entry.seq) == edit.content.of());
+                let shows = of.and_then(|of| of.changes.as_ref()).is_some_and(|changes| changes.shows_edit(edit.seq));
+                assert!(shows, "an edit has a text as long as it is shown: {edit:?} of {of:?}");
+            }
+        }
+        for (client, (name, expected)) in
+            self.clients.iter().flat_map(|client| ROOMS.iter().zip(&of_newcomer).map(move |of| (client, of)))
+        {
+            let shown = client.shown.get(&room(name)).filter(|_| client.rooms.contains_key(&room(name)));
+            for (seq, message) in shown.into_iter().flatten() {
+                let (.., seen) = expected.iter().find(|(known, ..)| known == seq).expect("it is in the log");
+                assert_eq!(message.seen(), *seen, "{} shows message {seq} of {name}", client.name);
+            }
+        }
         for node in 0..NODES {
+            for (name, expected) in ROOMS.iter().zip(&all_entries) {
+                let kept = self.entries_of(node, name);
+                assert!(expected.ends_with(&kept), "{name} on node {node}: {kept:?} of {expected:?}");
+            }
             for (name, expected) in ROOMS.iter().zip(&of_newcomer) {
                 // A node that began from a checkpoint has what came after it.
                 let kept = self.history_of(node, name);
@@ -85,12 +131,12 @@ impl World {
                 assert_eq!(count as usize, expected.len(), "{name} on node {node} has the members {expected:?}");
             }
         }
-        let kept: HashMap<_, _> = of_newcomer.iter().flatten().map(|(seq, id, _)| (id.clone(), *seq)).collect();
-        let count = of_newcomer.iter().map(Vec::len).sum::<usize>();
-        assert_eq!(kept.len(), count, "no message is there twice");
+        let kept: HashMap<_, _> = all_entries.iter().flatten().map(|it| (it.id.clone(), it.seq)).collect();
+        let count = all_entries.iter().map(Vec::len).sum::<usize>();
+        assert_eq!(kept.len(), count, "nothing is there twice");
         for client in &self.clients {
             for (id, (name, seq)) in client.acked.iter().filter(|(_, (name, _))| name.as_str() == ROOMS[0]) {
-                assert_eq!(kept.get(id.as_str()), Some(&seq.0), "{id:?} of {name} was acknowledged");
+                assert_eq!(kept.get(&Some(id.clone())), Some(seq), "{id:?} of {name} was acknowledged");
             }
         }
     }

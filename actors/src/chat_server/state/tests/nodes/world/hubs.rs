@@ -77,7 +77,7 @@ impl World {
         let admitted = &self.nodes[node].admitted;
         let members: Vec<_> = admitted.iter().filter(|(_, of)| *of == room).map(|(session, _)| *session).collect();
         for session in members {
-            self.tell(node, session, &ServerEvent::Message(message.to_wire()));
+            self.tell(node, session, &message.to_event());
         }
     }
 
@@ -93,7 +93,7 @@ impl World {
             ToSession::Dismiss { room } => admitted.retain(|entry| *entry != (session, room)),
             ToSession::Replay(Replay { room, messages, more, .. }) => {
                 for message in messages {
-                    self.tell(node, session, &ServerEvent::Message(message.to_wire()));
+                    self.tell(node, session, &message.to_event());
                 }
                 if more {
                     self.apply(node, Command::ContinueReplay { session, room });

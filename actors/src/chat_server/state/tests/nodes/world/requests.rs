@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use starling_protocol::{ClientCommand, ClientId, ClientKey, MessageId, PostMessage, Resume, RoomName, Target};
+use starling_protocol::{
+    Change, ChangeMessage, ChangedPlace, ClientCommand, ClientId, ClientKey, Emoji, MessageId, PostMessage, Resume,
+    RoomName, Seq, Target,
+};
 use tokio::sync::oneshot;
 
 use super::super::client::{Client, Reached};
@@ -69,7 +72,7 @@ impl World {
             return;
         }
         let rooms: Vec<_> = it.rooms.iter().map(|(room, reached)| (room.clone(), *reached)).collect();
-        let (pending, whispers) = (it.pending.clone(), it.whispers.clone());
+        let (pending, changes, whispers) = (it.pending.clone(), it.changes.clone(), it.whispers.clone());
         self.clients[client].resuming = rooms.iter().map(|(room, _)| room.clone()).collect();
         if !rooms.iter().any(|(name, _)| name.as_str() == ROOMS[0]) {
             self.join(client, &room(ROOMS[0]), None);
@@ -78,8 +81,12 @@ impl World {
             self.join(client, &room, Some(reached));
         }
         for (id, room, text) in pending {
-            let message = PostMessage { text: text.into(), target: Target::Room(room), client_id: None };
+            let message =
+                PostMessage { text: text.into(), target: Target::Room(room), client_id: None, reply_to: None };
             self.ask(client, Some(id), ClientCommand::Message(message));
+        }
+        for (id, change) in changes {
+            self.ask(client, Some(id), ClientCommand::Change(change));
         }
         for whisper in whispers {
             self.ask_to_whisper(client, whisper, true);
@@ -114,13 +121,43 @@ impl World {
         }
         let room = rooms[self.below(rooms.len())].clone();
         let (id, room, text) = self.clients[client].writes(&room);
-        let message = PostMessage { text: text.into(), target: Target::Room(room), client_id: None };
+        let message = PostMessage { text: text.into(), target: Target::Room(room), client_id: None, reply_to: None };
         self.ask(client, Some(id), ClientCommand::Message(message));
     }
 
+    /// A client edits or deletes one of its messages, or reacts to any.
+    pub(super) fn change(&mut self, client: usize) {
+        if !self.talks(client) || self.clients[client].changes.len() > 5 {
+            return;
+        }
+        let it = &self.clients[client];
+        let all = it.shown.iter().flat_map(|(room, shown)| shown.iter().map(move |(seq, shown)| (room, *seq, shown)));
+        let known: Vec<_> = all.filter(|(room, ..)| it.rooms.contains_key(*room)).collect();
+        if known.is_empty() {
+            return;
+        }
+        let known: Vec<_> = known.iter().map(|(room, seq, shown)| ((*room).clone(), *seq, shown.is_own)).collect();
+        let (room, seq, is_own) = known[self.below(known.len())].clone();
+        let change = match self.below(6) {
+            0 | 1 if is_own => Change::Edit(format!("edit {}", self.below(1_000)).into()),
+            2 if is_own => Change::Delete,
+            what => {
+                let emoji = Emoji::parse(["👍", "🎉", "👀"][self.below(3)]).unwrap();
+                Change::React { emoji, remove: what == 3 }
+            }
+        };
+        let change = ChangeMessage { place: ChangedPlace::Room(room), of: Seq(seq), change };
+        let (id, change) = self.clients[client].changes(change);
+        self.ask(client, Some(id), ClientCommand::Change(change));
+    }
+
     fn ask_to_whisper(&mut self, client: usize, (id, to, number): (MessageId, ClientId, u64), is_again: bool) {
-        let message =
-            PostMessage { text: format!("{number} {is_again}").into(), target: Target::Client(to), client_id: None };
+        let message = PostMessage {
+            text: format!("{number} {is_again}").into(),
+            target: Target::Client(to),
+            client_id: None,
+            reply_to: None,
+        };
         self.ask(client, Some(id), ClientCommand::Message(message));
     }
 
