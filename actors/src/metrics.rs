@@ -339,7 +339,7 @@ impl Metrics {
     /// Counts an accepted message.
     pub fn message(&self, kind: MessageKind, bytes: usize) {
         self.messages.add(kind as usize, 1);
-        self.message_bytes.observe_n(bytes as f64, 1);
+        self.message_bytes.observe_n(bytes as u64, 1);
     }
 
     /// Counts an accepted change of a message.
@@ -384,12 +384,12 @@ impl Metrics {
 
     /// Counts a frame of a client.
     pub fn frame_received(&self, bytes: usize) {
-        self.frame_received_bytes.observe_n(bytes as f64, 1);
+        self.frame_received_bytes.observe_n(bytes as u64, 1);
     }
 
     /// Counts a frame that was offered to `n` clients.
     pub fn frame_sent(&self, bytes: usize, n: u64) {
-        self.frame_sent_bytes.observe_n(bytes as f64, n);
+        self.frame_sent_bytes.observe_n(bytes as u64, n);
     }
 
     /// Counts a compressed frame, once for all its receivers.
@@ -402,7 +402,7 @@ impl Metrics {
     /// Records the parts of the time of `n` deliveries before their message was offered to their connections.
     pub(crate) fn passed(&self, passage: &Passage, offered_at: Instant, n: u64) {
         for (part, micros) in self.delivery_parts.iter().zip(passage.before_outbox(offered_at)) {
-            part.observe_micros(micros, n);
+            part.observe_n(micros.into(), n);
         }
     }
 
@@ -410,9 +410,9 @@ impl Metrics {
     /// part of it.
     pub(crate) fn written(&self, passage: &Passage, offered_at: Instant, written_at: Instant, n: u64) {
         let (whole, writing) = passage.whole(offered_at, written_at);
-        self.delivery_seconds.observe_micros(whole, n);
+        self.delivery_seconds.observe_n(whole.into(), n);
         let [.., socket_write] = &self.delivery_parts;
-        socket_write.observe_micros(writing, n);
+        socket_write.observe_n(writing.into(), n);
     }
 
     /// Adds the change of an outbox to the gauges.
@@ -450,7 +450,7 @@ impl Metrics {
 
     /// Records `n` outboxes of this size, for their distribution.
     pub fn outboxes_seen(&self, bytes: usize, n: u64) {
-        self.outbox_distribution.observe_n(bytes as f64, n);
+        self.outbox_distribution.observe_n(bytes as u64, n);
     }
 
     /// The messages that wait in all mailboxes and stages, for the log's summary line.

@@ -59,7 +59,7 @@ impl Stage {
 
     /// Records `n` units of work that waited this long.
     pub fn waited(&self, wait: Duration, n: u64) {
-        self.wait.observe_n(wait.as_secs_f64(), n);
+        self.wait.observe_duration_n(wait, n);
     }
 
     /// Counts time spent working.

@@ -124,6 +124,12 @@ fn limits(readings: &[Reading]) -> Vec<Evidence> {
             Evidence::new("the rooms", Unit::Count, value("chat_rooms"), value("chat_rooms_limit")),
             Evidence::new("the inboxes", Unit::Count, value("chat_inboxes"), value("chat_inboxes_limit")),
             Evidence::new(
+                "the messages in memory",
+                Unit::Bytes,
+                value("chat_history_memory_bytes"),
+                value("chat_history_memory_limit_bytes"),
+            ),
+            Evidence::new(
                 "the fullest outbox of the last minute",
                 Unit::Bytes,
                 value("chat_outbox_bytes_highest"),

@@ -147,7 +147,7 @@ impl LogMetrics {
 
     pub(super) fn stored_checkpoint(&self, bytes: usize, began: Instant) {
         self.checkpoint_seconds.observe(clock::now().saturating_duration_since(began));
-        self.checkpoint_bytes.observe_n(bytes as f64, 1);
+        self.checkpoint_bytes.observe_n(bytes as u64, 1);
     }
 
     pub(super) fn failed_checkpoint(&self) {

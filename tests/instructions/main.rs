@@ -158,15 +158,15 @@ fn costs_at_most(recorded: u32, members: usize, to: To) {
 
 #[test]
 fn a_message_to_a_room_of_4_costs_no_more_instructions_than_recorded() {
-    costs_at_most(21_700, 4, To::Room);
+    costs_at_most(22_500, 4, To::Room);
 }
 
 #[test]
 fn a_message_to_a_room_of_100_costs_no_more_instructions_than_recorded() {
-    costs_at_most(55_200, 100, To::Room);
+    costs_at_most(56_500, 100, To::Room);
 }
 
 #[test]
 fn a_private_message_costs_no_more_instructions_than_recorded() {
-    costs_at_most(22_700, 4, To::Next);
+    costs_at_most(23_400, 4, To::Next);
 }

@@ -8,7 +8,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::samples::samples;
 
 /// The names of the metrics without labels.
-const SINGLE: [&str; 29] = [
+const SINGLE: [&str; 31] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
     "chat_container_cpu_throttled_periods_total",
@@ -28,6 +28,8 @@ const SINGLE: [&str; 29] = [
     "chat_delivery_seconds_sum",
     "chat_history_commit_seconds_count",
     "chat_history_commit_seconds_sum",
+    "chat_history_memory_bytes",
+    "chat_history_memory_limit_bytes",
     "chat_inboxes",
     "chat_inboxes_limit",
     "chat_nodes_lag_records",

@@ -1,5 +1,7 @@
 //! Each cause and each healthy run as two readings of a server's metrics, in the form in which it serves them.
 
+mod recorded;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;

@@ -226,7 +226,7 @@ impl Writer {
                 if !batch.is_empty() {
                     self.metrics.commit_seconds.observe(clock::now().saturating_duration_since(started));
                     let stored = batch.iter().map(|append| append.copies.len()).sum::<usize>();
-                    self.metrics.commit_messages.observe_n(stored as f64, 1);
+                    self.metrics.commit_messages.observe_n(stored as u64, 1);
                     for copy in batch.iter().flat_map(|append| &append.copies) {
                         let bounds = self.bounds.entry(copy.db).or_insert((Seq(0), copy.seq));
                         bounds.0 = copy.seq;
