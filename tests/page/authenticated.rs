@@ -4,6 +4,7 @@ use serde_json::json;
 use test_kit::Program;
 use test_kit::token::{self, JWT};
 
+use crate::harness::keys::ENTER;
 use crate::harness::{Browser, Driver, TestServer};
 
 fn token(arguments: &[&str]) -> String {
@@ -85,4 +86,46 @@ async fn a_reload_keeps_the_token_and_private_conversations_come_back_from_the_i
     show(&alice, &token(&["alice"])).await;
     alice.until_in("alice").await;
     alice.until_last(&["one", "two", "three"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_messages_are_changed_and_an_operator_changes_those_of_others() {
+    let server = TestServer::start(&JWT);
+    let driver = Driver::start().await;
+    let enter = async |name: &str, more: &[&str]| {
+        let browser = Browser::open(&driver, &server.page()).await;
+        browser.take_name("somebody").await;
+        show(&browser, &token(&[&[name], more].concat())).await;
+        browser.until_in(name).await;
+        browser
+    };
+    let alice = enter("alice", &[]).await;
+    let bob = enter("bob", &["--admin"]).await;
+    alice.say("in the lobby").await;
+    bob.until_last(&["in the lobby"]).await;
+    bob.act("in the lobby", "pencil").await;
+    bob.keys(&format!(", mended by bob{ENTER}")).await;
+    alice.until_last(&["in the lobby, mended by bob"]).await;
+
+    alice.say("/msg bob psst").await;
+    bob.click("[data-key='@alice']").await;
+    bob.until_last(&["psst"]).await;
+    bob.act("psst", "reply").await;
+    bob.say("what?").await;
+    alice.until_last(&["psst", "what?"]).await;
+    alice.act("psst", "pencil").await;
+    alice.keys(&format!(", you{ENTER}")).await;
+    alice.act("what?", "smile").await;
+    alice.keys(&format!("eyes{ENTER}")).await;
+    bob.act("what?", "trash").await;
+    bob.click("#delete-submit").await;
+    let shown = "JSON.stringify([...document.querySelectorAll('#rows .message')].map((row) => [...row.querySelectorAll( \
+        '.text, .quote, .deleted')].map((part) => part.textContent))) === \
+        '[[\"psst, you\"],[\"Reply to alice psst, you\",\"This message was deleted.\"]]'";
+    for (browser, name) in [(&alice, "alice"), (&bob, "bob")] {
+        browser.until_true("both see the same", shown).await;
+        browser.driver.refresh().await.unwrap();
+        browser.until_in(name).await;
+        browser.until_true("also after a reload", shown).await;
+    }
 }

@@ -20,19 +20,8 @@ async fn until_rows(browser: &Browser, wanted: &Value) {
     browser.until_true(&format!("the rows are {wanted:#}"), &shown).await;
 }
 
-/// Points at the message with this text, and clicks on an action of it.
-async fn act(browser: &Browser, text: &str, action: &str) {
-    let point = format!(
-        "(() => {{ const row = [...document.querySelectorAll('#rows .message')].findLast((row) => row.querySelector('.text')?.textContent === {}); \
-        row?.dispatchEvent(new PointerEvent('pointermove', {{ bubbles: true }})); \
-        const button = row?.querySelector('[data-action=\"{action}\"]'); button?.click(); return button && !button.hidden; }})()",
-        json!(text)
-    );
-    browser.until_true(&format!("{text:?} has the action {action}"), &point).await;
-}
-
 async fn react(browser: &Browser, text: &str, word: &str) {
-    act(browser, text, "smile").await;
+    browser.act(text, "smile").await;
     browser.keys(&format!("{word}{ENTER}")).await;
 }
 
@@ -53,7 +42,7 @@ async fn everybody_sees_the_same_changes_also_after_a_reload() {
     }
     bob.until_last(&["first", "secret", "third"]).await;
 
-    act(&bob, "first", "reply").await;
+    bob.act("first", "reply").await;
     bob.until_true(
         "the reply is announced",
         "document.querySelector('#composer-reply').innerText.includes('alice first')",
@@ -61,12 +50,12 @@ async fn everybody_sees_the_same_changes_also_after_a_reload() {
     .await;
     bob.say("I agree").await;
     alice.until_last(&["I agree"]).await;
-    act(&alice, "first", "pencil").await;
+    alice.act("first", "pencil").await;
     type_instead(&alice, "first, mended").await;
     react(&bob, "third", "thumbs up").await;
     react(&alice, "third", "thumbs up").await;
     react(&alice, "third", "tada").await;
-    act(&alice, "secret", "trash").await;
+    alice.act("secret", "trash").await;
     alice.until_true("is asked", "document.querySelector('#delete').open").await;
     alice.until_true("is told which", "document.querySelector('#delete-text').textContent === 'alice: secret'").await;
     alice.click("#delete-submit").await;
@@ -122,15 +111,15 @@ async fn a_page_that_was_cut_off_during_changes_ends_equal() {
         alice.say(text).await;
     }
     bob.until_last(&["first", "secret"]).await;
-    act(&bob, "first", "reply").await;
+    bob.act("first", "reply").await;
     proxy.cut();
     bob.until_true("notices", "!document.querySelector('#status').hidden").await;
     react(&alice, "first", "fire").await;
-    act(&alice, "secret", "trash").await;
+    alice.act("secret", "trash").await;
     alice.click("#delete-submit").await;
     alice.say("late").await;
     alice.until_last(&["first", "late"]).await;
-    act(&alice, "late", "pencil").await;
+    alice.act("late", "pencil").await;
     type_instead(&alice, "late, mended").await;
     alice.until_last(&["first", "late, mended"]).await;
     // Written without a connection.
@@ -216,7 +205,7 @@ async fn a_refused_change_is_told_and_its_text_is_kept() {
     let alice = Browser::enter(&driver, &server.page(), "alice").await;
     alice.say("short").await;
     alice.until_last(&["short"]).await;
-    act(&alice, "short", "pencil").await;
+    alice.act("short", "pencil").await;
     let long = "long".repeat(30);
     type_instead(&alice, &long).await;
     alice

@@ -118,6 +118,18 @@ impl Browser {
         self.until_true(&format!("there is a button {text:?}"), &click).await;
     }
 
+    /// Points at the newest message with this text, and clicks on an action of it, by the name of its icon.
+    pub(crate) async fn act(&self, text: &str, action: &str) {
+        let point = format!(
+            "(() => {{ const row = [...document.querySelectorAll('#rows .message')] \
+                .findLast((row) => row.querySelector('.text')?.textContent === {}); \
+            row?.dispatchEvent(new PointerEvent('pointermove', {{ bubbles: true }})); \
+            const button = row?.querySelector('[data-action=\"{action}\"]:not([hidden])'); button?.click(); return button; }})()",
+            json!(text)
+        );
+        self.until_true(&format!("{text:?} has the action {action}"), &point).await;
+    }
+
     /// Types these keys into the focused element.
     pub(crate) async fn keys(&self, keys: &str) {
         let send = async || self.driver.active_element().await?.send_keys(keys).await;

@@ -110,7 +110,7 @@ export class Composer {
     if (conversation?.replyTo?.deleted) conversation.replyTo = null;
     const frame = conversation?.replyTo;
     this.replyBar.hidden = !frame;
-    if (frame) this.replyText.replaceChildren("Reply to ", el("strong", {}, frame.clientId), ` ${excerpt(frame)}`);
+    if (frame) this.replyText.replaceChildren("Reply to ", el("strong", {}, frame.clientId), " ", el("bdi", {}, excerpt(frame)));
   }
 
   focus() {

@@ -6,7 +6,7 @@
  */
 
 import { excerpt } from "../quotes.js";
-import { byId } from "./dom.js";
+import { byId, el } from "./dom.js";
 
 export class DeleteDialog {
   constructor() {
@@ -23,7 +23,7 @@ export class DeleteDialog {
 
   /** @param {MessageFrame} frame @param {() => void} onYes */
   ask(frame, onYes) {
-    this.text.textContent = `${frame.clientId}: ${excerpt(frame)}`;
+    this.text.replaceChildren(`${frame.clientId}: `, el("bdi", {}, excerpt(frame)));
     this.onYes = onYes;
     this.dialog.showModal();
   }

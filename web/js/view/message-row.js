@@ -120,7 +120,7 @@ export class MessageRows {
     if (quoted === null) return el("span", { class: "quote" }, icon("reply"), "a message that the server no longer has");
     return el("button", { type: "button", class: "quote", tabindex: "-1", title: "Go to this message", click: () => this.onQuote(seq) },
       icon("reply"), el("span", { class: "sr" }, "Reply to "),
-      quoted && el("strong", {}, quoted.clientId), quoted ? ` ${excerpt(quoted)}` : "…");
+      quoted ? el("strong", {}, quoted.clientId) : "…", quoted && " ", quoted && el("bdi", {}, excerpt(quoted)));
   }
 
   /**
@@ -137,7 +137,8 @@ export class MessageRows {
         const isOwn = clientIds.includes(this.chat.name);
         const names = reactedBy({ emoji, count, clientIds }, this.chat.name);
         return el("button", {
-          type: "button", class: "reaction", tabindex: "-1", "data-emoji": emoji, title: names, disabled: isPast, "aria-pressed": String(isOwn),
+          type: "button", class: "reaction", tabindex: "-1", "data-emoji": emoji, title: names, disabled: isPast,
+          "aria-pressed": String(isOwn),
           click: () => seq !== undefined && this.chat.changes.react(conversation, seq, emoji, isOwn),
         }, el("span", { class: "emoji-only" }, emoji), ` ${count.toLocaleString()}`, el("span", { class: "sr" }, ` ${names}`));
       }));
