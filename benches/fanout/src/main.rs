@@ -1,7 +1,7 @@
 //! A load generator for WebSocket chats that knows no server.
 //!
 //! What is sent and how a connection begins are [templates](template); a message is recognised by its
-//! [marker](marker). See `README.md` for the meaning of the figures.
+//! [`marker`]. See `README.md` for the meaning of the figures.
 
 #![allow(
     clippy::indexing_slicing,

@@ -72,6 +72,14 @@ impl Typing {
         None
     }
 
+    /// A client has written, so nobody is told later that it types.
+    #[inline]
+    pub(crate) fn has_written(&mut self, room: RoomId, name: &ClientId) {
+        if let Some(noted) = self.rooms.get_mut(&room) {
+            noted.typists.names.retain(|typist| typist != name);
+        }
+    }
+
     /// Takes the rooms whose members are told now who types.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(RoomId, Typists)> {
         self.counted.retain(|_, at| !is_over(*at, now));

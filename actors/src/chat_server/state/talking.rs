@@ -432,6 +432,7 @@ impl ChatState {
         let is_sent = entry.key().owner().is_some()
             && entry.members().any(|session| !self.catching_up.is_catching_up(session, room));
         let seq = message.seq;
+        self.typing.has_written(room, &message.client_id);
         turn.push(Effect::Deliver { room, hubs, message, ticket });
         if is_sent {
             self.sent(room, seq);

@@ -55,6 +55,26 @@ fn one_typing_of_a_client_counts_in_three_seconds() {
 }
 
 #[test]
+fn who_has_written_meanwhile_does_not_type_any_more() {
+    Chat::new().and(&["alice", "bob", "carol"]).check(
+        "
+        alice> typing
+        bob< typing lobby alice
+        carol< typing lobby alice
+        bob> typing
+        carol> typing
+        carol> says hello
+        alice< lobby#1 carol: hello
+        bob< lobby#1 carol: hello
+        carol< lobby#1 carol: hello
+        wait 1s
+        alice< typing lobby bob
+        carol< typing lobby bob
+        ",
+    );
+}
+
+#[test]
 fn only_the_receiver_of_a_private_message_is_told_who_types_it() {
     Chat::new().and(&["alice", "bob", "carol"]).check(
         "
