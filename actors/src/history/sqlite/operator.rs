@@ -125,8 +125,6 @@ const PROBLEMS_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct Reader {
     connection: Connection,
-    /// Whether nothing can be written where the database is, and no server has it.
-    is_at_rest: bool,
     /// Keeps servers away from a database at rest.
     _lock: Option<File>,
 }
@@ -147,10 +145,10 @@ pub(super) fn reader(path: &Path) -> Result<Reader, OperatorError> {
     let path = file::locate(path)?;
     ownership::check(&path)?;
     match connections::inspect(&path) {
-        Ok(()) => Ok(Reader { connection: connections::open_reader(&path)?, is_at_rest: false, _lock: None }),
+        Ok(()) => Ok(Reader { connection: connections::open_reader(&path)?, _lock: None }),
         Err(error @ (OpenError::DiskFull { .. } | OpenError::Database { .. })) => {
             match connections::open_at_rest(&path)? {
-                Some((connection, lock)) => Ok(Reader { connection, is_at_rest: true, _lock: lock }),
+                Some((connection, lock)) => Ok(Reader { connection, _lock: lock }),
                 None => Err(error.into()),
             }
         }
@@ -165,7 +163,7 @@ pub(super) fn reader(path: &Path) -> Result<Reader, OperatorError> {
 pub fn check(path: &Path) -> Result<CheckReport, OperatorError> {
     let reader = reader(path)?;
     let mut report = check_database(&reader)?;
-    match search::problems(&file::locate(path)?, reader.is_at_rest) {
+    match search::problems(&file::locate(path)?) {
         Ok(problems) => report.problems.extend(problems.into_iter().map(|problem| format!("{INDEX}: {problem}"))),
         Err(error) => report.problems.push(format!("{INDEX}: {error}")),
     }

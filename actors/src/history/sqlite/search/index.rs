@@ -386,21 +386,25 @@ fn check(database: &Path) -> Result<(), IndexError> {
 }
 
 /// Describes the problems of a database's index; empty if there is no index. A server may be running.
-/// Where nothing can be written, `is_at_rest`, it is read without a log.
-pub(in crate::history::sqlite) fn problems(database: &Path, is_at_rest: bool) -> Result<Vec<String>, IndexError> {
+///
+/// Where nothing can be written, an index without a log is read as it is: a server that has it open would have made one.
+pub(in crate::history::sqlite) fn problems(database: &Path) -> Result<Vec<String>, IndexError> {
     check(database)?;
     let path = beside(database, SEARCH_ENDING);
     if !path.exists() {
         return Ok(Vec::new());
     }
     let has = |ending| fs::metadata(beside(&path, ending)).is_ok_and(|file| file.len() > 0);
-    let connection = if is_at_rest && !has("-wal") && !has("-journal") {
-        open_without_log(&path)?
-    } else {
-        connections::recover(&path)?;
-        connections::open_reader(&path)?
+    let (connection, version) = match open_with_log(&path) {
+        Err(error) if has("-wal") || has("-journal") => return Err(error.into()),
+        Err(_) => {
+            let connection = open_without_log(&path)?;
+            let version = schema::version(&connection)?;
+            (connection, version)
+        }
+        Ok(opened) => opened,
     };
-    if schema::version(&connection)? == 0 {
+    if version == 0 {
         // The process that created the file was killed before it created the tables.
         return Ok(Vec::new());
     }
@@ -415,6 +419,14 @@ pub(in crate::history::sqlite) fn problems(database: &Path, is_at_rest: bool) ->
         problems.push(format!("it should have {noted} messages and has {there}"));
     }
     Ok(problems)
+}
+
+/// Opens an index, and reads its version.
+fn open_with_log(path: &Path) -> rusqlite::Result<(Connection, u32)> {
+    connections::recover(path)?;
+    let connection = connections::open_reader(path)?;
+    let version = schema::version(&connection)?;
+    Ok((connection, version))
 }
 
 fn extent(row: &rusqlite::Row<'_>) -> rusqlite::Result<Extent> {
