@@ -57,7 +57,7 @@ pub enum CannotBegin {
     #[error("the checkpoint cannot be loaded: {0}")]
     NoCheckpoint(String),
     /// The checkpoint cannot be read.
-    #[error("the checkpoint cannot be read: {0}")]
+    #[error("the checkpoint cannot be read")]
     Unreadable(#[from] BadRecord),
 }
 
