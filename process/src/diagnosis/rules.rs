@@ -128,7 +128,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::CpuLimit,
-        when: "the server uses 90 % of the cores that it may",
+        when: "the server uses 95 % of the cores that it may",
         remedy: "Give the server more cores, or lower the load.",
         would_refute: "The same waits with more cores.",
         find: cores_used,
@@ -333,11 +333,15 @@ fn chat_server(window: &Window<'_>) -> Option<Found> {
     })
 }
 
+/// The share of its cores from which the server uses all of them. It is more than [`FULL`]: with one core, the stage that
+/// fills it is full before.
+const ALL_CORES: f64 = 0.95;
+
 fn cores_used(window: &Window<'_>) -> Option<Found> {
     let (used, cores) = (window.cores_used(), window.cores()?);
-    (used >= FULL * cores).then(|| {
+    (used >= ALL_CORES * cores).then(|| {
         let sentence = format!("The server uses all of its cores: {used:.1} of {cores:.1}.");
-        Found::sure(sentence, vec![Evidence::new("cores used", Unit::Cores, used, FULL * cores)])
+        Found::sure(sentence, vec![Evidence::new("cores used", Unit::Cores, used, ALL_CORES * cores)])
     })
 }
 
