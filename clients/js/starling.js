@@ -598,6 +598,9 @@ const react = (reactions, { emoji, clientId, removed = false }) => {
   // The server does not list everybody, so a client that is not listed may be one of the others.
   const isCounted = isListed || (removed && count > clientIds.length);
   if (isCounted !== removed) return reactions;
+  // As the server does: reactions beyond the limits have no effect.
+  const total = reactions.reduce((sum, one) => sum + one.count, 0);
+  if (!removed && (total >= 1000 || (!known && reactions.length >= 50))) return reactions;
   const next = removed ? others : { emoji, count: count + 1, clientIds: [...clientIds, clientId] };
   return (known ? reactions.map((one) => (one === known ? next : one)) : [...reactions, next]).filter((one) => one.count > 0);
 };

@@ -130,6 +130,24 @@ async fn after_a_kill_messages_have_their_changes_and_no_text_that_is_gone() {
 }
 
 #[actix_web::test]
+async fn a_message_has_at_most_50_emoji_however_many_reactions_come_at_the_same_moment() {
+    let folder = tempdir().unwrap();
+    let server = starling().start(folder.path(), &[("CHAT_MESSAGES_PER_SECOND", "0")]);
+    let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
+    alice.send_json(&json!({"Message": "hello", "id": "m"})).await;
+    alice.next_of("ack").await;
+    for emoji in ('\u{4e00}'..).take(64) {
+        alice.send_json(&json!({"type": "react", "room": "lobby", "of": 1, "emoji": emoji, "id": emoji})).await;
+    }
+    let mut answered = 0;
+    while answered < 64 {
+        answered += usize::from(["ack", "error"].contains(&alice.next().await.unwrap()["type"].as_str().unwrap()));
+    }
+    let (messages, _) = page(&server, "/api/rooms/lobby/messages?limit=1&before=2");
+    assert_eq!(messages[0]["reactions"].as_array().unwrap().len(), 50);
+}
+
+#[actix_web::test]
 async fn a_room_is_there_again_while_it_has_history_and_private_messages_are_not_stored() {
     let folder = tempdir().unwrap();
     let server = starling().start(folder.path(), &[]);

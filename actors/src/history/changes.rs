@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - a message with the same changes in the same order is the same, in memory, in every store and on every node;
-//! - a change that was applied already, or that comes after the deletion, changes nothing.
+//! - a change that was applied already, or that comes after the deletion, changes nothing;
+//! - a message never has more reactions than [`may_react`](Changes::may_react) allows.
 
 use serde::{Deserialize, Serialize};
 use starling_protocol::{ChatMessage, ClientId, Emoji, ReactionCount, Seq, limits};
@@ -59,6 +60,10 @@ impl Changes {
     }
 
     fn react(&mut self, emoji: &Emoji, client_id: &ClientId, is_removed: bool) {
+        // Many reactions may be accepted before the first of them is stored. Those beyond the limits have no effect.
+        if !is_removed && self.may_react(emoji, client_id).is_err() {
+            return;
+        }
         let found = self.reactions.iter().position(|(known, _)| known == emoji);
         match found.and_then(|index| self.reactions.get_mut(index).map(|(_, clients)| (index, clients))) {
             Some((index, clients)) if is_removed => {

@@ -107,3 +107,13 @@ test("an operator is known by the token", () => {
     assert.equal(isOperatorToken(text), wanted, text);
   }
 });
+
+test("reactions beyond the limits of a message have no effect", () => {
+  const log = new RoomLog();
+  log.enter({ epoch: "e", seq: 0 });
+  log.take(message(1));
+  for (let seq = 2; seq < 62; seq += 1) {
+    log.change({ type: "reaction", clientId: "bob", seq, of: 1, emoji: String.fromCodePoint(0x4e00 + seq), removed: false, at: seq });
+  }
+  assert.equal(log.items[0].frame.reactions.length, 50);
+});

@@ -76,6 +76,9 @@ fn a_message_has_so_many_emoji_and_so_many_reactions() {
     }
     let further = emoji(limits::EMOJIS_PER_MESSAGE_MAX);
     assert_eq!(changes.may_react(&further, &name("bob")), Err(TooManyReactions::Emojis));
+    let before = changes.reactions.clone();
+    changes.apply(Seq(99), AT, &name("bob"), &Content::Reaction { of: Seq(1), emoji: further, removed: false });
+    assert_eq!(changes.reactions, before, "one that was accepted all the same has no effect");
     assert_eq!(changes.may_react(&emoji(0), &name("carol")), Ok(()), "an emoji that is there");
     let mut seq = 100;
     for client in 0..limits::REACTIONS_PER_MESSAGE_MAX - limits::EMOJIS_PER_MESSAGE_MAX {
@@ -85,4 +88,8 @@ fn a_message_has_so_many_emoji_and_so_many_reactions() {
     }
     assert_eq!(changes.may_react(&emoji(0), &name("carol")), Err(TooManyReactions::Clients));
     assert_eq!(changes.may_react(&emoji(0), &name("bob")), Ok(()), "it changes nothing");
+    let before = changes.reactions.clone();
+    let change = Content::Reaction { of: Seq(1), emoji: emoji(0), removed: false };
+    changes.apply(Seq(seq + 1), AT, &name("carol"), &change);
+    assert_eq!(changes.reactions, before);
 }

@@ -192,7 +192,7 @@ fn the_text_of_an_edit_goes_also_if_its_message_is_no_longer_kept() {
 }
 
 #[test]
-fn a_text_that_is_gone_is_in_no_file_after_the_next_start() {
+fn a_text_that_is_gone_is_in_no_file_once_the_index_is_purged() {
     let long = format!("secret{}", "x".repeat(20_000));
     for text in ["secretword one", &long] {
         let mut subject = Subject::new(Kind::Sqlite(9));
@@ -204,7 +204,13 @@ fn a_text_that_is_gone_is_in_no_file_after_the_next_start() {
             ("alice", deletion(2)),
         ];
         change(&mut subject, &entries, false);
-        let subject = subject.restart().restart();
+        // A stop may come before the purge has ended; the next start begins it again.
+        let mut subject = subject.restart();
+        let mut left = 50;
+        while !subject.files_have("secret").is_empty() && left > 0 {
+            subject = subject.restart();
+            left -= 1;
+        }
         assert_eq!(subject.files_have("secret"), [""; 0], "{}", text.len());
     }
 }
