@@ -148,7 +148,7 @@ impl Room {
                 }
             }
         }
-        clock::now() - begun
+        begun.elapsed()
     }
 }
 

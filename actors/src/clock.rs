@@ -1,6 +1,6 @@
 //! Time and randomness: the one place that reads them.
 
-use std::ops::{Add, AddAssign, Sub};
+use std::ops::{Add, AddAssign};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -49,15 +49,6 @@ impl Add<Duration> for Instant {
 impl AddAssign<Duration> for Instant {
     fn add_assign(&mut self, time: Duration) {
         *self = *self + time;
-    }
-}
-
-/// The same as [`saturating_duration_since`](Instant::saturating_duration_since).
-impl Sub for Instant {
-    type Output = Duration;
-
-    fn sub(self, earlier: Self) -> Duration {
-        self.saturating_duration_since(earlier)
     }
 }
 

@@ -122,7 +122,7 @@ async fn while_somebody_talks(chat: &Chat, work: impl Future<Output = ()>) -> Ti
                 };
                 let (begun, worked) = (clock::now(), writer_worked());
                 handle.post(post).await.unwrap().unwrap();
-                times.0.push(clock::now() - begun);
+                times.0.push(begun.elapsed());
                 work.0.push(writer_worked().saturating_sub(worked));
                 tokio::time::sleep(PAUSE).await;
             }
@@ -203,7 +203,7 @@ pub(crate) fn large_rooms() {
                 until(|| indexed(folder.path()) < 10_000).await;
             });
             times.await.tell(&format!("(d) {what}: message to acknowledgement"));
-            println!("    all dropped within {:.1?}", clock::now() - begun);
+            println!("    all dropped within {:.1?}", begun.elapsed());
             chat.end().await;
         });
     }
@@ -219,7 +219,7 @@ pub(crate) fn large_rooms() {
             until(|| indexed(folder.path()) < 10_000).await;
         });
         times.await.tell("(d) retention drops 499,000 messages of a room: message to acknowledgement");
-        println!("    all dropped within {:.1?}", clock::now() - begun);
+        println!("    all dropped within {:.1?}", begun.elapsed());
         chat.end().await;
     });
 }
@@ -231,7 +231,7 @@ pub(crate) fn start() {
         let begun = clock::now();
         let chat = Chat::start(settings(folder.path(), None), Duration::from_mins(5));
         assert!(chat.handle.answers().await);
-        let took = clock::now() - begun;
+        let took = begun.elapsed();
         println!("(e) a start with 1,000,000 messages in 100,000 rooms, until the chat answers: {took:.2?}");
         chat.end().await;
     });
@@ -257,11 +257,11 @@ pub(crate) fn start_of_an_older_database() {
         let begun = clock::now();
         let chat = Chat::start(settings(folder.path(), None), Duration::from_mins(5));
         assert!(chat.handle.answers().await);
-        let took = clock::now() - begun;
+        let took = begun.elapsed();
         println!("(f) a start with 1,000,000 messages of an older version, until the chat answers: {took:.2?}");
         let times = while_somebody_talks(&chat, until(|| indexed(folder.path()) >= 1_000_000));
         times.await.tell("(f) while its messages are indexed: message to acknowledgement");
-        println!("    all indexed within {:.1?}", clock::now() - begun);
+        println!("    all indexed within {:.1?}", begun.elapsed());
         chat.end().await;
     });
 }

@@ -1,6 +1,6 @@
 //! Notifies the others of a room, or the receiver of a private message, that a client types.
 
-use starling_protocol::{ErrorCode, Refusal, ServerEvent, Target, TypingEvent, limits};
+use starling_protocol::{ClientId, ErrorCode, Refusal, ServerEvent, Target, TypingEvent, limits};
 
 use super::ChatState;
 use super::direct::nobody;
@@ -15,7 +15,7 @@ impl ChatState {
     /// Handles a client's `typing`.
     ///
     /// # Errors
-    /// The refusal that a message to the same destination would get.
+    /// The connection is not in the room, or nobody has the name.
     pub(super) fn is_typing(&mut self, session: SessionId, target: Target, turn: &mut Turn) -> Result<(), Refusal> {
         let place = match target {
             Target::FirstRoom => Place::Room(self.first_room(session)?),
@@ -24,21 +24,12 @@ impl ChatState {
         };
         let Some(name) = self.participants.get(session).map(Participant::name).cloned() else { return Ok(()) };
         let at = match &place {
-            Place::Room(room) => match self.rooms.get(*room).filter(|room| is_told(room)).map(Room::key) {
-                Some(key) => key.room().cloned().map(TypedAt::Room),
-                None => None,
-            },
+            Place::Room(room) => {
+                let told = self.rooms.get(*room).filter(|room| is_told(room));
+                told.and_then(|room| room.key().room().cloned()).map(TypedAt::Room)
+            }
             Place::Client(to) => {
-                // Where private messages are stored, a client that is not connected may be written to.
-                let has_inbox = self.participants.get(session).is_some_and(|participant| participant.inbox.is_some());
-                let is_there = match &self.cluster {
-                    _ if has_inbox => true,
-                    Some(cluster) => !cluster.names.holders(to).is_empty(),
-                    None => !self.participants.holders(to).is_empty(),
-                };
-                if !is_there {
-                    return Err(Refusal::new(ErrorCode::NoSuchClient, nobody(to)));
-                }
+                self.may_be_told(session, to)?;
                 Some(TypedAt::Client(to.clone()))
             }
         };
@@ -54,6 +45,16 @@ impl ChatState {
             self.tell_typing(notice, turn);
         }
         Ok(())
+    }
+
+    /// Whether a session may tell a client that it types. Where private messages are stored, any client may be written to.
+    fn may_be_told(&self, session: SessionId, to: &ClientId) -> Result<(), Refusal> {
+        let has_inbox = self.participants.get(session).is_some_and(|participant| participant.inbox.is_some());
+        let is_there = match &self.cluster {
+            Some(cluster) => !cluster.names.holders(to).is_empty(),
+            None => !self.participants.holders(to).is_empty(),
+        };
+        if has_inbox || is_there { Ok(()) } else { Err(Refusal::new(ErrorCode::NoSuchClient, nobody(to))) }
     }
 
     /// Notifies the clients of this node that a client of any node types.
