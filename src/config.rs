@@ -28,7 +28,7 @@ pub use self::error::ConfigError;
 pub(crate) use self::kinds::without_password;
 use self::kinds::{
     AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LOG_FORMATS,
-    LogFilter, Name, NetworkList, Number, OptionalFile, Origins, Prefix, REPLICAS, Urls,
+    LogFilter, Name, NetworkList, Number, OptionalFile, Origins, Prefix, REPLICAS, SWITCH, Urls,
 };
 pub use self::kinds::{AuthMode, Chosen, HistoryMode, NatsUrls, Secret};
 
@@ -43,7 +43,7 @@ pub const STACK_VARIABLES: [&str; 5] = ["CHAT_CPUS", "CHAT_MEMORY", "CHAT_NOFILE
 pub(crate) const PUBLISHED_PORT: &str = "CHAT_PORT";
 
 /// The variables that must have the same value on all nodes of a chat. `docs/nodes.md` says what happens otherwise.
-const SAME_ON_ALL_NODES: [&str; 17] = [
+const SAME_ON_ALL_NODES: [&str; 18] = [
     "CHAT_AUTH",
     "CHAT_EMPTY_ROOM_SECONDS",
     "CHAT_INBOXES",
@@ -60,6 +60,7 @@ const SAME_ON_ALL_NODES: [&str; 17] = [
     "CHAT_MESSAGES_PER_SECOND",
     "CHAT_MESSAGE_BYTES",
     "CHAT_ROOMS_PER_CLIENT",
+    "CHAT_SEEN_BY",
     "CHAT_NODE_TIMEOUT_SECONDS",
 ];
 
@@ -225,6 +226,8 @@ knobs! {
         /// Maximum number of rooms; at the limit an empty room is removed for a new one, or the new one is refused with
         /// `too_many_rooms`.
         rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
+        /// Whether the members of a room of at most 50 see how far the others have read.
+        seen_by: Chosen<bool> = "CHAT_SEEN_BY", "false", SWITCH;
         /// Seconds for which an empty room is kept; longer while a stored history has messages of it.
         empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);
         /// Maximum memory of the process in bytes; from 95 % of it, new connections and searches over HTTP are refused
@@ -519,6 +522,7 @@ impl Config {
             ids_remembered: ChatConfig::IDS_REMEMBERED,
             // Verified by the edge, which adds its verifier.
             tokens: None,
+            seen_by: self.seen_by.value,
         }
     }
 

@@ -229,6 +229,7 @@ impl ChatServer {
                 self.history.append(entry, &mut self.completions);
             }
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
+            Effect::NoteRead { owner, room, seq } => self.history.note_read(owner, room, seq),
             Effect::Node(effect) => self.perform_as_node(effect),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),

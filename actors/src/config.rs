@@ -38,6 +38,8 @@ pub struct ChatConfig {
     pub private_is_kept: bool,
     /// Verifies tokens. `None`: names are not authenticated.
     pub tokens: Option<TokenVerifier>,
+    /// Whether the members of a small room are told how far the others have read.
+    pub seen_by: bool,
     /// Most unsent bytes of one client. The frame that would exceed it closes the connection with 4001.
     pub outbox_bytes: u32,
     /// Most unsent bytes of all clients of one hub. Above it the connections with the most unsent bytes are closed with
@@ -114,6 +116,7 @@ impl Default for ChatConfig {
             inboxes_per_client: 1_000,
             private_is_kept: false,
             tokens: None,
+            seen_by: false,
             outbox_bytes: 1024 * 1024,
             outboxes_bytes_per_hub: 1024 * 1024 * 1024,
             slow_client: Duration::from_secs(20),

@@ -29,12 +29,13 @@ pub use self::metrics::{HistoryMetrics, StoreHealth};
 pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchTerm, SearchText};
 pub use self::store::{
     CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, LogMark, Receipt, ReportSink,
-    Restored, StoreReport, StoredCopy, StoredId, StoredRoom, UnclaimedInbox,
+    Restored, StoreReport, StoredCopy, StoredId, StoredPosition, StoredRoom, UnclaimedInbox,
 };
 
 use self::recent::Recent;
 use self::search::{Search, Searcher};
 use self::view::View;
+use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::vitals::Vitals;
 
@@ -179,6 +180,15 @@ impl History {
             Below::Nothing(_) => {}
             Below::Store(store) => store.note_sent(room, seq),
             Below::View(view) => view.store.note_sent(room, seq),
+        }
+    }
+
+    /// See [`HistoryStore::note_read`].
+    pub fn note_read(&mut self, owner: IdOwner, room: RoomId, seq: Option<Seq>) {
+        match &mut self.below {
+            Below::Nothing(_) => {}
+            Below::Store(store) => store.note_read(owner, room, seq),
+            Below::View(view) => view.store.note_read(owner, room, seq),
         }
     }
 

@@ -171,6 +171,8 @@ pub struct Held {
     pub rooms: usize,
     /// Inboxes, including those without a connected owner.
     pub inboxes: usize,
+    /// Noted read positions.
+    pub read_positions: usize,
     /// Sessions, including connections that have not shown a token.
     pub sessions: usize,
     /// Rooms and inboxes dropped so far to make space for others.
@@ -187,6 +189,7 @@ pub struct Metrics {
     credits: ServerCredits,
     connections: AtomicI64,
     inboxes: AtomicI64,
+    read_positions: AtomicI64,
     dropped_for_space: AtomicU64,
     rooms: AtomicI64,
     sessions: AtomicI64,
@@ -235,6 +238,7 @@ impl Metrics {
             credits,
             connections: AtomicI64::new(0),
             inboxes: AtomicI64::new(0),
+            read_positions: AtomicI64::new(0),
             dropped_for_space: AtomicU64::new(0),
             rooms: AtomicI64::new(0),
             sessions: AtomicI64::new(0),
@@ -327,6 +331,7 @@ impl Metrics {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.rooms.store(gauge(held.rooms), Relaxed);
         self.inboxes.store(gauge(held.inboxes), Relaxed);
+        self.read_positions.store(gauge(held.read_positions), Relaxed);
         self.sessions.store(gauge(held.sessions), Relaxed);
         self.dropped_for_space.store(held.dropped_for_space, Relaxed);
     }

@@ -257,6 +257,7 @@ fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) ->
             | ClientCommand::Hello { .. }
             | ClientCommand::Leave { .. }
             | ClientCommand::Typing { .. }
+            | ClientCommand::Read { .. }
             | ClientCommand::Ping,
         )
         | Request::Proven { .. }

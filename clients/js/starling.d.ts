@@ -143,6 +143,12 @@ export interface Typing {
   more: boolean;
 }
 
+/** How far a client has read: this client, or another member where the server allows it. */
+export interface Read {
+  clientId: string;
+  seq: number;
+}
+
 export interface Sent {
   /** The number of the message or of the change in the room. In private there is none. */
   seq?: number;
@@ -194,6 +200,7 @@ export interface RoomEvents {
   presence: (presence: Presence) => void;
   /** The list of those who type has changed. A client leaves it with its message, or 4 s after its user has stopped. */
   typing: (typing: Typing) => void;
+  read: (read: Read) => void;
   /** The server has refused the room, or has ended the membership. {@link Room.join} tries again, as does the next connection. */
   left: (reason: { code: string; message: string }) => void;
 }
@@ -225,6 +232,11 @@ export interface Room extends Emitter<RoomEvents>, Changing {
    * in 3 s, and none without a connection or in a room of more than 200 members.
    */
   typing(): void;
+  /**
+   * Says that the user has read all messages up to `seq`. Resolves with the position, which never goes back. The other connections
+   * of the client get the event `read`.
+   */
+  read(seq: number): Promise<Read>;
   /**
    * Reads the history in pages. With `after` the oldest message comes first, otherwise the newest. Without `before` and
    * `after` it begins where the events begin, so no message is missing and none comes twice: at this call if the room is
@@ -260,6 +272,8 @@ export interface PrivateConversation extends Emitter<PrivateEvents>, Changing {
   send(text: string, options?: SendOptions): Promise<Sent>;
   /** As in a {@link Room.typing | room}. After a refusal, such as `no_such_client`, the client is silent for a minute. */
   typing(): void;
+  /** As in a {@link Room.read | room}, with the number in the inbox; the event `read` is one of the client. */
+  read(seq: number): Promise<Read>;
   /** Works only where the server stores private messages. */
   history(options?: HistoryOptions): AsyncGenerator<Message, void, undefined>;
 }

@@ -1033,6 +1033,12 @@ class Place extends Emitter {
   typing() {
     this[inner].typing.note();
   }
+
+  /** @param {number} seq */
+  read(seq) {
+    const { outgoing, changed } = this[inner];
+    return outgoing.client.request({ type: "read", ...changed, seq });
+  }
 }
 
 export class Room extends Place {

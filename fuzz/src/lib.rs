@@ -119,6 +119,7 @@ fn check_command(command: &ClientCommand<'_>) {
         | ClientCommand::Rooms
         | ClientCommand::Members { .. }
         | ClientCommand::Typing { .. }
+        | ClientCommand::Read { .. }
         | ClientCommand::Ping => {}
     }
 }

@@ -58,6 +58,8 @@ struct WireCommand<'a> {
     reply_to: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     emoji: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +76,7 @@ enum FieldKind {
     Bool,
 }
 
-const FIELDS: [(&str, FieldKind); 19] = [
+const FIELDS: [(&str, FieldKind); 20] = [
     ("type", FieldKind::Text),
     ("clientId", FieldKind::Text),
     ("key", FieldKind::Text),
@@ -91,6 +93,7 @@ const FIELDS: [(&str, FieldKind); 19] = [
     ("inbox", FieldKind::Bool),
     ("replyTo", FieldKind::Number),
     ("of", FieldKind::Number),
+    ("seq", FieldKind::Number),
     ("emoji", FieldKind::Text),
     ("remove", FieldKind::Bool),
     ("id", FieldKind::Text),
@@ -207,6 +210,7 @@ impl<'a> WireCommand<'a> {
             Some("members") => Ok(ClientCommand::Members { room: self.required_room()? }),
             Some("history") => self.into_history(),
             Some("typing") => Ok(ClientCommand::Typing { target: self.target()? }),
+            Some("read") => self.into_read(),
             Some("ping") => Ok(ClientCommand::Ping),
             Some("edit") => self.into_edit(),
             Some("delete") => self.into_change(Change::Delete),
@@ -257,13 +261,22 @@ impl<'a> WireCommand<'a> {
     }
 
     fn into_change(self, change: Change<'a>) -> Result<ClientCommand<'a>, Refusal> {
-        let place = if self.inbox == Some(true) && self.means_inbox()? {
-            ChangedPlace::Inbox
-        } else {
-            ChangedPlace::Room(self.required_room()?)
-        };
+        let place = self.room_or_inbox()?;
         let of = Seq(self.of.ok_or_else(|| missing("of"))?);
         Ok(ClientCommand::Change(ChangeMessage { place, of, change }))
+    }
+
+    fn into_read(self) -> Result<ClientCommand<'a>, Refusal> {
+        let place = self.room_or_inbox()?;
+        Ok(ClientCommand::Read { place, seq: Seq(self.seq.ok_or_else(|| missing("seq"))?) })
+    }
+
+    fn room_or_inbox(&self) -> Result<ChangedPlace, Refusal> {
+        if self.inbox == Some(true) && self.means_inbox()? {
+            Ok(ChangedPlace::Inbox)
+        } else {
+            Ok(ChangedPlace::Room(self.required_room()?))
+        }
     }
 
     fn into_hello(self) -> Result<ClientCommand<'a>, Refusal> {
@@ -338,11 +351,15 @@ impl<'a> WireCommand<'a> {
         self.epoch = Some(text(epoch));
     }
 
-    fn set_change(&mut self, ChangeMessage { place, of, change }: &'a ChangeMessage<'a>) {
+    fn set_place(&mut self, place: &'a ChangedPlace) {
         match place {
             ChangedPlace::Room(room) => self.room = Some(text(room.as_str())),
             ChangedPlace::Inbox => self.inbox = Some(true),
         }
+    }
+
+    fn set_change(&mut self, ChangeMessage { place, of, change }: &'a ChangeMessage<'a>) {
+        self.set_place(place);
         self.of = Some(of.0);
         match change {
             Change::Edit(new) => (self.kind, self.text) = (Some(text("edit")), Some(text(new))),
@@ -436,6 +453,11 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
         ClientCommand::Typing { target } => {
             wire.kind = Some(text("typing"));
             wire.set_target(target);
+        }
+        ClientCommand::Read { place, seq } => {
+            wire.kind = Some(text("read"));
+            wire.set_place(place);
+            wire.seq = Some(seq.0);
         }
         ClientCommand::Ping => wire.kind = Some(text("ping")),
         ClientCommand::Change(change) => wire.set_change(change),

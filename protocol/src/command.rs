@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::change::{Change, ChangeMessage};
+use crate::change::{Change, ChangeMessage, ChangedPlace};
 use crate::names::{ClientId, Epoch, MessageId, RoomName, Seq};
 
 /// A client's frame: a command, and the client's own `id` for it.
@@ -79,6 +79,13 @@ pub enum ClientCommand<'a> {
         /// The destination of the message.
         target: Target,
     },
+    /// Says how far the client has read.
+    Read {
+        /// A room that the connection is in, or the inbox.
+        place: ChangedPlace,
+        /// The newest message that it has read.
+        seq: Seq,
+    },
     /// Checks that the server answers.
     Ping,
 }
@@ -99,6 +106,7 @@ impl ClientCommand<'_> {
             | Self::History { .. }
             | Self::InboxHistory { .. }
             | Self::Typing { .. }
+            | Self::Read { .. }
             | Self::Ping => None,
         }
     }
@@ -122,6 +130,7 @@ impl ClientCommand<'_> {
             Self::History { room, page, limit } => ClientCommand::History { room, page, limit },
             Self::InboxHistory { with, page, limit } => ClientCommand::InboxHistory { with, page, limit },
             Self::Typing { target } => ClientCommand::Typing { target },
+            Self::Read { place, seq } => ClientCommand::Read { place, seq },
             Self::Ping => ClientCommand::Ping,
         }
     }

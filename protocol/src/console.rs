@@ -157,7 +157,7 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             let (did, emoji) = (if *removed { "took back" } else { "reacted with" }, harmless(emoji.as_str()));
             format!("* {client_id} {did} {emoji} to #{of}")
         }
-        ServerEvent::Ack(_) | ServerEvent::Typing(_) => return None,
+        ServerEvent::Ack(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) => return None,
         ServerEvent::Joined(joined) => {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
             match &joined.room {

@@ -40,6 +40,8 @@ pub enum ServerEvent<'a> {
     Presence(PresenceEvent),
     /// Clients whose users are typing.
     Typing(TypingEvent),
+    /// How far a client has read.
+    Read(ReadEvent),
     /// The answer to `members`.
     Members(MembersEvent),
     /// The answer to `rooms`.
@@ -88,6 +90,7 @@ impl ServerEvent<'_> {
             Self::Left { id, room } => ServerEvent::Left { id, room },
             Self::Presence(presence) => ServerEvent::Presence(presence),
             Self::Typing(typing) => ServerEvent::Typing(typing),
+            Self::Read(read) => ServerEvent::Read(read),
             Self::Members(members) => ServerEvent::Members(members),
             Self::Rooms { id, rooms, truncated } => ServerEvent::Rooms { id, rooms, truncated },
             Self::History(HistoryEvent { id, room, inbox, to, messages, has_more }) => {
@@ -317,6 +320,26 @@ pub struct TypingEvent {
     /// Whether there are more of them than the list has.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub more: bool,
+}
+
+/// How far a client has read in a room, or in its private messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ReadEvent {
+    /// The `id` of the `read` that it answers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<MessageId>,
+    /// The room; absent for the inbox.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room: Option<RoomName>,
+    /// Whether it is the receiver's inbox.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub inbox: bool,
+    /// The newest message that the client has read.
+    pub seq: Seq,
+    /// The client: the receiver itself, or another member of the room.
+    pub client_id: ClientId,
 }
 
 /// The answer to `members`.

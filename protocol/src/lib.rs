@@ -28,7 +28,7 @@ pub use change::{Change, ChangeMessage, ChangedPlace, DeletedEvent, EditedEvent,
 pub use command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 pub use event::{
     Ack, ChatMessage, CloseCode, ErrorCode, HistoryEvent, InboxPosition, JoinedEvent, MembersEvent, PresenceEvent,
-    Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, TypingEvent, Welcome,
+    ReadEvent, Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, TypingEvent, Welcome,
 };
 pub use names::{ClientId, ClientKey, Emoji, EmojiError, Epoch, MessageId, NameError, RoomName, Seq};
 

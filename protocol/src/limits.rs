@@ -45,6 +45,9 @@ pub const TYPING_NAMES_MAX: usize = 10;
 /// Milliseconds after a `typing` of a client in which further ones of it to the same room or client do not count.
 pub const TYPING_COUNTS_EVERY_MS: u64 = 3_000;
 
+/// In rooms with more members, nobody is told how far the others have read.
+pub const SEEN_BY_MEMBERS_MAX: u32 = 50;
+
 /// In rooms with more members, the console does not show presence.
 pub const CONSOLE_PRESENCE_MEMBERS_MAX: u32 = 50;
 

@@ -211,6 +211,18 @@ enum Command {
         /// An error carries it.
         id: Option<MessageId>,
     },
+    /// Says how far the client has read.
+    #[schemars(transform = change)]
+    Read {
+        /// A room that the connection is in.
+        room: Option<RoomName>,
+        /// Whether the private messages are meant instead of a room.
+        inbox: Option<bool>,
+        /// The newest message that the client has read.
+        seq: u64,
+        /// The answers carry it.
+        id: Option<MessageId>,
+    },
     /// Asks for earlier messages of a room, or for the client's own private messages.
     #[schemars(transform = history)]
     History {

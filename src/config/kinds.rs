@@ -168,6 +168,8 @@ impl<T: Copy> Kind for Word<T> {
     }
 }
 
+pub(super) const SWITCH: Word<bool> = Word(&[("true", true), ("false", false)]);
+
 pub(super) const HISTORY_MODES: Word<HistoryMode> =
     Word(&[("sqlite", HistoryMode::Sqlite), ("memory", HistoryMode::Memory), ("off", HistoryMode::Off)]);
 

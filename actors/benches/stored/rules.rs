@@ -151,7 +151,7 @@ pub(crate) fn rooms() {
         };
         let (mut state, mut now) = (ChatState::new(config, 1), Now::read());
         let rooms = (0..u64::from(count)).map(|number| stored_room(number, 1 + number % 32)).collect();
-        state.restore(Restored { rooms, ids: Vec::new(), mark: None }, now);
+        state.restore(Restored { rooms, ids: Vec::new(), read: Vec::new(), mark: None }, now);
         open(&mut state, now);
         now = now.after(Duration::from_hours(1));
         let mut times = Times::default();

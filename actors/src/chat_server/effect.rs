@@ -13,6 +13,7 @@ use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
+use crate::identity::IdOwner;
 use crate::ids::{HubSet, RoomId, SessionId};
 use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
@@ -127,6 +128,15 @@ pub enum Effect {
         room: RoomId,
         /// Never less than the previous `seq` of this inbox.
         seq: Seq,
+    },
+    /// Record in the history how far a client has read.
+    NoteRead {
+        /// The client.
+        owner: IdOwner,
+        /// A room, or the client's inbox.
+        room: RoomId,
+        /// Never less than the previous `seq`. `None`: the position gave way to others.
+        seq: Option<Seq>,
     },
     /// Read a page. The outcome comes back as a `Completion` with the same token.
     Read(ReadRequest),

@@ -8,6 +8,7 @@ pub(crate) mod order;
 mod parted;
 pub(crate) mod participants;
 pub(crate) mod paused;
+pub(crate) mod positions;
 pub(crate) mod presence;
 pub(crate) mod proofs;
 pub(crate) mod reads;

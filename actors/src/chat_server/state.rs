@@ -21,6 +21,7 @@ pub(in crate::chat_server) mod gathering;
 mod gating;
 mod joining;
 mod logged;
+mod positions;
 mod presence;
 mod private;
 mod proving;
@@ -49,6 +50,7 @@ use super::parts::inboxes::Inboxes;
 use super::parts::order::{Order, Position};
 use super::parts::participants::{Participant, Participants};
 use super::parts::paused::Paused;
+use super::parts::positions::Positions;
 use super::parts::presence::Presence;
 use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
@@ -77,6 +79,7 @@ pub struct ChatState {
     inboxes: Inboxes,
     presence: Presence,
     typing: Typing,
+    positions: Positions,
     order: Order,
     in_flight: InFlight,
     ids: IdHasher,
@@ -114,6 +117,7 @@ impl ChatState {
             inboxes: Inboxes::new(config.inboxes as usize, config.inboxes_per_client as usize),
             presence: Presence::default(),
             typing: Typing::default(),
+            positions: Positions::default(),
             order: Order::new(ids_kept, ids_max),
             in_flight: InFlight::default(),
             ids: IdHasher::default(),
@@ -241,6 +245,7 @@ impl ChatState {
         Held {
             rooms: self.room_count(),
             inboxes: self.inboxes.count(),
+            read_positions: self.positions.count(),
             sessions: self.session_count(),
             dropped_for_space: self.dropped_for_space,
         }
@@ -343,6 +348,7 @@ impl ChatState {
                 return self.read_inbox(frame, with, page, limit, turn);
             }
             ClientCommand::Typing { target } => return self.is_typing(frame.session, target, turn),
+            ClientCommand::Read { place, seq } => return self.has_read(frame, &place, seq, turn),
             ClientCommand::Ping => Self::pong(frame, turn),
         }
         Ok(())
@@ -388,6 +394,7 @@ impl ChatState {
             self.tell_presence(room, turn);
         }
         self.tell_typing_of_a_second(turn);
+        self.note_positions_of_a_second(turn);
         self.end_unproven(turn);
         for inbox in self.inboxes.take_to_note() {
             self.note_sent(inbox, turn);

@@ -60,6 +60,7 @@ use super::{
     Receipt, ReportSink, Restored, StoreReport, StoredCopy, Twin,
 };
 use crate::clock;
+use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::log_interval::LogInterval;
 use crate::vitals::Vitals;
@@ -157,6 +158,7 @@ impl SqliteStore {
                 }
                 WriterCommand::Forget(_, None)
                 | WriterCommand::NoteSent(..)
+                | WriterCommand::NoteRead(..)
                 | WriterCommand::Mark(_)
                 | WriterCommand::FindNumbers(_)
                 | WriterCommand::CheckpointFailed(_) => {}
@@ -272,6 +274,13 @@ impl HistoryStore for SqliteStore {
         if let Some(db) = self.rooms.get(&room) {
             // Without a writer the note is lost, and the messages are sent again after the next start.
             self.turn.push(WriterCommand::NoteSent(*db, seq));
+        }
+    }
+
+    fn note_read(&mut self, owner: IdOwner, room: RoomId, seq: Option<Seq>) {
+        if let Some(db) = self.rooms.get(&room) {
+            // Without a writer the note is lost, and the client has read less after the next start.
+            self.turn.push(WriterCommand::NoteRead(owner, *db, seq));
         }
     }
 

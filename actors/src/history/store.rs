@@ -155,6 +155,17 @@ pub struct StoredId {
     pub id: MessageId,
 }
 
+/// How far a client had read before this process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPosition {
+    /// The client.
+    pub owner: IdOwner,
+    /// The index of its room in [`Restored::rooms`].
+    pub room: RoomId,
+    /// The newest message that it has read.
+    pub seq: Seq,
+}
+
 /// How far a store follows the log of several nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogMark {
@@ -174,6 +185,8 @@ pub struct Restored {
     pub rooms: Vec<StoredRoom>,
     /// The `id`s that are still remembered, the oldest first.
     pub ids: Vec<StoredId>,
+    /// How far clients have read, in the order in which the positions were noted.
+    pub read: Vec<StoredPosition>,
     /// How far it follows the log of several nodes, if it does. A store of a server without others has none.
     pub mark: Option<LogMark>,
 }
@@ -278,6 +291,10 @@ pub trait HistoryStore: Send {
     /// Notes that all messages up to this one were sent to the owner of an inbox. If the note is lost in a crash, the
     /// owner gets some messages again.
     fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
+
+    /// Notes how far a client has read in a room or an inbox; `None`: its position is dropped. If the note is lost in a
+    /// crash, the client has read less. The positions of a room end with it.
+    fn note_read(&mut self, _owner: IdOwner, _room: RoomId, _seq: Option<Seq>) {}
 
     /// With several nodes: all messages up to this record of their log were appended. The commit of the last one, or a
     /// later commit, stores this position.

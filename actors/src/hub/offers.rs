@@ -118,6 +118,7 @@ fn holds_secret(event: &ServerEvent<'_>) -> bool {
         | ServerEvent::Left { .. }
         | ServerEvent::Presence(_)
         | ServerEvent::Typing(_)
+        | ServerEvent::Read(_)
         | ServerEvent::Members(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::Pong { .. }
@@ -132,6 +133,7 @@ fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
         ServerEvent::Welcome(_)
         | ServerEvent::Joined(_)
         | ServerEvent::Left { .. }
+        | ServerEvent::Read(_)
         | ServerEvent::History(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::Members(_)

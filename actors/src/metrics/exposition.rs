@@ -75,6 +75,11 @@ impl Metrics {
             gauge("chat_connections", "Established connections.", &self.connections),
             gauge("chat_rooms", "Rooms, including empty ones that are still kept.", &self.rooms),
             gauge("chat_inboxes", "Clients with an inbox of private messages.", &self.inboxes),
+            gauge(
+                "chat_read_positions",
+                "Read positions of clients in rooms and inboxes that are kept.",
+                &self.read_positions,
+            ),
             Family::single_counter(
                 "chat_dropped_for_space_total",
                 "Rooms and inboxes that were dropped from a full table for new ones.",

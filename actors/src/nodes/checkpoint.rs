@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::BadRecord;
 
-/// The format that this server writes. It also reads format 1, which has no deletions.
-const FORMAT: u8 = 2;
+/// The format that this server writes. It also reads format 1, which has no deletions, and 2, which has no positions.
+const FORMAT: u8 = 3;
 
 /// The state, in plain values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,20 @@ pub struct Checkpoint {
     /// The newest deletion of a message in each room that had one. The key is the index in `rooms`.
     #[serde(skip)]
     pub deletions: Vec<(u32, u64)>,
+    /// How far clients have read, in the order in which the positions are noted again.
+    #[serde(skip)]
+    pub read: Vec<PositionThen>,
+}
+
+/// How far a client has read in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionThen {
+    /// The client.
+    pub owner: u64,
+    /// The index of the room in [`Checkpoint::rooms`].
+    pub room: u32,
+    /// The newest message that it has read.
+    pub seq: u64,
 }
 
 /// A life of a node.
@@ -143,7 +157,8 @@ impl Checkpoint {
     /// Encodes it.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
-        match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&self.deletions, bytes)) {
+        match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&(&self.deletions, &self.read), bytes))
+        {
             Ok(_) => {}
             Err(error) => debug_assert!(false, "writing to a vector cannot fail: {error}"),
         }
@@ -157,10 +172,11 @@ impl Checkpoint {
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
             Some((&1, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
-            Some((&FORMAT, body)) => {
+            Some((&format @ (2 | FORMAT), body)) => {
                 let (before, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| BadRecord::Foreign)?;
-                let deletions = postcard::from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
-                Ok(Self { deletions, ..before })
+                let (deletions, rest) = postcard::take_from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
+                let read = if format == 2 { Ok(Vec::new()) } else { postcard::from_bytes(rest) };
+                Ok(Self { deletions, read: read.map_err(|_| BadRecord::Foreign)?, ..before })
             }
             Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer { format, known: FORMAT }),
             _ => Err(BadRecord::Foreign),

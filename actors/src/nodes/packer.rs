@@ -124,6 +124,7 @@ pub(crate) fn weight(entry: &LogEntry) -> usize {
         | LogEntry::Make { .. }
         | LogEntry::End { .. }
         | LogEntry::Sent { .. }
+        | LogEntry::Read(_)
         | LogEntry::Remove { .. }
         | LogEntry::Drop { .. }
         | LogEntry::Checkpoint

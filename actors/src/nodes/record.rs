@@ -10,8 +10,8 @@ use crate::history::{Content, Draft, RoomKey};
 use crate::identity::IdOwner;
 
 /// The format that this server writes, and the newest that it reads. It also reads all earlier ones: each new format
-/// only adds kinds of entries. Format 2 has added the changes of messages.
-pub const FORMAT: u8 = 2;
+/// only adds kinds of entries. Format 2 has added the changes of messages, format 3 read positions.
+pub const FORMAT: u8 = 3;
 
 const FORMATS: std::ops::RangeInclusive<u8> = 1..=FORMAT;
 
@@ -163,6 +163,8 @@ pub enum LogEntry {
         /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
         epoch: Epoch,
     },
+    /// A client has read up to a message. Void if the room is not there any more.
+    Read(ReadEntry),
     /// The state of all nodes after this record becomes a checkpoint, which the writer stores.
     Checkpoint,
     /// The digest of the writer after a checkpoint. A node with another digest has diverged.
@@ -172,6 +174,21 @@ pub enum LogEntry {
         /// See [`Digest`](super::digest::Digest).
         digest: u64,
     },
+}
+
+/// How far a client has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadEntry {
+    /// The client.
+    pub owner: IdOwner,
+    /// Its name.
+    pub client_id: ClientId,
+    /// A room, or the client's inbox.
+    pub key: RoomKey,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The newest message that the client has read.
+    pub seq: Seq,
 }
 
 /// A session that opens: it takes a name, and enters its first room and its inbox.
@@ -304,7 +321,7 @@ mod wire {
     use serde::{Deserialize, Serialize};
     use starling_protocol::{ClientId, ClientKey, Emoji, Epoch, MessageId, RoomName, Seq};
 
-    use super::{BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage, Opening};
+    use super::{BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage, Opening, ReadEntry};
     use crate::history::{Content, RoomKey};
     use crate::identity::IdOwner;
 
@@ -363,6 +380,8 @@ mod wire {
             owner: Option<u64>,
             id: Option<Cow<'a, str>>,
         },
+        /// Since format 3.
+        Read(u64, &'a str, Key<'a>, u64, u64),
     }
 
     #[derive(Serialize, Deserialize)]
@@ -496,6 +515,9 @@ mod wire {
                 LogEntry::Sent { owner, epoch, seq } => Self::Sent(owner.as_str(), epoch.0, seq.0),
                 LogEntry::Remove { client_id } => Self::Remove(client_id.as_str()),
                 LogEntry::Drop { key, epoch } => Self::Drop(key.into(), epoch.0),
+                LogEntry::Read(ReadEntry { owner, client_id, key, epoch, seq }) => {
+                    Self::Read(owner.0, client_id.as_str(), key.into(), epoch.0, seq.0)
+                }
                 LogEntry::Checkpoint => Self::Checkpoint,
                 LogEntry::Digest { at, digest } => Self::Digest(at.0, *digest),
             }
@@ -568,6 +590,13 @@ mod wire {
                 }
                 Entry::Remove(client_id) => Self::Remove { client_id: client(client_id)? },
                 Entry::Drop(key, epoch) => Self::Drop { key: key.try_into()?, epoch: Epoch(epoch) },
+                Entry::Read(owner, name, key, epoch, seq) => Self::Read(ReadEntry {
+                    owner: IdOwner(owner),
+                    client_id: client(name)?,
+                    key: key.try_into()?,
+                    epoch: Epoch(epoch),
+                    seq: Seq(seq),
+                }),
                 Entry::Checkpoint => Self::Checkpoint,
                 Entry::Digest(at, digest) => Self::Digest { at: LogPosition(at), digest },
             })

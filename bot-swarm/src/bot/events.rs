@@ -138,6 +138,7 @@ impl Bot {
             // A bot does not request these.
             ServerEvent::Presence(_)
             | ServerEvent::Typing(_)
+            | ServerEvent::Read(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_) => {}

@@ -411,6 +411,15 @@ impl Core {
                     open.outlet.events.try_send(event).unwrap_or_default();
                 }
             }
+            ServerEvent::Read(read) => {
+                let event = RoomEvent::Read { client_id: read.client_id, seq: read.seq };
+                if let Some(open) = read.room.and_then(|room| self.rooms.get_mut(&room))
+                    && open.stage == Stage::In
+                {
+                    // Like presence.
+                    open.outlet.events.try_send(event).unwrap_or_default();
+                }
+            }
             ServerEvent::Typing(typing) => {
                 let event = RoomEvent::Typing { client_ids: typing.client_ids, more: typing.more };
                 if let Some(open) = typing.room.and_then(|room| self.rooms.get_mut(&room))

@@ -75,6 +75,14 @@ pub enum RoomEvent {
         /// The exact number of members.
         count: u32,
     },
+    /// A client has read the messages up to this one: this client on any of its connections, or, where the server allows
+    /// it, another member.
+    Read {
+        /// The client.
+        client_id: ClientId,
+        /// The newest message that it has read.
+        seq: Seq,
+    },
     /// Users of other clients type a message. A client says so again every few seconds while its user types.
     Typing {
         /// At most 10 of those that have said so in the last second; this client may be among them.

@@ -179,6 +179,7 @@ fn a_schema_accepts_a_command_exactly_if_the_server_does() {
             ("Message", json!("x")),
             ("clientId", json!("alice")),
             ("of", json!(1)),
+            ("seq", json!(1)),
             ("emoji", json!("👍")),
         ] {
             if fields.iter().any(|known| known == field) {

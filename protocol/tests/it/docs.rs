@@ -165,6 +165,7 @@ fn the_fixed_limits_are_those_of_the_code() {
         limits::TYPING_NAMES_MAX.to_string(),
         limits::TYPING_MEMBERS_MAX.to_string(),
         (limits::TYPING_COUNTS_EVERY_MS / 1_000).to_string(),
+        limits::SEEN_BY_MEMBERS_MAX.to_string(),
         limits::CONSOLE_PRESENCE_MEMBERS_MAX.to_string(),
         limits::ERRORS_IN_A_ROW_MAX.to_string(),
         limits::CONNECTIONS_PER_CLIENT_MAX.to_string(),

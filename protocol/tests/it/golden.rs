@@ -39,6 +39,7 @@ kinds! {
     ClientCommand::Members { .. } => "members",
     ClientCommand::History { .. } | ClientCommand::InboxHistory { .. } => "history",
     ClientCommand::Typing { .. } => "typing",
+    ClientCommand::Read { .. } => "read",
     ClientCommand::Ping => "ping",
 }
 
@@ -54,6 +55,7 @@ kinds! {
     ServerEvent::Left { .. } => "left",
     ServerEvent::Presence(_) => "presence",
     ServerEvent::Typing(_) => "typing",
+    ServerEvent::Read(_) => "read",
     ServerEvent::Members(_) => "members",
     ServerEvent::Rooms { .. } => "rooms",
     ServerEvent::History(_) => "history",

@@ -12,6 +12,7 @@ impl ChatState {
     pub fn check(&self) {
         self.participants.check();
         self.rooms.check();
+        self.positions.check();
         let proven = self.participants.iter().filter(|(_, participant)| participant.is_authenticated()).count();
         self.proofs.check(proven, |session| self.participants.contains(session));
         for (session, participant) in self.participants.iter() {

@@ -14,7 +14,7 @@ use crate::history::{Restored, RoomKey, StoredRoom};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::nodes::checkpoint::{
-    Checkpoint, DirectThen, HolderThen, IdThen, IdsThen, LifeThen, PlacedThen, RoomThen, UnclaimedThen,
+    Checkpoint, DirectThen, HolderThen, IdThen, IdsThen, LifeThen, PlacedThen, PositionThen, RoomThen, UnclaimedThen,
 };
 use crate::nodes::digest::Digest;
 use crate::nodes::names::Holder;
@@ -108,6 +108,9 @@ impl ChatState {
             counter: life.counter,
             out_since: life.out_since,
         });
+        let read = self.positions.all().filter_map(|(owner, room, seq)| {
+            Some(PositionThen { owner: owner.0, room: *numbers.get(&room)?, seq: seq.0 })
+        });
         let names = cluster.names.iter().map(|(name, holders)| {
             let holders = holders.iter().map(|holder| HolderThen {
                 incarnation: holder.session.incarnation.0,
@@ -126,6 +129,7 @@ impl ChatState {
             direct: ids_then(&self.direct_ids, cluster, direct),
             unclaimed: unclaimed.collect(),
             deletions: deletions.collect(),
+            read: read.collect(),
             rooms,
         }
     }
@@ -146,7 +150,7 @@ impl ChatState {
     }
 
     fn take_over(&mut self, checkpoint: Checkpoint, now: Now) -> Result<(), BadRecord> {
-        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, deletions, .. } = checkpoint;
+        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, deletions, read, .. } = checkpoint;
         let (placed_ids, direct_ids) = (checkpoint.placed, checkpoint.direct);
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
         // The names come first: only who holds a name is a member of a room.
@@ -172,6 +176,9 @@ impl ChatState {
         }
         for (room, seq) in deletions {
             self.order.note_deletion(*numbers.get(room as usize).ok_or(BadRecord::Foreign)?, Seq(seq));
+        }
+        for PositionThen { owner, room, seq } in read {
+            self.positions.note(IdOwner(owner), *numbers.get(room as usize).ok_or(BadRecord::Foreign)?, Seq(seq));
         }
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         (cluster.digest, cluster.asked_at) = (Digest(digest), LogPosition(position));

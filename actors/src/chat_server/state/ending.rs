@@ -131,6 +131,7 @@ impl ChatState {
             self.inboxes.remove(owner, room);
         }
         self.presence.forget(room);
+        self.positions.forget_room(room);
         if self.cluster.is_some() {
             // Every node ends the room at the same record, even if this node has pending entries for it.
             self.order.close(room);

@@ -72,8 +72,10 @@ impl ChatState {
         // The welcome comes before every message of the room.
         self.enter(session, room, false, turn);
         self.tell_welcome(frame, turn);
+        self.tell_positions(session, room, turn);
         turn.admit(session, room);
         if let Some(inbox) = inbox {
+            self.tell_positions(session, inbox, turn);
             self.open_inbox(session, inbox, turn);
         }
         Ok(())
@@ -174,6 +176,7 @@ impl ChatState {
             self.rename(frame.session, name, key, turn)?;
         }
         self.tell_welcome(frame, turn);
+        self.tell_all_positions(frame.session, turn);
         Ok(())
     }
 
@@ -190,6 +193,7 @@ impl ChatState {
             return Err(Refusal::new(ErrorCode::Forbidden, "names come from tokens here: a name cannot be changed"));
         }
         let shown = self.claim(session, name, key, turn)?;
+        self.note_positions_of_session(session, turn);
         let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
         let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
         for room in rooms {
@@ -204,6 +208,7 @@ impl ChatState {
     /// Removes a session from the chat, whatever the cause.
     pub(super) fn close_session(&mut self, session: SessionId, turn: &mut Turn) {
         self.proofs.remove(session);
+        self.note_positions_of_session(session, turn);
         let Some(participant) = self.participants.remove(session) else { return };
         for room in participant.rooms() {
             turn.dismiss(session, *room);

@@ -193,6 +193,7 @@ impl ChatState {
             | ClientCommand::History { .. }
             | ClientCommand::InboxHistory { .. }
             | ClientCommand::Typing { .. }
+            | ClientCommand::Read { .. }
             | ClientCommand::Ping => None,
         }
     }

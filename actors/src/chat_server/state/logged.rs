@@ -188,6 +188,7 @@ impl ChatState {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
                 return self.logged_drop(&key, (epoch, reply), source, turn);
             }
+            LogEntry::Read(read) => self.logged_read(read, turn),
             // It is about the state after the whole record.
             LogEntry::Checkpoint => {}
             LogEntry::Digest { at, digest } => self.logged_digest(at, digest, turn),
@@ -456,6 +457,7 @@ impl ChatState {
             }
         }
         self.send_away(turn);
+        self.positions.forget_fresh();
         let (life, lobby) = (Incarnation(self.numbers.draw()), Epoch(self.numbers.draw()));
         if let Some(cluster) = &mut self.cluster {
             for tag in cluster.begin_anew(life, lobby) {

@@ -3,7 +3,7 @@
 use super::ChatState;
 use crate::chat_server::parts::order::{Placed, Position};
 use crate::clock::Now;
-use crate::history::{Restored, RoomKey, StoredId, StoredRoom};
+use crate::history::{Restored, RoomKey, StoredId, StoredPosition, StoredRoom};
 use crate::ids::RoomId;
 
 impl ChatState {
@@ -16,12 +16,15 @@ impl ChatState {
     /// messages would go to another room.
     pub fn restore(&mut self, restored: Restored, now: Now) {
         debug_assert!(self.rooms.count() == 0, "nothing has happened yet");
-        let Restored { rooms, ids, mark: _ } = restored;
+        let Restored { rooms, ids, read, mark: _ } = restored;
         for (index, stored) in (0..).zip(rooms) {
             let room = self.restore_room(stored, now);
             assert_eq!(room, Some(RoomId(index)), "the number of a restored room is its index");
         }
         self.restore_ids(ids, now);
+        for StoredPosition { owner, room, seq } in read {
+            self.positions.note(owner, room, seq.min(self.order.position(room).seq));
+        }
     }
 
     fn restore_room(&mut self, stored: StoredRoom, now: Now) -> Option<RoomId> {

@@ -84,6 +84,7 @@ impl ChatState {
         let missed_after = resume.filter(|_| recovered == Some(true)).map(|from| from.after);
         let Some(after) = missed_after.filter(|after| *after < position.seq) else {
             turn.answer(frame, joined);
+            self.tell_positions(session, room, turn);
             // A session that resumes again and has missed nothing more is admitted at once.
             let has_caught_up = resume.is_some() && self.catching_up.end(session, room);
             if !was_member || has_caught_up {
@@ -97,9 +98,11 @@ impl ChatState {
         }
         if self.catching_up.begin(session, room, after) {
             turn.tell(session, joined);
+            self.tell_positions(session, room, turn);
             self.read_replay(session, room, after, frame.ticket.take(), turn);
         } else {
             turn.answer(frame, joined);
+            self.tell_positions(session, room, turn);
         }
     }
 

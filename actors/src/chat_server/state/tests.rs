@@ -11,6 +11,7 @@ mod inboxes;
 mod messages;
 mod names;
 mod nodes;
+mod positions;
 mod presence;
 mod private;
 mod proof;

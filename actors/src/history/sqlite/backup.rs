@@ -19,7 +19,7 @@ use super::lock::Lock;
 use super::open_error::OpenError;
 use super::operator::{CheckReport, OperatorError, check_database, reader};
 use super::ownership;
-use super::schema::{self, APPLICATION_ID, CHANGES, CHANGES_SINCE, DbRoom, LOG_MARK, SEQ_MAX, place};
+use super::schema::{self, APPLICATION_ID, CHANGES, CHANGES_SINCE, DbRoom, LOG_MARK, READ_POSITIONS, SEQ_MAX, place};
 use super::search::SearchIndex;
 
 /// The largest number of rows that one read returns.
@@ -203,14 +203,16 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     transaction.commit().map_err(Target)
 }
 
-/// Copies the rooms, and the place of a node in the log of the nodes. Both are of the same moment, so the copy lacks no
+/// Copies the rooms, the read positions, and the place of a node in the log of the nodes. All are of the same moment, so the copy lacks no
 /// message of a record up to that place.
 fn copy_state(source: &Connection, target: &Connection) -> Result<(), CopyError> {
     let moment = source.unchecked_transaction().map_err(CopyError::Source)?;
     copy_rows(&moment, target, "rooms", "SELECT * FROM rooms", ())?;
-    // Older versions have no such table.
-    if moment.table_exists(None, LOG_MARK).map_err(CopyError::Source)? {
-        copy_rows(&moment, target, LOG_MARK, &format!("SELECT * FROM {LOG_MARK}"), ())?;
+    // Older versions have no such tables.
+    for table in [LOG_MARK, READ_POSITIONS] {
+        if moment.table_exists(None, table).map_err(CopyError::Source)? {
+            copy_rows(&moment, target, table, &format!("SELECT * FROM {table}"), ())?;
+        }
     }
     moment.finish().map_err(CopyError::Source)
 }

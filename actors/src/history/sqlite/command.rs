@@ -6,6 +6,7 @@ use starling_protocol::{Epoch, Seq};
 use super::schema::DbRoom;
 use crate::clock::Instant;
 use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
+use crate::identity::IdOwner;
 use crate::ids::RoomId;
 
 /// A command for the writer.
@@ -14,6 +15,8 @@ pub(super) enum WriterCommand {
     Append(Append),
     /// The owner of the inbox has received all messages up to this one.
     NoteSent(DbRoom, Seq),
+    /// The client has read up to this message; `None`: its position is dropped.
+    NoteRead(IdOwner, DbRoom, Option<Seq>),
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
     /// All messages up to this record of the log of several nodes were appended; `None`: no log is followed.

@@ -12,6 +12,7 @@ use super::command::{Append, NewCopy};
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
 use crate::clock;
 use crate::history::{Content, LogMark, Receipt, Twin};
+use crate::identity::IdOwner;
 
 /// A room that has ended.
 #[derive(Debug)]
@@ -65,9 +66,12 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// The other content of a commit: rooms that have ended, the delivery positions of inboxes, and the position in the log
-/// of several nodes.
-pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<LogMark>);
+/// How far clients have read. `None`: a position is dropped.
+pub(super) type Positions = FxHashMap<(IdOwner, DbRoom), Option<Seq>>;
+
+/// The other content of a commit: rooms that have ended, the delivery positions of inboxes, the read positions of clients,
+/// and the position in the log of several nodes.
+pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, &'a Positions, Option<LogMark>);
 
 /// Stores everything in one commit, or nothing. Returns the time in which the commit was written and synced.
 pub(super) fn write(
@@ -92,6 +96,7 @@ pub(super) fn write(
         let is_new = !bounds.contains_key(&newest.db);
         advance(&transaction, newest, is_new.then_some(oldest))?;
     }
+    write_positions(&transaction, due.2)?;
     let started = clock::now();
     transaction.commit()?;
     Ok(clock::now().saturating_duration_since(started))
@@ -104,12 +109,12 @@ pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,
     bounds: &Bounds,
-    (forgotten, delivered, mark): DuePart<'_>,
+    (forgotten, delivered, read, mark): DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
     wipe_texts(connection, batch)?;
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mark = mark.filter(|_| !batch.iter().any(Append::is_placed));
-    write_due(&transaction, (forgotten, delivered, mark))?;
+    write_due(&transaction, (forgotten, delivered, read, mark))?;
     let mut numbering = Numbering::new(bounds);
     let (mut fault, mut lacks_placed) = (None, false);
     // New rooms that have a row.
@@ -142,17 +147,19 @@ pub(super) fn write_singly(
     if let Some(error) = fault {
         return Err(error);
     }
+    write_positions(&transaction, read)?;
     transaction.commit()?;
     Ok(refused)
 }
 
-fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>) -> rusqlite::Result<()> {
+fn write_due(connection: &Connection, (forgotten, delivered, _, mark): DuePart<'_>) -> rusqlite::Result<()> {
     if let Some(LogMark { log, position, at_nanos }) = mark {
         let mut note = connection
             .prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position, at_nanos) VALUES (1, ?1, ?2, ?3)")?;
         note.execute((log.cast_signed(), position.cast_signed(), at_nanos.map(u64::cast_signed)))?;
     }
     for Forgotten { room, has_messages, .. } in forgotten {
+        connection.prepare_cached("DELETE FROM read_positions WHERE room = ?1")?.execute([room.0])?;
         if *has_messages {
             schema::mark_dropped(connection, *room)?;
         } else {
@@ -162,6 +169,23 @@ fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>)
     for (room, seq) in delivered {
         let mut mark = connection.prepare_cached("UPDATE rooms SET delivered = ?2 WHERE id = ?1")?;
         mark.execute((room.0, seq.0.cast_signed()))?;
+    }
+    Ok(())
+}
+
+/// Stores how far clients have read. It comes last: a room of several nodes may have its first message in this commit.
+fn write_positions(connection: &Connection, read: &Positions) -> rusqlite::Result<()> {
+    for ((owner, room), seq) in read {
+        let owner = owner.0.cast_signed();
+        if let Some(seq) = seq {
+            // Another `id` than before: the rows are in the order of their notes.
+            let mut note = connection
+                .prepare_cached("INSERT OR REPLACE INTO read_positions (owner, room, seq) VALUES (?1, ?2, ?3)")?;
+            note.execute((owner, room.0, seq.0.cast_signed()))?;
+        } else {
+            let mut forget = connection.prepare_cached("DELETE FROM read_positions WHERE room = ?2 AND owner = ?1")?;
+            forget.execute((owner, room.0))?;
+        }
     }
     Ok(())
 }

@@ -180,6 +180,9 @@ pub(super) struct Opening {
 /// Gives every room a new epoch.
 const RENEW: &str = "UPDATE rooms SET epoch = random()";
 
+/// Drops the read positions: they are numbers of the earlier epochs.
+const DROP_POSITIONS: &str = "DELETE FROM read_positions";
+
 /// The reason that a database cannot be marked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MarkError {
@@ -219,6 +222,7 @@ impl Continuity {
         let found = Found { inode, boot: &this.boot, has_log: had_log };
         if goes_alone && transaction.execute("DELETE FROM log_mark", [])? > 0 {
             let rooms = transaction.execute(RENEW, [])?;
+            transaction.execute(DROP_POSITIONS, [])?;
             warn!(
                 "the history was that of a node of several servers; from here on it is this server's alone, and its \
                  {rooms} rooms begin new epochs"
@@ -227,6 +231,7 @@ impl Continuity {
             // A history that follows the log of several nodes gets its missing messages from the log.
             let rooms = transaction.execute(&format!("{RENEW} WHERE NOT EXISTS (SELECT 1 FROM log_mark)"), [])?;
             if rooms > 0 {
+                transaction.execute(DROP_POSITIONS, [])?;
                 warn!("the history may lack its last messages: {doubt}; its {rooms} rooms begin new epochs");
             }
         }

@@ -9,7 +9,7 @@ use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 use super::SqliteSettings;
 use super::schema::{self, DROPPED, DbRoom};
 use crate::clock;
-use crate::history::{LogMark, Restored, RoomKey, StoredId, StoredRoom, UnclaimedInbox};
+use crate::history::{LogMark, Restored, RoomKey, StoredId, StoredPosition, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 
@@ -40,8 +40,22 @@ pub(super) fn restore(
     let StoredRooms { rooms, numbers, dropped } = stored_rooms(connection)?;
     let places = numbers.iter().copied().zip((0..).map(RoomId)).collect();
     let ids = stored_ids(connection, settings, &places)?;
-    let mark = log_mark(connection)?;
-    Ok((numbers, Restored { rooms, ids, mark }, dropped))
+    let (read, mark) = (stored_positions(connection, &places)?, log_mark(connection)?);
+    Ok((numbers, Restored { rooms, ids, read, mark }, dropped))
+}
+
+/// How far clients have read in the rooms with these numbers.
+fn stored_positions(
+    connection: &Connection,
+    places: &FxHashMap<DbRoom, RoomId>,
+) -> rusqlite::Result<Vec<StoredPosition>> {
+    let mut select = connection.prepare("SELECT room, owner, seq FROM read_positions ORDER BY id")?;
+    let rows = select.query_map([], |row| {
+        let (owner, seq) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?.cast_unsigned());
+        let room = places.get(&DbRoom(row.get(0)?)).copied();
+        Ok(room.map(|room| StoredPosition { owner: IdOwner(owner), room, seq: Seq(seq) }))
+    })?;
+    rows.filter_map(Result::transpose).collect()
 }
 
 pub(super) fn log_mark(connection: &Connection) -> rusqlite::Result<Option<LogMark>> {

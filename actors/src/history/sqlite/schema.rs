@@ -97,13 +97,24 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     ) STRICT;
     CREATE INDEX changes_by_at ON changes (at);
     CREATE INDEX edits_by_message ON changes (of) WHERE kind = 'edit' AND text IS NOT NULL;",
+    // How far clients have read, in the order of the notes. `owner` is the hash of `messages.owner`.
+    "CREATE TABLE read_positions (
+        id INTEGER PRIMARY KEY,
+        room INTEGER NOT NULL,
+        owner INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        UNIQUE (room, owner)
+    ) STRICT;",
 ];
 
 /// The table with the place of a node in the log of the nodes.
 pub(super) const LOG_MARK: &str = "log_mark";
 
 /// The schema version that this program writes.
-pub(super) const VERSION: u8 = 9;
+pub(super) const VERSION: u8 = 10;
+
+/// The table of read positions.
+pub(super) const READ_POSITIONS: &str = "read_positions";
 
 /// The table of the changes of messages.
 pub(super) const CHANGES: &str = "changes";

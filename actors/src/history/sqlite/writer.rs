@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
-use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
+use super::commit::{Forgotten, Numbering, Positions, is_of_a_message, write, write_singly};
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
 use super::report::Report;
@@ -64,6 +64,8 @@ struct Due {
     forgotten: VecDeque<Forgotten>,
     /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
+    /// How far clients have read.
+    read: Positions,
     /// The position in the log of several nodes. It waits for the next commit, because it does not need a commit of its
     /// own.
     mark: Option<LogMark>,
@@ -71,7 +73,7 @@ struct Due {
 
 impl Due {
     fn is_empty(&self) -> bool {
-        self.forgotten.is_empty() && self.delivered.is_empty()
+        self.forgotten.is_empty() && self.delivered.is_empty() && self.read.is_empty()
     }
 }
 
@@ -190,6 +192,9 @@ impl Writer {
                 WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
+                WriterCommand::NoteRead(owner, room, seq) => {
+                    self.due.read.insert((owner, room), seq);
+                }
                 WriterCommand::Mark(_) if self.lacks_placed => {}
                 WriterCommand::Mark(mark) => self.due.mark = Some(mark),
                 WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
@@ -205,6 +210,7 @@ impl Writer {
                     let bounds = self.bounds.remove(&room);
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
+                    self.due.read.retain(|(_, of), _| *of != room);
                     self.due.forgotten.push_back(Forgotten { room, has_messages, receipt });
                 }
             }
@@ -284,7 +290,7 @@ impl Writer {
         let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
         let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        let due = (forgotten, &self.due.delivered, self.due.mark);
+        let due = (forgotten, &self.due.delivered, &self.due.read, self.due.mark);
         match write(&mut self.database.connection, batch, &self.bounds, due) {
             Ok(synced) => self.metrics.sync_seconds.observe(synced),
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
@@ -304,6 +310,7 @@ impl Writer {
             self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
+        self.due.read.clear();
         self.due.mark = None;
         Ok(refused)
     }

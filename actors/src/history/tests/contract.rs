@@ -345,6 +345,37 @@ fn what_was_appended_before_the_end_is_there_at_the_next_start_if_the_store_is_d
 }
 
 #[test]
+fn read_positions_are_there_at_the_next_start_in_their_order_until_they_or_their_room_are_dropped() {
+    for kind in KINDS.into_iter().filter(|kind| kind.is_durable()) {
+        let mut subject = Subject::new(kind);
+        for room in [LOBBY, ALICES, BOBS] {
+            subject.say(room, &["one", "two"]);
+        }
+        let [alice, bob] = [IdOwner(1), IdOwner(u64::MAX)];
+        for (owner, (room, _), seq) in [
+            (alice, LOBBY, Some(1)),
+            (bob, LOBBY, Some(2)),
+            (alice, ALICES, Some(1)),
+            (bob, BOBS, Some(1)),
+            (bob, ALICES, Some(1)),
+            (bob, ALICES, None),
+        ] {
+            subject.history.note_read(owner, room, seq.map(Seq));
+        }
+        subject.say(LOBBY, &["three"]);
+        subject.history.note_read(alice, LOBBY.0, Some(Seq(2)));
+        subject.history.forget(BOBS.0, None, &mut Vec::new());
+        let subject = subject.restart();
+        let key = |room: RoomId| subject.restored.rooms[room.0 as usize].key.to_string();
+        let mut read: Vec<_> = subject.restored.read.iter().map(|it| (key(it.room), it.owner, it.seq.0)).collect();
+        let newest = read.pop();
+        read.sort_by_key(|(_, owner, _)| owner.0);
+        assert_eq!(read, [("@alice".to_owned(), alice, 1), ("lobby".to_owned(), bob, 2)], "{kind:?}");
+        assert_eq!(newest, Some(("lobby".to_owned(), alice, 2)), "{kind:?}: the newest note comes last");
+    }
+}
+
+#[test]
 fn a_message_that_the_store_refuses_is_refused_whole_takes_no_number_and_holds_up_no_other() {
     for kind in KINDS.into_iter().filter(|kind| kind.can_fail()) {
         let mut subject = Subject::new(kind);

@@ -93,6 +93,9 @@ fn any_entry() -> impl Strategy<Value = LogEntry> {
         (name(), epoch(), name()).prop_map(|(owner, epoch, maker)| LogEntry::Make { owner, epoch, maker }),
         (key(), epoch(), seq()).prop_map(|(key, epoch, seq)| LogEntry::End { key, epoch, seq }),
         (name(), epoch(), seq()).prop_map(|(owner, epoch, seq)| LogEntry::Sent { owner, epoch, seq }),
+        (number(), name(), key(), epoch(), seq()).prop_map(|(owner, client_id, key, epoch, seq)| {
+            LogEntry::Read(ReadEntry { owner: IdOwner(owner), client_id, key, epoch, seq })
+        }),
         name().prop_map(|client_id| LogEntry::Remove { client_id }),
         (key(), epoch()).prop_map(|(key, epoch)| LogEntry::Drop { key, epoch }),
         Just(LogEntry::Checkpoint),
@@ -229,7 +232,7 @@ fn the_bytes_of_format_1_are_read() {
 }
 
 #[test]
-fn the_bytes_of_format_2_do_not_change() {
+fn the_bytes_of_format_2_are_read() {
     let [message, edit, deletion, reaction] = [
         Content::Message { text: "hi".into(), reply_to: Some(Seq(3)) },
         Content::Edit { of: Seq(9), text: "ho".into() },
@@ -255,5 +258,18 @@ fn the_bytes_of_format_2_do_not_change() {
         \x10\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x02\x09\x00\x00\x01\x05\x01\x02m1\
         \x10\x00\x00\x03dev\x07\x00\x01\x04\x05alice\x03\x09\x01x\x01\x00\x00\x01\x05\x01\x02m1\
         \x10\x01\x01\x05alice\x07\x00\x03dev\x07\x01\x05alice\x00\x05alice\x01\x09\x02ho\x01\x08\x0a\x00\x00";
-    assert_eq!(bytes(&record), of_format_2);
+    assert_eq!(Record::read(of_format_2), Ok(record));
+}
+
+#[test]
+fn the_bytes_of_format_3_do_not_change() {
+    let position = |key, seq| ReadEntry { owner: IdOwner(5), client_id: alice(), key, epoch: Epoch(7), seq: Seq(seq) };
+    let entries = [(RoomKey::Room(RoomName::parse("dev").unwrap()), 9), (RoomKey::Inbox(alice()), 8)]
+        .map(|(key, seq)| LogEntry::Read(position(key, seq)))
+        .to_vec();
+    let record = Record { incarnation: Incarnation(1), counter: 3, entries };
+    let of_format_3: &[u8] = b"\x03\x01\x03\x02\
+        \x11\x05\x05alice\x00\x03dev\x07\x09\
+        \x11\x05\x05alice\x01\x05alice\x07\x08";
+    assert_eq!(bytes(&record), of_format_3);
 }

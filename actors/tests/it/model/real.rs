@@ -277,6 +277,7 @@ impl Real {
                 }
             }
             Effect::NoteSent { .. } => panic!("nobody has an inbox"),
+            Effect::NoteRead { .. } => panic!("nobody says what it has read"),
             Effect::Append(entry) if self.is_held => self.held.push_back(entry),
             // Waiting messages go first.
             Effect::Append(entry) => {
@@ -388,7 +389,7 @@ impl Real {
                 let seqs: Vec<u64> = history.messages.iter().filter_map(|message| Some(message.seq?.0)).collect();
                 format!("history {room} {seqs:?} more {}", history.has_more)
             }
-            ServerEvent::Presence(_) | ServerEvent::Typing(_) | ServerEvent::Closing { .. } => {
+            ServerEvent::Presence(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) | ServerEvent::Closing { .. } => {
                 panic!("nobody asked for {event:?}")
             }
         };

@@ -212,7 +212,8 @@ impl Chat {
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
             | ClientCommand::History { .. }
-            | ClientCommand::Typing { .. } => panic!("bots do not ask for {text}"),
+            | ClientCommand::Typing { .. }
+            | ClientCommand::Read { .. } => panic!("bots do not ask for {text}"),
             ClientCommand::Ping => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
                 self.tell(id, &ServerEvent::Pong { id: frame_id, at: u64::try_from(now.as_millis()).unwrap() });

@@ -15,7 +15,7 @@ know, and a client ignores frames whose `type` it does not know. The promises, t
 in docs/protocol.md.";
 
 /// The answers to a frame of a client, besides `error`.
-const ANSWERS: [(&str, &[&str]); 12] = [
+const ANSWERS: [(&str, &[&str]); 13] = [
     ("message", &["ack", "message"]),
     ("edit", &["ack", "edited"]),
     ("delete", &["ack", "deleted"]),
@@ -27,12 +27,13 @@ const ANSWERS: [(&str, &[&str]); 12] = [
     ("members", &["members"]),
     ("history", &["history"]),
     ("typing", &[]),
+    ("read", &["read"]),
     ("ping", &["pong"]),
 ];
 
 /// Events that no frame of the receiver has caused.
-const UNASKED: [&str; 10] =
-    ["welcome", "message", "edited", "deleted", "reaction", "joined", "left", "presence", "typing", "closing"];
+const UNASKED: [&str; 11] =
+    ["welcome", "message", "edited", "deleted", "reaction", "joined", "left", "presence", "typing", "read", "closing"];
 
 const CHANNELS: [(&str, &str, &str); 2] = [
     ("lobby", "/ws", "A connection whose first room is the lobby."),

@@ -3,8 +3,8 @@
 use starling_protocol::{
     Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, CommandFrame, DeletedEvent,
     EditedEvent, Emoji, Epoch, ErrorCode, HistoryEvent, HistoryPage, InboxPosition, JoinedEvent, MembersEvent,
-    MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, Refusal, Resume, RoomName, RoomPosition,
-    RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome,
+    MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, ReadEvent, Refusal, Resume, RoomName,
+    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome,
 };
 
 /// 2026-11-22 in milliseconds since the Unix epoch.
@@ -120,6 +120,8 @@ pub(super) fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
         ("typing", asked_as("y-1", ClientCommand::Typing { target: Target::Room(room("dev")) })),
         ("typing-in-first-room", asked(ClientCommand::Typing { target: Target::FirstRoom })),
         ("typing-private", asked(ClientCommand::Typing { target: Target::Client(client("bob")) })),
+        ("read", asked_as("s-1", ClientCommand::Read { place: ChangedPlace::Room(room("dev")), seq: Seq(41) })),
+        ("read-inbox", asked(ClientCommand::Read { place: ChangedPlace::Inbox, seq: Seq(7) })),
         ("ping", asked(ClientCommand::Ping)),
         ("ping-with-id", asked_as("t-1", ClientCommand::Ping)),
     ]
@@ -354,6 +356,10 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
         let client_ids = names.iter().map(|name| client(name)).collect();
         ServerEvent::Typing(TypingEvent { room: place.map(room), from: from.map(client), client_ids, more })
     };
+    let read = |id: Option<MessageId>, place: Option<&str>, name: &str, seq| {
+        let (inbox, client_id) = (place.is_none(), client(name));
+        ServerEvent::Read(ReadEvent { id, room: place.map(room), inbox, seq: Seq(seq), client_id })
+    };
     let cases = vec![
         ("welcome", welcome(None, "guest-k3v9q2x")),
         ("welcome-with-id", welcome(Some("h-1"), "alice")),
@@ -397,6 +403,9 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
         ("typing", typing(Some("dev"), None, &["alice", "bob"], false)),
         ("typing-more", typing(Some("dev"), None, &["alice"], true)),
         ("typing-private", typing(None, Some("alice"), &["alice"], false)),
+        ("read", read(Some(id("s-1")), Some("dev"), "alice", 41)),
+        ("read-other", read(None, Some("dev"), "bob", 40)),
+        ("read-inbox", read(None, None, "alice", 7)),
         ("members", members(Some("w-1"), "dev", 2, false)),
         ("members-truncated", members(None, "lobby", 1_001, true)),
         ("rooms", ServerEvent::Rooms { id: Some(id("r-1")), rooms: vec![lobby.clone(), dev], truncated: false }),

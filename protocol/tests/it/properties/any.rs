@@ -7,8 +7,8 @@ use proptest::sample::select;
 use starling_protocol::{
     Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame,
     DeletedEvent, EditedEvent, Emoji, Epoch, ErrorCode, HistoryEvent, HistoryPage, InboxPosition, JoinedEvent,
-    MembersEvent, MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, Refusal, Resume, RoomName,
-    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome, limits,
+    MembersEvent, MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, ReadEvent, Refusal, Resume,
+    RoomName, RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome, limits,
 };
 
 /// Any text: control characters, escapes, all of Unicode.
@@ -96,6 +96,9 @@ pub(super) fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
         2 => history,
         1 => inbox_history,
         1 => target().prop_map(|target| ClientCommand::Typing { target }),
+        1 => (option::of(any_room()), any_seq()).prop_map(|(room, seq)| {
+            ClientCommand::Read { place: room.map_or(ChangedPlace::Inbox, ChangedPlace::Room), seq }
+        }),
         1 => Just(ClientCommand::Ping),
     ];
     (option::of(any_id()), command).prop_map(|(id, command)| CommandFrame { id, command })
@@ -200,6 +203,8 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         left,
         count,
     });
+    let read = (id(), option::of(any_room()), any_seq(), any_client())
+        .prop_map(|(id, room, seq, client_id)| ReadEvent { id, inbox: room.is_none(), room, seq, client_id });
     let typing =
         (option::of(any_room()), any_client(), names(), any::<bool>()).prop_map(|(room, from, client_ids, more)| {
             TypingEvent { from: room.is_none().then_some(from), room, client_ids, more }
@@ -232,6 +237,7 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         1 => (id(), any_room()).prop_map(|(id, room)| ServerEvent::Left { id, room }),
         1 => presence.prop_map(ServerEvent::Presence),
         1 => typing.prop_map(ServerEvent::Typing),
+        1 => read.prop_map(ServerEvent::Read),
         1 => members.prop_map(ServerEvent::Members),
         1 => rooms,
         2 => history.prop_map(ServerEvent::History),

@@ -27,6 +27,7 @@ impl Chat {
     /// joins R [after=S epoch=LABEL] [presence]         leaves R
     /// proves N [rooms=LIST] [for=SECONDS]    inbox [after=S epoch=LABEL]    private [with=N] [before=S | after=S]
     /// rooms   members R   history R [before=S | after=S] [limit=L]   ping   nonsense
+    /// read [room=R] upto=S     (without R: the inbox)
     /// types                    a person reads from now on
     /// continues R              what was replayed has been written
     /// ```
@@ -159,6 +160,10 @@ impl Chat {
                     ClientCommand::History { room: room(line.word(1)), page, limit }
                 }
             }
+            "read" => ClientCommand::Read {
+                place: line.options.get("room").map_or(ChangedPlace::Inbox, |name| ChangedPlace::Room(room(name))),
+                seq: Seq(line.number("upto").expect("it is a position")),
+            },
             "typing" => ClientCommand::Typing { target: self.target(line) },
             "ping" => ClientCommand::Ping,
             other => panic!("no such command: {other}"),

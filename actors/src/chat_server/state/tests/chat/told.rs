@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use starling_protocol::{
-    ChatMessage, ClientId, DeletedEvent, EditedEvent, HistoryEvent, MessageId, ReactionEvent, RoomName, Seq,
+    ChatMessage, ClientId, DeletedEvent, EditedEvent, HistoryEvent, MessageId, ReactionEvent, ReadEvent, RoomName, Seq,
     ServerEvent,
 };
 
@@ -77,6 +77,7 @@ impl Chat {
                 assert_eq!(typing.from.as_ref(), typing.client_ids.first().filter(|_| typing.room.is_none()));
                 format!("typing {place}{names}{more}")
             }
+            ServerEvent::Read(read) => self.shown_position(read),
             ServerEvent::Members(members) => {
                 let names = self.shown_all(&members.client_ids, " ");
                 let more = if members.truncated { " …" } else { "" };
@@ -94,6 +95,12 @@ impl Chat {
             ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
         };
         self.put(session, line);
+    }
+
+    fn shown_position(&mut self, ReadEvent { id, room, inbox, seq, client_id }: &ReadEvent) -> String {
+        assert_eq!(*inbox, room.is_none());
+        let place = room.as_ref().map_or("inbox", RoomName::as_str);
+        format!("read {place}#{seq} {}{}", self.shown(client_id), shown_id(id.as_ref()))
     }
 
     fn shown_message(&mut self, message: &ChatMessage<'_>) -> String {

@@ -262,6 +262,7 @@ impl Client {
             | ServerEvent::History(_)
             | ServerEvent::Pong { .. }
             | ServerEvent::Typing(_)
+            | ServerEvent::Read(_)
             | ServerEvent::Closing { .. } => {}
         }
     }

@@ -250,6 +250,7 @@ impl Servers {
                 | Effect::Deliver { .. }
                 | Effect::DeliverPrivate { .. }
                 | Effect::NoteSent { .. }
+                | Effect::NoteRead { .. }
                 | Effect::Node(_)
                 | Effect::Drain { .. } => {}
             }
@@ -281,6 +282,7 @@ impl Servers {
             | ServerEvent::History(_)
             | ServerEvent::Pong { .. }
             | ServerEvent::Typing(_)
+            | ServerEvent::Read(_)
             | ServerEvent::Closing { .. } => return,
         };
         self.put(server, session, text);

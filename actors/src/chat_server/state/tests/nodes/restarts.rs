@@ -201,6 +201,7 @@ impl Reader {
                     Effect::Read(request) => self.history.read(request, &mut done),
                     Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut done),
                     Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
+                    Effect::NoteRead { owner, room, seq } => self.history.note_read(owner, room, seq),
                     Effect::Answer(answer) => answer.send(),
                     Effect::To { .. }
                     | Effect::TellMany { .. }

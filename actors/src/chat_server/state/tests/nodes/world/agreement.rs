@@ -57,6 +57,9 @@ fn in_order(mut state: Checkpoint) -> Checkpoint {
         *room = place(*room);
     }
     state.deletions.sort_unstable();
+    for position in &mut state.read {
+        position.room = place(position.room);
+    }
     for unclaimed in &mut state.unclaimed {
         unclaimed.room = place(unclaimed.room);
     }

@@ -111,6 +111,15 @@ impl World {
         it.is_welcomed && it.at.is_some_and(|(node, _)| !self.nodes[node].is_paused)
     }
 
+    /// A client reads all that it has got.
+    pub(super) fn read_all(&mut self, client: usize) {
+        if self.talks(client) {
+            for (room, Reached { seq, .. }) in self.clients[client].rooms.clone() {
+                self.ask(client, None, ClientCommand::Read { place: ChangedPlace::Room(room), seq });
+            }
+        }
+    }
+
     pub(super) fn say(&mut self, client: usize) {
         if !self.talks(client) || self.clients[client].pending.len() > 5 {
             return;
