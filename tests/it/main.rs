@@ -61,6 +61,8 @@ mod pace;
 #[cfg(test)]
 mod packages;
 #[cfg(test)]
+mod positions;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 #[path = "../stack/shown.rs"]

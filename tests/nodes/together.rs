@@ -75,6 +75,27 @@ async fn who_types_is_told_to_the_members_on_all_nodes_and_to_the_receiver_of_a_
 }
 
 #[actix::test]
+async fn a_position_is_known_to_the_clients_connections_on_all_nodes_and_to_the_others_of_the_room() {
+    let (_nats, a, b) = two(&[JWT[0], JWT[1], ("CHAT_SEEN_BY", "true")]).await;
+    let of = |name: &str| format!("/ws?token={}", issue(&starling(), &[name]));
+    let (mut alice, _) = enters(&a, &of("alice")).await;
+    let (mut phone, _) = enters(&b, &of("alice")).await;
+    let (mut bob, _) = enters(&b, &of("bob")).await;
+    for text in ["one", "two"] {
+        bob.send_json(&json!({"Message": text})).await;
+        alice.next_of("message").await;
+    }
+    alice.send_json(&json!({"type": "read", "room": "lobby", "seq": 2})).await;
+    let position = json!({"type": "read", "room": "lobby", "seq": 2, "clientId": "alice"});
+    for told in [&mut alice, &mut phone, &mut bob] {
+        assert_eq!(told.next_of("read").await, position);
+    }
+    drop((alice, phone));
+    let (mut again, _) = enters(&b, &of("alice")).await;
+    assert_eq!(again.next_of("read").await, position);
+}
+
+#[actix::test]
 async fn a_name_is_one_client_on_all_nodes_and_its_key_takes_it_over_from_another_node() {
     let (_nats, a, b) = two(&[]).await;
     let (mut alice, welcome) = a.enter("alice").await;
