@@ -86,6 +86,7 @@ fn of_server(variable: &str, range: &str) -> Case {
         }
         "CHAT_HISTORY" => (strings(&["sqlite", "memory", "off"]), strings(&["", "x", "SQLite", "none"])),
         "CHAT_HISTORY_SYNC" => (strings(&["normal", "full"]), strings(&["", "x", "off", "FULL"])),
+        "CHAT_SEEN_BY" => (strings(&["true", "false"]), strings(&["", "1", "True", "yes"])),
         "CHAT_AUTH" => (strings(&["open", "jwt"]), strings(&["", "x", "JWT", "none"])),
         "CHAT_LOG_FORMAT" => (strings(&["text", "json"]), strings(&["", "x", "JSON", "logfmt"])),
         "CHAT_LOG" => (
