@@ -207,6 +207,15 @@ fn causes() -> Vec<(What, Load)> {
         (What::Log, having(|load| load.stage("log", "-", 0.1, 0.9).set("chat_nodes_reachable", 1.0))),
         (What::NodeLag, having(|load| load.stage("log", "-", 0.9, 0.9).set("chat_nodes_lag_records", 5_000.0))),
         (What::SlowReaders, having(|load| load.set("chat_connections_slow", 40.0))),
+    ]
+    .into_iter()
+    .chain(floods())
+    .collect()
+}
+
+/// Every limit that refuses, in the order of the rules.
+fn floods() -> Vec<(What, Load)> {
+    vec![
         (
             What::Flood,
             with(|load| {
