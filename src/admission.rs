@@ -45,6 +45,8 @@ pub(crate) struct Admission {
     websockets: Arc<AtomicUsize>,
     /// The number of connections with a place of any kind.
     open: IntGauge,
+    /// The number of [`places`](Self::places) that are taken.
+    taken: IntGauge,
 }
 
 /// The use that a place allows.
@@ -68,6 +70,8 @@ pub(crate) struct Place {
     is_of_proxy: bool,
     worth: Worth,
     _open: CountedConnection,
+    /// `None` without a permit of [`Admission::places`].
+    _taken: Option<CountedConnection>,
 }
 
 /// Counts a connection until it is dropped.
@@ -75,9 +79,9 @@ pub(crate) struct Place {
 struct CountedConnection(IntGauge);
 
 impl CountedConnection {
-    fn new(open: &IntGauge) -> Self {
-        open.inc();
-        Self(open.clone())
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
     }
 }
 
@@ -119,14 +123,24 @@ fn server_is_full() -> HttpRefusal {
 }
 
 impl Admission {
-    /// Registers the gauge of open connections.
+    /// Registers the gauges of connections; the diagnosis needs only the places.
     ///
     /// # Errors
-    /// The registry already has it.
-    pub(crate) fn register(config: &Config, connections_max: u64, registry: &Registry) -> prometheus::Result<Self> {
+    /// A registry already has them.
+    pub(crate) fn register(
+        config: &Config,
+        connections_max: u64,
+        registry: &Registry,
+        judged: &Registry,
+    ) -> prometheus::Result<Self> {
         let help = "Connections with an open socket, over any protocol, including refused ones.";
         let open = IntGauge::new("chat_connections_open", help)?;
+        let help = "Connections, over any protocol, that hold one of the places of chat_connections_limit.";
+        let taken = IntGauge::new("chat_connection_places", help)?;
         registry.register(Box::new(open.clone()))?;
+        for registry in [registry, judged] {
+            registry.register(Box::new(taken.clone()))?;
+        }
         let places_max = usize::try_from(connections_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Ok(Self {
             origins: config.allowed_origins.clone(),
@@ -138,6 +152,7 @@ impl Admission {
             refusal_places: Arc::new(Semaphore::new(REFUSAL_PLACES)),
             websockets: Arc::default(),
             open,
+            taken,
         })
     }
 
@@ -152,6 +167,7 @@ impl Admission {
             of_address,
             peer,
             is_of_proxy,
+            _taken: (worth == Worth::Full).then(|| CountedConnection::new(&self.taken)),
             worth,
             _open: CountedConnection::new(&self.open),
         };

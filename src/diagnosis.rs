@@ -81,7 +81,8 @@ impl Diagnosis {
     /// Replaces the verdict.
     fn set(&self, verdict: Verdict, now: Instant) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.verdict.what != verdict.what {
+        let is_first = !current.verdict.is_measured();
+        if is_first || current.verdict.what != verdict.what {
             (current.since, current.since_unix_ms) = (now, clock::unix_ms());
         }
         current.verdict = verdict;

@@ -30,6 +30,7 @@ mod page;
 mod path_prefix;
 mod process_metrics;
 mod reader_left;
+mod readiness;
 mod refusal;
 mod request_body;
 mod request_head;

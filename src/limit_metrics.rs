@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     pub(crate) outbox_bytes: u64,
     /// Bytes of messages in memory.
     pub(crate) history_bytes: u64,
+    /// Bytes of memory of the process; 0 without a limit of its own.
+    pub(crate) memory_bytes: u64,
 }
 
 impl Limits {
@@ -31,6 +33,7 @@ impl Limits {
             inboxes: config.inboxes,
             outbox_bytes: config.outbox_bytes,
             history_bytes: config.history_bytes,
+            memory_bytes: config.memory_bytes,
         }
     }
 
@@ -43,6 +46,7 @@ impl Limits {
             ("chat_inboxes_limit", "Maximum number of inboxes that come from writing to clients.", self.inboxes),
             ("chat_outbox_limit_bytes", "Maximum number of bytes that may wait for one client.", self.outbox_bytes),
             ("chat_history_memory_limit_bytes", "Maximum number of bytes of messages in memory.", self.history_bytes),
+            ("chat_memory_limit_bytes", "Maximum number of bytes of memory of the process, or 0.", self.memory_bytes),
         ] {
             let gauge = IntGauge::new(name, help)?;
             gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));

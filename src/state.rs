@@ -1,6 +1,5 @@
 //! The state that the edges of the server share.
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +16,7 @@ use crate::lab::Lab;
 use crate::nats::LogReach;
 use crate::page::Pages;
 use crate::path_prefix::PathPrefix;
+use crate::readiness::{Cause, NotReady};
 use crate::refusal::RefusedHandshakes;
 
 /// The parts of the shared state, made at the start of the server.
@@ -109,16 +109,19 @@ impl ServerState {
     }
 
     /// The reason that the server cannot serve at the moment, if there is one.
-    pub(crate) fn not_ready(&self) -> Option<Cow<'static, str>> {
+    pub(crate) fn not_ready(&self) -> Option<NotReady> {
+        let log = || self.shared.log.as_ref().and_then(LogReach::failure);
         if let Some(died) = self.shared.chat.vitals().dead() {
-            Some(died.to_string().into())
+            Some(NotReady::new(Cause::Died, died.to_string()))
         } else if self.draining.load(Relaxed) {
-            Some("the server is stopping".into())
+            Some(NotReady::new(Cause::Stopping, "the server is stopping"))
         } else if self.is_short_of_memory() {
-            Some("the server is short of memory".into())
+            Some(NotReady::new(Cause::Memory, "the server is short of memory"))
+        } else if let Some(failure) = log() {
+            Some(NotReady::new(Cause::Log, failure))
         } else {
-            let of_log = self.shared.log.as_ref().and_then(LogReach::failure);
-            of_log.or_else(|| self.shared.metrics.history().health.failure().map(Cow::from))
+            let failure = self.shared.metrics.history().health.failure()?;
+            Some(NotReady::new(Cause::History, failure))
         }
     }
 

@@ -137,8 +137,8 @@ impl Upgrade {
             return Err(HttpRefusal::new(HttpCode::BadRequest, "Sec-WebSocket-Key must be 16 bytes in Base64"));
         }
         self.state.admission().check(request)?;
-        if let Some(reason) = self.state.not_ready() {
-            return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
+        if let Some(it) = self.state.not_ready() {
+            return Err(it.into());
         }
         let mut wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
         // Checked before the token, because verifying a token costs more than refusing the connection.

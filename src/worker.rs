@@ -29,6 +29,7 @@ use crate::limit_metrics::Limits;
 use crate::nats::{LogCollector, LogReach};
 use crate::page::Pages;
 use crate::process_metrics::{ProcessMetrics, ResidentMemory};
+use crate::readiness::ReadinessMetric;
 use crate::refusal::RefusedHandshakes;
 use crate::start_error::StartError;
 use crate::state::{ServerState, Shared};
@@ -106,12 +107,15 @@ impl Worker {
             pages: Pages::new(config.web_folder()),
             path_prefix: config.path_prefix.clone(),
             access: Access::new(config),
-            admission: Admission::register(config, connections, &registry).map_err(registered)?,
+            admission: Admission::register(config, connections, &registry, &judged).map_err(registered)?,
             http_limits: config.http_limits(),
             log: log.map(|log| log.reach),
             diagnosis,
             lab,
         }));
+        for registry in [&registry, &judged] {
+            registry.register(Box::new(ReadinessMetric::new(&state))).map_err(registered)?;
+        }
         Ok(Self {
             state,
             accept: Accept::register(tls, config.handshake_time(), &registry, &judged).map_err(registered)?,

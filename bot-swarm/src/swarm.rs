@@ -71,8 +71,7 @@ pub async fn run_on(
     stop: &StopHandle,
     progress: &mut dyn Progress,
 ) -> Result<Outcome, RunError> {
-    let is_shown = config.report.is_some() || config.metrics_bind.is_some();
-    let stages = if is_shown { server_stages::Watch::of(config)? } else { None };
+    let stages = server_stages::Watch::of(config)?;
     // The state of a run is large, and the caller may have several.
     Box::pin(run_watching(host, config, stages, stop, progress)).await
 }

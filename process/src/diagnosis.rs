@@ -12,6 +12,7 @@ mod window;
 pub use latency::PartOfLatency;
 pub use reading::{Buckets, Reading};
 pub use rules::{RULES, Rule};
+pub(crate) use verdict::rounded;
 pub use verdict::{Evidence, Nearest, Unit, Verdict, What};
 
 use rules::Found;
@@ -30,9 +31,10 @@ pub fn observe(readings: &[Reading]) -> Verdict {
     let mut distances = window.distances();
     distances.sort_by(|(_, a), (_, b)| b.share().total_cmp(&a.share()));
     let verdict = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
-    let verdict = verdict.unwrap_or_else(|| nothing(&distances));
-    let nearest = distances.iter().find(|(what, _)| *what != verdict.what);
-    let nearest = nearest.map_or(verdict.nearest, |(what, it)| Nearest { what: *what, used: it.share() });
+    let verdict = verdict.unwrap_or_else(|| nothing(&window, &distances));
+    let nearest = distances.iter().filter_map(|(what, it)| Some(((*what)?, it)));
+    let nearest = nearest.clone().find(|(what, _)| *what != verdict.what);
+    let nearest = nearest.map_or(verdict.nearest, |(what, it)| Nearest { what, used: rounded(it.share()) });
     Verdict { nearest, latency: window.latency(), ..verdict }
 }
 
@@ -48,15 +50,22 @@ pub(crate) fn cores_used(readings: &[Reading]) -> f64 {
 }
 
 /// The verdict that nothing is saturated, with the figure that is nearest to its limit, of those in this order.
-fn nothing(distances: &[(What, Evidence)]) -> Verdict {
-    let nearest = distances.first().map_or(String::new(), |(_, nearest)| {
+fn nothing(window: &Window<'_>, distances: &[(Option<What>, Evidence)]) -> Verdict {
+    let limits: Vec<&Evidence> = distances.iter().filter(|(what, _)| what.is_some()).map(|(_, it)| it).collect();
+    let nearest = limits.first().map_or(String::new(), |nearest| {
         format!("; the nearest to its limit is {}, at {:.0} %", nearest.name, nearest.share() * 100.0)
     });
+    let is_stopping = ["stopping", "died"].iter().any(|reason| window.is_not_ready(reason));
+    let sentence = if is_stopping {
+        "The server is stopping, and takes no new clients.".to_owned()
+    } else {
+        format!("Nothing is saturated{nearest}.")
+    };
     Verdict {
         what: What::Nothing,
         confidence: SURE,
-        sentence: format!("Nothing is saturated{nearest}."),
-        evidence: distances.iter().take(3).map(|(_, it)| it.clone()).collect(),
+        sentence,
+        evidence: limits.into_iter().take(3).cloned().collect(),
         remedy: "Nothing to do.".to_owned(),
         would_refute: "Latencies that grow at this load: then the cause is outside these figures, for example the \
                        network or the clients."

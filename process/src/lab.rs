@@ -13,10 +13,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::interval::{Interval, rounded};
+use self::interval::Interval;
 pub use self::latency::{Latency, Part};
 pub use self::stages::StageFigures;
-use crate::diagnosis::{self, Buckets, Evidence, Reading, Unit, grown};
+use crate::diagnosis::{self, Buckets, Evidence, Reading, grown, rounded};
 
 /// Most points that are kept: five minutes at one a second.
 pub const POINTS_MAX: usize = 300;
@@ -118,30 +118,7 @@ fn point(readings: &[Reading]) -> Option<Point> {
 /// All figures with a limit, the nearest to its limit first.
 fn limits(readings: &[Reading]) -> Vec<Evidence> {
     let mut limits = diagnosis::distances(readings);
-    if let Some(last) = readings.last() {
-        let value = |name| last.get(name, &[]).unwrap_or(0.0);
-        limits.extend([
-            Evidence::new("the rooms", Unit::Count, value("chat_rooms"), value("chat_rooms_limit")),
-            Evidence::new("the inboxes", Unit::Count, value("chat_inboxes"), value("chat_inboxes_limit")),
-            Evidence::new(
-                "the messages in memory",
-                Unit::Bytes,
-                value("chat_history_memory_bytes"),
-                value("chat_history_memory_limit_bytes"),
-            ),
-            Evidence::new(
-                "the fullest outbox of the last minute",
-                Unit::Bytes,
-                value("chat_outbox_bytes_highest"),
-                value("chat_outbox_limit_bytes"),
-            ),
-        ]);
-    }
-    limits.retain(|it| it.limit > 0.0);
     limits.sort_by(|a, b| b.share().total_cmp(&a.share()));
-    for it in &mut limits {
-        it.value = rounded(it.value);
-    }
     limits
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(state: Data<ServerState>) -> Answer {
     match state.not_ready() {
         None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
-        Some(reason) => Err(HttpRefusal::new(HttpCode::Unavailable, reason)),
+        Some(it) => Err(it.into()),
     }
 }
 
@@ -319,8 +319,8 @@ pub(super) async fn drop_inbox(state: Data<ServerState>, _: Operator, owner: Pat
 }
 
 async fn dropped(state: &ServerState, key: RoomKey, none: HttpRefusal) -> Answer {
-    if let Some(reason) = state.not_ready() {
-        return Err(HttpRefusal::new(HttpCode::Unavailable, reason));
+    if let Some(it) = state.not_ready() {
+        return Err(it.into());
     }
     match state.chat().drop_room(key).await.map_err(not_known)? {
         Ok(()) => Ok(HttpResponse::NoContent().finish()),

@@ -60,6 +60,14 @@ async fn check(disk: &impl Disk, sync: &str) {
         assert_eq!(refused["code"], "unavailable");
         let reason = server.status_becomes("/readyz", 503).await;
         assert!(reason.contains("the history cannot be stored"), "{reason}");
+        within("the diagnosis names the history", async {
+            let is_named =
+                |answer: &str| answer.contains(r#""what":"history""#) && answer.contains("Nothing can be stored");
+            while !is_named(&server.get("/api/diagnosis").1) {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
         // The rest of the chat still works.
         bob.send_json(&json!({"Message": "psst", "to": "alice"})).await;
         assert_eq!(server.get("/healthz").0, 200);

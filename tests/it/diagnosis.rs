@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use starling_process::diagnosis::{RULES, Verdict, What};
-use test_kit::{Exposition, raw};
+use test_kit::{Exposition, raw, within};
 
 use crate::harness::TestServer;
 
@@ -34,10 +34,8 @@ async fn a_full_server_says_that_it_is_near_and_then_that_connections_are_refuse
     let answer = diagnosed(&server, |answer| answer["what"] == "nothing" && is_full(answer)).await;
     assert_eq!(answer["confidence"], 0.9);
     let refused = async {
-        let request = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
         loop {
-            assert_eq!(raw::http(&server, "GET", "/ws", request).await.status, 503);
+            assert_eq!(raw::handshake(&server, "/ws").await.status, 503);
             actix_rt::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -54,6 +52,114 @@ async fn a_full_server_says_that_it_is_near_and_then_that_connections_are_refuse
     let answer = diagnosed(&server, |answer| answer["what"] == "nothing").await;
     assert!(answer["sentence"].as_str().unwrap().starts_with("Nothing is saturated; the nearest"), "{answer}");
     assert!(Exposition::scrape(&server).await.value("chat_limit_reached", &[]) < 0.5);
+}
+
+/// The address of the clients that come again and again.
+const HERE: [u8; 4] = [127, 0, 0, 2];
+
+/// What clients do again and again at a limit.
+#[derive(Debug, Clone, Copy)]
+enum Refused {
+    /// Handshakes, at this path.
+    Handshake(&'static str),
+    /// A command of the client that is connected.
+    Command(&'static str),
+}
+
+/// The connections that are there before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Held {
+    WebSocket,
+    /// Plain connections for HTTP, this number.
+    Plain(usize),
+}
+
+#[actix::test]
+async fn each_limit_that_refuses_is_named_with_the_setting_that_raises_it() {
+    use Held::{Plain, WebSocket};
+    use Refused::{Command, Handshake};
+    let operator = "letmein-letmein-letmein";
+    let tokens =
+        [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"), ("CHAT_ADMIN_TOKEN", operator)];
+    for (variables, held, refused, pause, subject, setting) in [
+        // A small server that refuses seldom.
+        (&[("CHAT_CONNECTIONS", "2")][..], Plain(2), Handshake("/ws"), 1_500, "connections", "CHAT_CONNECTIONS"),
+        (
+            &[("CHAT_CONNECTIONS_PER_ADDRESS", "1")],
+            Plain(1),
+            Handshake("/ws"),
+            100,
+            "connections of an address",
+            "CHAT_CONNECTIONS_PER_ADDRESS",
+        ),
+        (
+            &[("CHAT_HANDSHAKES_PER_SECOND", "1")],
+            Plain(0),
+            Handshake("/ws"),
+            50,
+            "handshakes of an address",
+            "CHAT_HANDSHAKES_PER_SECOND",
+        ),
+        (&tokens, Plain(0), Handshake("/ws?token=wrong"), 20, "tokens", "key"),
+        (&[("CHAT_ROOMS", "1")], WebSocket, Command(r#"{"type":"join","room":"tea"}"#), 900, "rooms", "CHAT_ROOMS"),
+        (
+            &[("CHAT_JOINS_PER_MINUTE", "1")],
+            WebSocket,
+            Command(r#"{"type":"join","room":"tea"}"#),
+            20,
+            "commands",
+            "CHAT_JOINS_PER_MINUTE",
+        ),
+    ] {
+        let server = TestServer::start(variables);
+        let mut plain = Vec::new();
+        let mut client = None;
+        match held {
+            WebSocket => client = Some(test_kit::Client::connect(&server, "/ws?clientId=alice").await),
+            Plain(number) => {
+                for _ in 0..number {
+                    plain.push(raw::Raw::open_from(HERE, server.address()).await);
+                }
+            }
+        }
+        if setting == "CHAT_ROOMS" {
+            // Fills the only place.
+            client.as_mut().unwrap().send_text(r#"{"type":"join","room":"coffee"}"#).await;
+        }
+        let again = async {
+            loop {
+                for raw in &mut plain {
+                    assert_eq!(raw.get("/healthz").await.status, 200);
+                }
+                match (refused, &mut client) {
+                    (Command(text), Some(client)) => client.send_text(text).await,
+                    (Handshake(path), _) => {
+                        let mut raw = raw::Raw::open_from(HERE, server.address()).await;
+                        raw.ask_for_websocket(path, "").await;
+                    }
+                    (Command(_), None) => unreachable!("a command needs a client"),
+                }
+                actix_rt::time::sleep(Duration::from_millis(pause)).await;
+            }
+        };
+        let named = async {
+            loop {
+                let figures = Exposition::scrape(&server).await;
+                if figures.value("chat_limit_reached", &[("what", "flood")]) > 0.5 {
+                    let is_secret = variables.contains(&tokens[2]);
+                    let bearer = format!("Authorization: Bearer {operator}\r\n");
+                    let headers = if is_secret { bearer.as_str() } else { "" };
+                    return raw::http(&server, "GET", "/api/diagnosis", headers).await.json();
+                }
+                actix_rt::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let (again, named) = (pin!(again), pin!(named));
+        let futures_util::future::Either::Right((answer, _)) =
+            within(setting, futures_util::future::select(again, named)).await;
+        assert_eq!((&answer["what"], &answer["subject"]), (&json!("flood"), &json!(subject)), "{answer}");
+        assert!(answer["remedy"].as_str().unwrap().contains(setting), "{answer}");
+    }
 }
 
 /// Every field of `GET /api/diagnosis`, as the protocol promises it.

@@ -53,7 +53,7 @@ async fn a_refused_handshake_is_told_by_its_status_and_the_code_in_its_body() {
     let server = TestServer::start().await;
     for (status, rest, holds, expected) in cases {
         let (url, refused) = answer_with(format!("HTTP/1.1 {status}\r\n{rest}"), holds).await;
-        let config = Config { server_url: url, ..config(&server, 1) };
+        let config = Config { server_url: url, server_metrics: "off".into(), ..config(&server, 1) };
         // A second attempt shows that the first one was refused.
         let report = run_until(&config, wait_until(expected, || refused.get() >= 2)).await;
         assert!(report.stats.errors.contains_key(expected), "{status} {rest:.80}: {:?}", report.stats.errors);
@@ -68,7 +68,7 @@ async fn a_refused_handshake_is_tried_again_when_the_server_asks_for_it_and_no_s
     let server = TestServer::start().await;
     let tries = async |wait: &str| {
         let (url, refused) = answer_with(answer(wait), false).await;
-        let config = Config { server_url: url, seconds: 3.0, ..config(&server, 1) };
+        let config = Config { server_url: url, server_metrics: "off".into(), seconds: 3.0, ..config(&server, 1) };
         let report = bot_swarm::run(&config, &StopHandle::new(), &mut progress::Silent).await.unwrap();
         assert!(report.stats.errors["HTTP 429"] >= 1, "{report}");
         refused.get()

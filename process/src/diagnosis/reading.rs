@@ -8,7 +8,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::samples::samples;
 
 /// The names of the metrics without labels.
-const SINGLE: [&str; 31] = [
+const SINGLE: [&str; 33] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
     "chat_container_cpu_throttled_periods_total",
@@ -17,6 +17,7 @@ const SINGLE: [&str; 31] = [
     "chat_container_memory_bytes",
     "chat_container_memory_limit_bytes",
     "chat_connections",
+    "chat_connection_places",
     "chat_connections_limit",
     "chat_connections_slow",
     "chat_closed_at_accept_total",
@@ -32,6 +33,7 @@ const SINGLE: [&str; 31] = [
     "chat_history_memory_limit_bytes",
     "chat_inboxes",
     "chat_inboxes_limit",
+    "chat_memory_limit_bytes",
     "chat_nodes_lag_records",
     "chat_nodes_reachable",
     "chat_outbox_bytes_highest",
@@ -46,13 +48,14 @@ const SINGLE: [&str; 31] = [
 const PART: &str = "chat_delivery_part_seconds";
 
 /// The metrics with labels, and the names of these labels.
-const LABELLED: [(&str, &[&str]); 9] = [
+const LABELLED: [(&str, &[&str]); 10] = [
     ("chat_messages_total", &["kind"]),
     ("chat_thread_cpu_seconds_total", &["role", "worker"]),
     ("chat_thread_run_queue_seconds_total", &["role", "worker"]),
     ("chat_pressure_seconds_total", &["of", "resource", "kind"]),
     ("chat_machine_cpu_seconds_total", &["state"]),
     ("chat_busiest_room_share", &["worker"]),
+    ("chat_not_ready", &["reason"]),
     ("chat_rejected_commands_total", &["code"]),
     ("chat_refused_handshakes_total", &["code"]),
     ("chat_disconnects_total", &["reason"]),

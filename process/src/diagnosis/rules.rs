@@ -1,7 +1,7 @@
 //! The rules, as a table: from outside the server inwards, then from the last stage to the first, then the clients.
 
 use super::verdict::{Evidence, LIKELY, SURE, Unit, What};
-use super::window::Window;
+use super::window::{INBOXES, PLACES, ROOMS, UseAndLimit, Window};
 
 /// The utilisation from which a thread counts as full: the queue of a thread that is busy 90 % of the time is about ten
 /// deep.
@@ -57,6 +57,13 @@ impl Found {
 /// All rules, in the order in which they are tried.
 pub const RULES: &[Rule] = &[
     Rule {
+        what: What::History,
+        when: "nothing can be stored, so `/readyz` is 503",
+        remedy: "Read the reason at /readyz or in the log; give the disk of CHAT_HISTORY_PATH space, or replace it.",
+        would_refute: "A message that is stored meanwhile.",
+        find: nothing_is_stored,
+    },
+    Rule {
         what: What::CpuLimit,
         when: "the container was stopped in a fifth of its periods, or for a tenth of the time",
         remedy: "Raise the container's CPU limit, or lower the load.",
@@ -65,8 +72,8 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::MemoryLimit,
-        when: "90 % of the memory limit are in use, or the container waits for memory a tenth of the time",
-        remedy: "Raise the container's memory limit, or lower CHAT_HISTORY_BYTES, CHAT_OUTBOXES_BYTES or CHAT_CONNECTIONS.",
+        when: "90 % of the memory limit are in use, or the server refuses connections for lack of memory, or the container waits for memory a tenth of the time",
+        remedy: "Raise the container's memory limit or CHAT_MEMORY_BYTES, or lower CHAT_HISTORY_BYTES, CHAT_OUTBOXES_BYTES or CHAT_CONNECTIONS.",
         would_refute: "The same refusals and waits with more memory.",
         find: memory_limit,
     },
@@ -135,7 +142,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::History,
-        when: "the history's thread is full, or a commit takes 50 ms and messages wait 100 ms for it",
+        when: "the history's thread is full, or a commit takes 50 ms and messages wait 100 ms for it, or spend half of their time in it",
         remedy: "Use a faster disk for CHAT_HISTORY_PATH.",
         would_refute: "The same commit times on a faster disk.",
         find: disk,
@@ -170,17 +177,41 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::Flood,
-        when: "ten commands or handshakes a second are refused as too many",
-        remedy: "Nothing to do, unless a client needs more: then raise CHAT_MESSAGES_PER_SECOND.",
-        would_refute: "Refusals of clients that keep to their limit.",
-        find: flood,
-    },
-    Rule {
-        what: What::Flood,
-        when: "a connection a second is refused, and 95 % of those that are allowed are open",
+        when: "connections are refused, and 95 % of those that are allowed are open",
         remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
         would_refute: "Refusals with places left.",
         find: too_many_connections,
+    },
+    Rule {
+        what: What::Flood,
+        when: "rooms or inboxes are refused, and 95 % of those that are allowed exist",
+        remedy: "Raise CHAT_ROOMS or CHAT_INBOXES, if there is memory.",
+        would_refute: "Refusals while there are fewer.",
+        find: |window| {
+            full_table(window, "rooms", "too_many_rooms", ROOMS)
+                .or_else(|| full_table(window, "inboxes", "too_many_inboxes", INBOXES))
+        },
+    },
+    Rule {
+        what: What::Flood,
+        when: "a handshake a second is refused because its address has too many connections or handshakes",
+        remedy: "Nothing to do, unless many clients share an address: then raise CHAT_CONNECTIONS_PER_ADDRESS or CHAT_HANDSHAKES_PER_SECOND, or name their proxy in CHAT_TRUSTED_PROXIES.",
+        would_refute: "Refusals of addresses that keep to their limit.",
+        find: too_many_of_one_address,
+    },
+    Rule {
+        what: What::Flood,
+        when: "ten commands a second are refused as too many",
+        remedy: "Nothing to do, unless a client needs more: then raise CHAT_MESSAGES_PER_SECOND, or CHAT_JOINS_PER_MINUTE for joins.",
+        would_refute: "Refusals of clients that keep to their limit.",
+        find: too_many_commands,
+    },
+    Rule {
+        what: What::Flood,
+        when: "ten handshakes or commands a second are refused because their token is not valid",
+        remedy: "Nothing to do, unless they come from your clients: then compare the key and the clock of the service that makes their tokens with the server's.",
+        would_refute: "Refusals of valid tokens.",
+        find: wrong_tokens,
     },
 ];
 
@@ -208,22 +239,34 @@ fn cpu_limit(window: &Window<'_>) -> Option<Found> {
     })
 }
 
+fn nothing_is_stored(window: &Window<'_>) -> Option<Found> {
+    window.is_not_ready("history").then(|| {
+        let sentence =
+            "Nothing can be stored: the history fails, so messages and new connections are refused.".to_owned();
+        Found::sure(sentence, vec![Evidence::new("the history fails", Unit::Count, 1.0, 1.0)])
+    })
+}
+
 fn memory_limit(window: &Window<'_>) -> Option<Found> {
     let (used, limit) =
         (window.gauge("chat_container_memory_bytes"), window.gauge("chat_container_memory_limit_bytes"));
     let share = if limit > 0.0 { used / limit } else { 0.0 };
     let pressure = window.pressure("container", "memory", "some");
-    (share >= 0.9 || pressure >= 0.1).then(|| {
-        let sentence = if share >= 0.9 {
+    let refuses = window.is_not_ready("memory");
+    (share >= 0.9 || refuses || pressure >= 0.1).then(|| {
+        let sentence = if refuses {
+            "The server is short of memory, and refuses new connections and searches.".to_owned()
+        } else if share >= 0.9 {
             format!("The container's memory is {} full.", percent(share))
         } else {
             format!("The container waited for memory {} of the time.", percent(pressure))
         };
         let evidence = vec![
-            Evidence::new("memory in use", Unit::Ratio, share, 0.9),
+            Evidence::new("memory of the container in use", Unit::Ratio, share, 0.9),
+            Evidence::new("refusals for lack of memory", Unit::Count, f64::from(u8::from(refuses)), 1.0),
             Evidence::new("time in which tasks waited for memory", Unit::Ratio, pressure, 0.1),
         ];
-        Found::sure(sentence, evidence).sure_if(share >= 0.9)
+        Found::sure(sentence, evidence).sure_if(share >= 0.9 || refuses)
     })
 }
 
@@ -340,14 +383,17 @@ const ALL_CORES: f64 = 0.95;
 fn cores_used(window: &Window<'_>) -> Option<Found> {
     let (used, cores) = (window.cores_used(), window.cores()?);
     (used >= ALL_CORES * cores).then(|| {
-        let sentence = format!("The server uses all of its cores: {used:.1} of {cores:.1}.");
+        let sentence = format!("The server uses {} of its cores: {used:.2} of {cores}.", percent(used / cores));
         Found::sure(sentence, vec![Evidence::new("cores used", Unit::Cores, used, ALL_CORES * cores)])
     })
 }
 
 fn disk(window: &Window<'_>) -> Option<Found> {
     let (history, commit) = (window.history, window.commit_seconds());
-    (history.busy >= FULL || (commit >= 0.05 && history.wait >= 0.1)).then(|| {
+    let share = window.share_of_latency("commit");
+    // One slow commit in five seconds is no slow disk.
+    let is_slow = commit >= 0.05 && window.commits() >= 3.0 && (history.wait >= 0.1 || share >= 0.5);
+    (history.busy >= FULL || is_slow).then(|| {
         let sentence = format!(
             "The disk is slow: a commit of the history takes {:.0} ms, and its thread is busy {} of the time.",
             commit * 1e3,
@@ -357,6 +403,7 @@ fn disk(window: &Window<'_>) -> Option<Found> {
             Evidence::new("a commit", Unit::Seconds, commit, 0.05),
             Evidence::new("the history's thread", Unit::Ratio, history.busy, FULL),
             Evidence::new("wait for a commit, p99", Unit::Seconds, history.wait, 0.1),
+            Evidence::new("commits in the time of deliveries", Unit::Ratio, share, 0.5),
         ];
         Found::sure(sentence, evidence).sure_if(history.wait >= WAITS)
     })
@@ -409,8 +456,8 @@ fn node_lag(window: &Window<'_>) -> Option<Found> {
 
 fn slow_readers(window: &Window<'_>) -> Option<Found> {
     let (slow, all) = (window.lasting("chat_connections_slow"), window.gauge("chat_connections"));
-    let closed = window.rate("chat_disconnects_total", &["slow_consumer"]);
-    (slow >= 1.0 || closed > 0.0).then(|| {
+    let closed = window.growth("chat_disconnects_total", &["slow_consumer"]);
+    (slow >= 1.0 || closed >= 1.0).then(|| {
         let sentence = if slow >= 1.0 {
             let verb = if slow < 2.0 { "reads" } else { "read" };
             format!("{slow:.0} of {all:.0} clients {verb} too slowly: a frame has waited for a second.")
@@ -419,44 +466,91 @@ fn slow_readers(window: &Window<'_>) -> Option<Found> {
         };
         let evidence = vec![
             Evidence::new("clients that are slow now", Unit::Count, slow, 1.0),
-            Evidence::new("clients closed as too slow", Unit::PerSecond, closed, 0.0),
+            Evidence::new("clients closed as too slow", Unit::Count, closed, 1.0),
         ];
         let found = Found::sure(sentence, evidence);
         if (1.0..2.0).contains(&slow) { found.of("one client".to_owned()) } else { found }
     })
 }
 
-fn flood(window: &Window<'_>) -> Option<Found> {
-    let commands = window.rate("chat_rejected_commands_total", &["rate_limited"]);
-    let handshakes = ["rate_limited", "too_many_connections"].map(|code| {
-        // Both are limits of one address.
-        window.rate("chat_refused_handshakes_total", &[code])
-    });
-    let refused = commands + handshakes.iter().sum::<f64>();
-    (refused >= 10.0).then(|| {
-        let of = if commands >= 0.5 * refused { "commands" } else { "handshakes" };
-        let sentence = format!("Clients send more than they may: {refused:.0} {of} a second are refused.");
-        Found::sure(
-            sentence,
-            vec![Evidence::new("commands and handshakes refused as too many", Unit::PerSecond, refused, 10.0)],
-        )
+/// The share from which a table counts as full: some of its places are between two uses.
+const FULL_TABLE: f64 = 0.95;
+
+/// The signs that things are refused because all of their places are taken.
+fn full(window: &Window<'_>, things: &str, verb: &str, refused: f64, [used, limit]: UseAndLimit) -> Option<Found> {
+    let (used, limit) = (window.gauge(used), window.gauge(limit));
+    let full = (FULL_TABLE * limit).ceil();
+    (refused >= 1.0 && limit > 0.0 && used >= full).then(|| {
+        let sentence = format!(
+            "There is no place for more {things}: {used:.0} of {limit:.0} {verb}, and {refused:.0} were refused in {:.0} \
+             seconds.",
+            window.seconds()
+        );
+        let evidence = vec![
+            Evidence::new(format!("{things} refused because there is no place"), Unit::Count, refused, 1.0),
+            Evidence::new(things, Unit::Count, used, full),
+        ];
+        Found::sure(sentence, evidence).of(things.to_owned())
     })
 }
 
 fn too_many_connections(window: &Window<'_>) -> Option<Found> {
-    let (open, limit) = (window.gauge("chat_connections"), window.gauge("chat_connections_limit"));
-    let refused = window.rate("chat_refused_handshakes_total", &["unavailable"])
-        + window.rate("chat_closed_at_accept_total", &[]);
     // A server that is not ready refuses with the same code.
-    (refused >= 1.0 && limit > 0.0 && open >= 0.95 * limit).then(|| {
+    let refused = window.growth("chat_refused_handshakes_total", &["unavailable"])
+        + window.growth("chat_closed_at_accept_total", &[]);
+    full(window, "connections", "are open", refused, PLACES)
+}
+
+fn full_table(window: &Window<'_>, things: &str, code: &str, table: UseAndLimit) -> Option<Found> {
+    // A client that has reached a limit of its own is refused with the same code.
+    let refused = window.growth("chat_rejected_commands_total", &[code]);
+    full(window, things, "exist", refused, table)
+}
+
+fn too_many_of_one_address(window: &Window<'_>) -> Option<Found> {
+    let refused = |code| window.rate("chat_refused_handshakes_total", &[code]);
+    let (connections, handshakes) = (refused("too_many_connections"), refused("rate_limited"));
+    (connections + handshakes >= 1.0).then(|| {
+        let (subject, limit) = if connections > handshakes {
+            ("connections", "CHAT_CONNECTIONS_PER_ADDRESS")
+        } else {
+            ("handshakes", "CHAT_HANDSHAKES_PER_SECOND")
+        };
         let sentence = format!(
-            "There is no place for more connections: {open:.0} of {limit:.0} are open, and {refused:.0} a second are \
-             refused."
+            "Addresses have too many {subject}: {:.1} handshakes a second are refused by {limit}.",
+            connections.max(handshakes)
         );
         let evidence = vec![
-            Evidence::new("connections refused because there is no place", Unit::PerSecond, refused, 1.0),
-            Evidence::new("connections", Unit::Count, open, 0.95 * limit),
+            Evidence::new("handshakes refused by CHAT_CONNECTIONS_PER_ADDRESS", Unit::PerSecond, connections, 1.0),
+            Evidence::new("handshakes refused by CHAT_HANDSHAKES_PER_SECOND", Unit::PerSecond, handshakes, 1.0),
         ];
-        Found::sure(sentence, evidence).of("connections".to_owned())
+        Found::sure(sentence, evidence).of(format!("{subject} of an address"))
+    })
+}
+
+/// Refusals a second from which clients count as a flood: less are mistakes.
+const FLOOD: f64 = 10.0;
+
+fn too_many_commands(window: &Window<'_>) -> Option<Found> {
+    let refused = window.rate("chat_rejected_commands_total", &["rate_limited"]);
+    (refused >= FLOOD).then(|| {
+        let sentence = format!("Clients send more than they may: {refused:.0} commands a second are refused.");
+        let evidence = vec![Evidence::new("commands refused as too many", Unit::PerSecond, refused, FLOOD)];
+        Found::sure(sentence, evidence).of("commands".to_owned())
+    })
+}
+
+fn wrong_tokens(window: &Window<'_>) -> Option<Found> {
+    let handshakes = window.rate("chat_refused_handshakes_total", &["unauthorized"]);
+    let commands = window.rate("chat_rejected_commands_total", &["unauthorized"]);
+    let refused = handshakes + commands;
+    (refused >= FLOOD).then(|| {
+        let sentence =
+            format!("Clients have no valid token: {refused:.0} handshakes and commands a second are refused.");
+        let evidence = vec![
+            Evidence::new("handshakes refused without a valid token", Unit::PerSecond, handshakes, FLOOD),
+            Evidence::new("commands refused without a valid token", Unit::PerSecond, commands, FLOOD),
+        ];
+        Found::sure(sentence, evidence).of("tokens".to_owned())
     })
 }

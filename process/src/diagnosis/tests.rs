@@ -44,10 +44,14 @@ impl Load {
             ("chat_machine_cpu_seconds_total{state=\"idle\"}", 2.5),
             ("chat_machine_cpu_seconds_total{state=\"steal\"}", 0.0),
             ("chat_connections", 1_000.0),
+            ("chat_connection_places", 1_000.0),
             ("chat_connections_limit", 10_000.0),
             ("chat_connections_slow", 0.0),
             ("chat_connects_total", 1.0),
             ("chat_rooms", 20.0),
+            ("chat_rooms_limit", 10_000.0),
+            ("chat_inboxes", 20.0),
+            ("chat_inboxes_limit", 10_000.0),
             ("chat_credits_in_use", 5.0),
             ("chat_credits_limit", 1_024.0),
             ("chat_history_commit_seconds_count", 100.0),
@@ -144,6 +148,7 @@ fn causes() -> Vec<(What, Load)> {
         load.thread("worker", "0", 0.2, 0.7);
     };
     vec![
+        (What::History, having(|load| load.set("chat_not_ready{reason=\"history\"}", 1.0))),
         (What::CpuLimit, with(throttled)),
         (
             What::MemoryLimit,
@@ -202,14 +207,32 @@ fn causes() -> Vec<(What, Load)> {
         (What::Log, having(|load| load.stage("log", "-", 0.1, 0.9).set("chat_nodes_reachable", 1.0))),
         (What::NodeLag, having(|load| load.stage("log", "-", 0.9, 0.9).set("chat_nodes_lag_records", 5_000.0))),
         (What::SlowReaders, having(|load| load.set("chat_connections_slow", 40.0))),
-        (What::Flood, having(|load| load.set("chat_rejected_commands_total{code=\"rate_limited\"}", 300.0))),
+    ]
+    .into_iter()
+    .chain(floods())
+    .collect()
+}
+
+/// Every limit that refuses, in the order of the rules.
+fn floods() -> Vec<(What, Load)> {
+    vec![
         (
             What::Flood,
             with(|load| {
-                load.set("chat_connections", 10_000.0);
+                load.set("chat_connection_places", 10_000.0);
                 load.set("chat_refused_handshakes_total{code=\"unavailable\"}", 20.0);
             }),
         ),
+        (
+            What::Flood,
+            with(|load| {
+                load.set("chat_rooms", 9_990.0);
+                load.set("chat_rejected_commands_total{code=\"too_many_rooms\"}", 0.3);
+            }),
+        ),
+        (What::Flood, having(|load| load.set("chat_refused_handshakes_total{code=\"too_many_connections\"}", 3.0))),
+        (What::Flood, having(|load| load.set("chat_rejected_commands_total{code=\"rate_limited\"}", 300.0))),
+        (What::Flood, having(|load| load.set("chat_refused_handshakes_total{code=\"unauthorized\"}", 230.0))),
     ]
 }
 
@@ -286,9 +309,122 @@ fn one_slow_client_is_told_from_many() {
 
 #[test]
 fn full_without_refusals_is_near_and_no_cause() {
-    let full = having(|load| load.set("chat_connections", 10_000.0)).verdict();
-    assert_eq!(full.what, What::Nothing);
-    assert_eq!((full.nearest.what, full.nearest.used), (What::Flood, 1.0));
+    for table in ["chat_connection_places", "chat_rooms", "chat_inboxes"] {
+        let full = having(|load| load.set(table, 10_000.0)).verdict();
+        assert_eq!(full.what, What::Nothing, "{table}");
+        assert_eq!((full.nearest.what, full.nearest.used), (What::Flood, 1.0), "{table}");
+    }
+}
+
+#[test]
+fn a_full_table_that_refuses_is_a_flood_whatever_its_size() {
+    let connections = "chat_refused_handshakes_total{code=\"unavailable\"}";
+    let rooms = "chat_rejected_commands_total{code=\"too_many_rooms\"}";
+    let inboxes = "chat_rejected_commands_total{code=\"too_many_inboxes\"}";
+    for (table, limit, used, refused, expected) in [
+        ("chat_connection_places", 3.0, 3.0, connections, Some("connections")),
+        ("chat_connection_places", 3.0, 2.0, connections, None),
+        ("chat_connection_places", 1_000.0, 950.0, "chat_closed_at_accept_total", Some("connections")),
+        ("chat_rooms", 1.0, 1.0, rooms, Some("rooms")),
+        ("chat_rooms", 10_000.0, 9_500.0, rooms, Some("rooms")),
+        // The clients have reached limits of their own.
+        ("chat_rooms", 10_000.0, 50.0, rooms, None),
+        ("chat_inboxes", 7.0, 7.0, inboxes, Some("inboxes")),
+    ] {
+        let name = if table == "chat_connection_places" { "chat_connections" } else { table };
+        let limited = format!("{name}_limit");
+        // Twice in the ten seconds.
+        let verdict = with(|load| {
+            load.set(table, used).set(&limited, limit).set(refused, 0.2);
+        });
+        let verdict = verdict.verdict();
+        let found = (verdict.what == What::Flood).then_some(verdict.subject.as_deref()).flatten();
+        assert_eq!(found, expected, "{table} {used} of {limit}: {verdict:#?}");
+        if expected.is_some() {
+            assert!(verdict.sentence.contains("2 were refused in 10 seconds"), "{}", verdict.sentence);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_not_ready_never_says_that_nothing_is_saturated() {
+    for (reason, what, words) in [
+        ("died", What::Nothing, "The server is stopping"),
+        ("stopping", What::Nothing, "The server is stopping"),
+        ("memory", What::MemoryLimit, "short of memory"),
+        ("log", What::Log, "NATS cannot be reached"),
+        ("history", What::History, "Nothing can be stored"),
+    ] {
+        let verdict = having(|load| load.set(&format!("chat_not_ready{{reason=\"{reason}\"}}"), 1.0)).verdict();
+        assert_eq!(verdict.what, what, "{reason}");
+        assert!(verdict.sentence.contains(words), "{reason}: {}", verdict.sentence);
+    }
+}
+
+#[test]
+fn each_limit_of_clients_has_its_own_remedy() {
+    for (series, per_second, subject, remedy) in [
+        ("chat_rejected_commands_total{code=\"rate_limited\"}", 12.0, "commands", "CHAT_JOINS_PER_MINUTE"),
+        (
+            "chat_refused_handshakes_total{code=\"rate_limited\"}",
+            1.5,
+            "handshakes of an address",
+            "CHAT_HANDSHAKES_PER_SECOND",
+        ),
+        (
+            "chat_refused_handshakes_total{code=\"too_many_connections\"}",
+            1.5,
+            "connections of an address",
+            "CHAT_CONNECTIONS_PER_ADDRESS",
+        ),
+        ("chat_refused_handshakes_total{code=\"unauthorized\"}", 12.0, "tokens", "key"),
+        ("chat_rejected_commands_total{code=\"unauthorized\"}", 12.0, "tokens", "key"),
+    ] {
+        let verdict = having(|load| load.set(series, per_second)).verdict();
+        assert_eq!((verdict.what, verdict.subject.as_deref()), (What::Flood, Some(subject)), "{verdict:#?}");
+        assert!(verdict.remedy.contains(remedy), "{}", verdict.remedy);
+        let few = having(|load| load.set(series, per_second / 2.0)).verdict();
+        assert_eq!(few.what, What::Nothing, "{series}: {few:#?}");
+    }
+}
+
+#[test]
+fn a_slow_commit_is_named_also_if_nothing_waits_for_it() {
+    let slow = |commits: f64, others: f64| {
+        with(|load| {
+            load.stage("history", "-", 0.2, 0.005);
+            load.set("chat_history_commit_seconds_count", commits);
+            load.set("chat_history_commit_seconds_sum", commits * 0.09);
+            for (part, seconds) in [("commit", 0.09), ("socket_write", others)] {
+                let labels = format!("{{part=\"{part}\"}}");
+                load.set(&format!("chat_delivery_part_seconds_sum{labels}"), seconds * commits);
+                let bucket = format!("chat_delivery_part_seconds_bucket{{part=\"{part}\",le=\"+Inf\"}}");
+                load.set(&bucket, commits);
+            }
+        })
+    };
+    for (commits, others, expected) in [
+        (2.0, 0.000_3, What::History),
+        // The rest of the way takes longer.
+        (2.0, 0.3, What::Nothing),
+        // One slow commit.
+        (0.1, 0.000_3, What::Nothing),
+    ] {
+        let verdict = slow(commits, others).verdict();
+        assert_eq!(verdict.what, expected, "{commits} {others}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn figures_are_shown_without_noise() {
+    let verdict = with(|load| {
+        load.set("process_cpu_seconds_total", 3.876_543_21).set("chat_connections_limit", 3.0);
+        load.set("chat_machine_cpu_seconds_total{state=\"busy\"}", 3.9);
+    });
+    let verdict = verdict.verdict();
+    assert!(verdict.sentence.contains("97 % of its cores: 3.88 of 4."), "{}", verdict.sentence);
+    let (value, limit) = (verdict.evidence[0].value, verdict.evidence[0].limit);
+    assert!((value - 3.877).abs() < 1e-9 && (limit - 3.8).abs() < 1e-9, "{verdict:#?}");
 }
 
 #[test]

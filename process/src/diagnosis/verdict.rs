@@ -112,13 +112,25 @@ pub struct Evidence {
 
 impl Evidence {
     pub(crate) fn new(name: impl Into<String>, unit: Unit, value: f64, limit: f64) -> Self {
-        Self { name: name.into(), value, unit, limit }
+        // The exact number of what is counted.
+        let shown = |value: f64| if matches!(unit, Unit::Count | Unit::Bytes) { value.round() } else { rounded(value) };
+        Self { name: name.into(), value: shown(value), unit, limit: shown(limit) }
     }
 
     /// The value as a share of its limit.
     pub(crate) fn share(&self) -> f64 {
         if self.limit > 0.0 { self.value / self.limit } else { 0.0 }
     }
+}
+
+/// The value with four significant digits: more is noise, and makes the events longer.
+pub(crate) fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let digits = 3.0 - value.abs().log10().floor();
+    let scale = 10_f64.powf(digits.abs());
+    if digits >= 0.0 { (value * scale).round() / scale } else { (value / scale).round() * scale }
 }
 
 /// A limit, and its distance.

@@ -109,6 +109,11 @@ impl<'a> Window<'a> {
         })
     }
 
+    /// The length of the window.
+    pub(super) fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
     /// The growth of a counter per second; 0 if the server does not have it.
     pub(super) fn rate(&self, name: &str, labels: &[&str]) -> f64 {
         self.rate_of(name, labels).unwrap_or(0.0)
@@ -118,6 +123,16 @@ impl<'a> Window<'a> {
         Some(grown(self.first.get(name, labels)?, self.last.get(name, labels)?) / self.seconds)
     }
 
+    /// The growth of a counter; 0 if the server does not have it.
+    pub(super) fn growth(&self, name: &str, labels: &[&str]) -> f64 {
+        self.rate(name, labels) * self.seconds
+    }
+
+    /// Whether the server refuses work for this reason at the end, as `/readyz` says.
+    pub(super) fn is_not_ready(&self, reason: &str) -> bool {
+        self.last.get("chat_not_ready", &[reason]).is_some_and(|is_so| is_so > 0.0)
+    }
+
     /// A gauge at the end; 0 if the server does not have it.
     pub(super) fn gauge(&self, name: &str) -> f64 {
         self.last.get(name, &[]).unwrap_or(0.0)
@@ -125,7 +140,7 @@ impl<'a> Window<'a> {
 
     /// Whether the log of several nodes cannot be written at the end. A server without other nodes has no log.
     pub(super) fn is_log_away(&self) -> bool {
-        self.last.get("chat_nodes_reachable", &[]).is_some_and(|reachable| reachable < 1.0)
+        self.is_not_ready("log") || self.last.get("chat_nodes_reachable", &[]).is_some_and(|reachable| reachable < 1.0)
     }
 
     /// The least value of a gauge in the newest three readings: a short peak does not count.
@@ -155,10 +170,20 @@ impl<'a> Window<'a> {
         (machine("busy") - self.cores_used()).max(0.0) + machine("steal")
     }
 
+    /// The number of commits of the history.
+    pub(super) fn commits(&self) -> f64 {
+        self.growth("chat_history_commit_seconds_count", &[])
+    }
+
     /// How long a commit of the history took, in seconds.
     pub(super) fn commit_seconds(&self) -> f64 {
-        let commits = self.rate("chat_history_commit_seconds_count", &[]);
-        if commits > 0.0 { self.rate("chat_history_commit_seconds_sum", &[]) / commits } else { 0.0 }
+        let commits = self.commits();
+        if commits > 0.0 { self.growth("chat_history_commit_seconds_sum", &[]) / commits } else { 0.0 }
+    }
+
+    /// The share of this part in the time of deliveries; 0 without a delivery.
+    pub(super) fn share_of_latency(&self, part: &str) -> f64 {
+        self.latency().iter().find(|it| it.part == part).map_or(0.0, |it| it.share)
     }
 
     /// The share of time in which all tasks waited for a resource: of the container, or, if the system counts only
@@ -172,35 +197,63 @@ impl<'a> Window<'a> {
         latency::latency(self.first, self.last)
     }
 
-    /// All figures with a limit, each with the verdict when its limit is reached.
-    pub(super) fn distances(&self) -> Vec<(What, Evidence)> {
+    /// All figures with a limit that the server has, each with the verdict when its limit is reached; `None` for what may
+    /// be full.
+    pub(super) fn distances(&self) -> Vec<(Option<What>, Evidence)> {
         let busy = |name: &str, busy| Evidence::new(name, Unit::Ratio, busy, 1.0);
         let mut all = vec![
-            (What::ChatServer, busy("the ChatServer's thread", self.chat_server.busy)),
-            (What::History, busy("the history's thread", self.history.busy)),
+            (Some(What::ChatServer), busy("the ChatServer's thread", self.chat_server.busy)),
+            (Some(What::History), busy("the history's thread", self.history.busy)),
         ];
         if let Some(worker) = self.workers.first() {
-            all.push((worker.filled_by().0, busy(&worker.name(), worker.whole.busy)));
+            all.push((Some(worker.filled_by().0), busy(&worker.name(), worker.whole.busy)));
         }
         if let Some(cores) = self.cores() {
-            all.push((What::CpuLimit, Evidence::new("the server's cores", Unit::Cores, self.cores_used(), cores)));
+            let cores = Evidence::new("the server's cores", Unit::Cores, self.cores_used(), cores);
+            all.push((Some(What::CpuLimit), cores));
         }
-        let gauges = [
-            (What::MemoryLimit, "the container's memory", Unit::Bytes, MEMORY),
-            (What::Flood, "the connections", Unit::Count, CONNECTIONS),
-            (What::ChatServer, "the commands in flight", Unit::Count, CREDITS),
-        ];
-        all.extend(gauges.map(|(what, name, unit, [value, limit])| {
+        all.extend(TABLES.map(|(what, name, unit, [value, limit])| {
             (what, Evidence::new(name, unit, self.gauge(value), self.gauge(limit)))
         }));
+        all.retain(|(_, it)| it.limit > 0.0);
         all
     }
 }
 
 /// The gauges of a use and of its limit.
-const MEMORY: [&str; 2] = ["chat_container_memory_bytes", "chat_container_memory_limit_bytes"];
-const CONNECTIONS: [&str; 2] = ["chat_connections", "chat_connections_limit"];
-const CREDITS: [&str; 2] = ["chat_credits_in_use", "chat_credits_limit"];
+pub(super) type UseAndLimit = [&'static str; 2];
+pub(super) const PLACES: UseAndLimit = ["chat_connection_places", "chat_connections_limit"];
+pub(super) const ROOMS: UseAndLimit = ["chat_rooms", "chat_rooms_limit"];
+pub(super) const INBOXES: UseAndLimit = ["chat_inboxes", "chat_inboxes_limit"];
+
+/// What has a configured limit, with the verdict when it is reached.
+const TABLES: [(Option<What>, &str, Unit, UseAndLimit); 8] = [
+    (
+        Some(What::MemoryLimit),
+        "the container's memory",
+        Unit::Bytes,
+        ["chat_container_memory_bytes", "chat_container_memory_limit_bytes"],
+    ),
+    (
+        Some(What::MemoryLimit),
+        "the memory of the process",
+        Unit::Bytes,
+        ["process_resident_memory_bytes", "chat_memory_limit_bytes"],
+    ),
+    (Some(What::Flood), "the connections", Unit::Count, PLACES),
+    (Some(What::Flood), "the rooms", Unit::Count, ROOMS),
+    (Some(What::Flood), "the inboxes", Unit::Count, INBOXES),
+    (Some(What::ChatServer), "the commands in flight", Unit::Count, ["chat_credits_in_use", "chat_credits_limit"]),
+    // Older messages leave the memory.
+    (None, "the messages in memory", Unit::Bytes, ["chat_history_memory_bytes", "chat_history_memory_limit_bytes"]),
+    // Of the last minute: its client may be gone.
+    (
+        None,
+        "the fullest outbox of the last minute",
+        Unit::Bytes,
+        ["chat_outbox_bytes_highest", "chat_outbox_limit_bytes"],
+    ),
+];
 
 impl Worker {
     /// Its name for people.

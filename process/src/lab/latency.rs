@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::interval::{Interval, ratio, rounded};
+use super::interval::{Interval, ratio};
 use super::stages::StageFigures;
 use crate::diagnosis::parts;
+use crate::diagnosis::rounded;
 
 /// The utilisation up to which a server counts as idle.
 const WITHOUT_LOAD: f64 = 0.1;

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::interval::{Interval, StageGrowth, rounded};
+use super::interval::{Interval, StageGrowth};
+use crate::diagnosis::rounded;
 
 /// The stages in the order in which a message passes them, and whether every message passes them.
 const ORDER: [(&str, bool); 9] = [

@@ -70,7 +70,7 @@ fn whole_page(loads: &[Load<'_>], seconds: f64) -> String {
     page(loads, seconds)
         + &parts(deliveries)
         + &format!(
-            "chat_connections 40\nchat_connections_limit 100\nchat_rooms 3\nchat_rooms_limit 0\n\
+            "chat_connections 40\nchat_connection_places 40\nchat_connections_limit 100\nchat_rooms 3\nchat_rooms_limit 0\n\
              chat_outbox_bytes_highest 512\nchat_outbox_limit_bytes 1024\nchat_cores 2\n\
              process_resident_memory_bytes 50000000\nprocess_cpu_seconds_total {}\n\
              chat_messages_total{{kind=\"global\"}} {}\nchat_messages_total{{kind=\"room\"}} {}\n\

@@ -1,0 +1,94 @@
+//! Whether the server can serve: at `/readyz`, in refusals, and as a metric.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use starling_process::exposition::Family;
+
+use crate::refusal::{HttpCode, HttpRefusal};
+use crate::state::ServerState;
+
+/// The kind of a reason that the server cannot serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A vital part has ended.
+    Died,
+    /// The server was asked to stop.
+    Stopping,
+    /// The server is short of memory.
+    Memory,
+    /// The log of several nodes cannot be written, or is still read.
+    Log,
+    /// The history cannot store anything.
+    History,
+}
+
+impl Cause {
+    const ALL: [Self; 5] = [Self::Died, Self::Stopping, Self::Memory, Self::Log, Self::History];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Died => "died",
+            Self::Stopping => "stopping",
+            Self::Memory => "memory",
+            Self::Log => "log",
+            Self::History => "history",
+        }
+    }
+}
+
+/// The reason that the server cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotReady {
+    cause: Cause,
+    text: Cow<'static, str>,
+}
+
+impl NotReady {
+    pub(crate) fn new(cause: Cause, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { cause, text: text.into() }
+    }
+}
+
+impl From<NotReady> for HttpRefusal {
+    fn from(it: NotReady) -> Self {
+        Self::new(HttpCode::Unavailable, it.text)
+    }
+}
+
+/// The metric `chat_not_ready`.
+#[derive(Debug)]
+pub(crate) struct ReadinessMetric {
+    desc: Desc,
+    // The state outlives the server's registries, but not the other way round.
+    state: Weak<ServerState>,
+}
+
+impl ReadinessMetric {
+    const NAME: &str = "chat_not_ready";
+
+    pub(crate) fn new(state: &Arc<ServerState>) -> Self {
+        let help = "Why /readyz is 503.".to_owned();
+        #[expect(clippy::expect_used, reason = "the name is a constant and a valid one")]
+        let desc = Desc::new(Self::NAME.into(), help, Vec::new(), HashMap::new()).expect("the description is valid");
+        Self { desc, state: Arc::downgrade(state) }
+    }
+}
+
+impl Collector for ReadinessMetric {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let cause = self.state.upgrade().and_then(|state| state.not_ready()).map(|it| it.cause);
+        let mut family = Family::gauge(Self::NAME, "1 for the reason for which /readyz is 503, 0 for all others.");
+        for each in Cause::ALL {
+            family.add(&[("reason", each.as_str())], f64::from(u8::from(cause == Some(each))));
+        }
+        vec![family.finish()]
+    }
+}
