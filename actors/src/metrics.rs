@@ -80,6 +80,8 @@ closed_set! {
         Fault = "fault",
         /// An operator removed the client (4004).
         Removed = "removed",
+        /// A moderator has banned the client (4005).
+        Banned = "banned",
     }
 }
 
@@ -173,6 +175,8 @@ pub struct Held {
     pub inboxes: usize,
     /// Sessions, including connections that have not shown a token.
     pub sessions: usize,
+    /// The sanctions, including those that have ended and were not dropped yet.
+    pub sanctions: usize,
     /// Rooms and inboxes dropped so far to make space for others.
     pub dropped_for_space: u64,
 }
@@ -190,6 +194,7 @@ pub struct Metrics {
     dropped_for_space: AtomicU64,
     rooms: AtomicI64,
     sessions: AtomicI64,
+    sanctions: AtomicI64,
     connects: AtomicU64,
     welcome_seconds: Histogram,
     limited_clients: AtomicU64,
@@ -238,6 +243,7 @@ impl Metrics {
             dropped_for_space: AtomicU64::new(0),
             rooms: AtomicI64::new(0),
             sessions: AtomicI64::new(0),
+            sanctions: AtomicI64::new(0),
             connects: AtomicU64::new(0),
             welcome_seconds: Histogram::of_durations(),
             limited_clients: AtomicU64::new(0),
@@ -328,6 +334,7 @@ impl Metrics {
         self.rooms.store(gauge(held.rooms), Relaxed);
         self.inboxes.store(gauge(held.inboxes), Relaxed);
         self.sessions.store(gauge(held.sessions), Relaxed);
+        self.sanctions.store(gauge(held.sanctions), Relaxed);
         self.dropped_for_space.store(held.dropped_for_space, Relaxed);
     }
 

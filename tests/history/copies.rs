@@ -218,7 +218,7 @@ async fn a_backup_of_a_running_server_is_restored_with_new_epochs_and_goes_on_wh
     let server = starling().start(folder.path(), &[]);
     let (epoch, last) = say(&server, &["1", "2"]).await;
     let (worked, told) = said(folder.path(), &["backup", "kept.db"]);
-    assert!(worked && told == "kept.db: version 9, 1 rooms, 2 messages\n", "{told}");
+    assert!(worked && told == "kept.db: version 10, 1 rooms, 2 messages\n", "{told}");
     say(&server, &["3"]).await;
     let (worked, refused) = said(folder.path(), &["restore", "kept.db", "--replace"]);
     assert!(!worked && refused.contains("is held by another process"), "{refused}");
@@ -230,7 +230,7 @@ async fn a_backup_of_a_running_server_is_restored_with_new_epochs_and_goes_on_wh
     // A log remains beside the database. The restored database must not use it.
     server.kill();
     let (worked, told) = said(folder.path(), &["restore", "kept.db", "--replace"]);
-    assert!(worked && told.contains("starling.db: version 9, 1 rooms, 2 messages"), "{told}");
+    assert!(worked && told.contains("starling.db: version 10, 1 rooms, 2 messages"), "{told}");
     let server = starling().start(folder.path(), &[]);
     assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2]);
     assert_eq!(page(&server, "/api/rooms/lobby/messages?q=2").0.len(), 1, "the restored messages can be searched");
@@ -295,7 +295,7 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_its_reason_and_lea
         (&["backup", "kept.db"][..], "kept.db already exists, and a backup overwrites no file"),
         (&["backup", "nowhere/new.db"], "cannot write nowhere/new.db: No such file"),
         (&["restore", "missing.db", "--replace"], "there is no history at missing.db"),
-        (&["restore", "newer.db", "--replace"], "has version 99, newer than 9"),
+        (&["restore", "newer.db", "--replace"], "has version 99, newer than 10"),
         (&["restore", "damaged.db", "--replace"], "is damaged"),
         (&["restore", "text.db", "--replace"], "is damaged"),
         (&["restore", "empty.db", "--replace"], "not a history of this program"),

@@ -62,6 +62,7 @@ use super::{
 use crate::clock;
 use crate::ids::RoomId;
 use crate::log_interval::LogInterval;
+use crate::moderation::Row;
 use crate::vitals::Vitals;
 
 /// A turn is handed to the writer early when it has this many messages, so that a long turn does not leave the disk
@@ -155,7 +156,11 @@ impl SqliteStore {
                 WriterCommand::Forget(_, Some(receipt)) => {
                     done.push(Completion::Forgotten { receipt, is_gone: false });
                 }
+                WriterCommand::KeepModeration(_, Some(receipt)) => {
+                    done.push(Completion::Decided { receipt, is_kept: false });
+                }
                 WriterCommand::Forget(_, None)
+                | WriterCommand::KeepModeration(_, None)
                 | WriterCommand::NoteSent(..)
                 | WriterCommand::Mark(_)
                 | WriterCommand::FindNumbers(_)
@@ -243,6 +248,7 @@ impl HistoryStore for SqliteStore {
             }
             Some(Report::Numbers(found)) => self.numbers.add(found),
             Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
+            Some(Report::Decided(receipt, is_kept)) => done.push(Completion::Decided { receipt, is_kept }),
             Some(Report::Read { request, outcome: Ok(page) }) => {
                 done.push(Completion::Read { request: Box::new(request), page });
             }
@@ -273,6 +279,10 @@ impl HistoryStore for SqliteStore {
             // Without a writer the note is lost, and the messages are sent again after the next start.
             self.turn.push(WriterCommand::NoteSent(*db, seq));
         }
+    }
+
+    fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, _: &mut Vec<Completion>) {
+        self.turn.push(WriterCommand::KeepModeration(rows, receipt));
     }
 
     fn mark(&mut self, mark: LogMark) {

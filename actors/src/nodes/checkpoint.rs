@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::BadRecord;
 
-/// The format that this server writes. It also reads format 1, which has no deletions.
-const FORMAT: u8 = 2;
+/// The format that this server writes. It also reads format 1, which has no deletions, and format 2, which has no
+/// moderation.
+const FORMAT: u8 = 3;
 
 /// The state, in plain values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Checkpoint {
     /// The newest deletion of a message in each room that had one. The key is the index in `rooms`.
     #[serde(skip)]
     pub deletions: Vec<(u32, u64)>,
+    /// The rows of the [`Moderation`](crate::moderation::Moderation).
+    #[serde(skip)]
+    pub moderation: Vec<(String, String)>,
 }
 
 /// A life of a node.
@@ -143,7 +147,8 @@ impl Checkpoint {
     /// Encodes it.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
-        match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&self.deletions, bytes)) {
+        let later = (&self.deletions, &self.moderation);
+        match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&later, bytes)) {
             Ok(_) => {}
             Err(error) => debug_assert!(false, "writing to a vector cannot fail: {error}"),
         }
@@ -157,10 +162,11 @@ impl Checkpoint {
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
             Some((&1, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
-            Some((&FORMAT, body)) => {
+            Some((format @ (2 | &FORMAT), body)) => {
                 let (before, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| BadRecord::Foreign)?;
-                let deletions = postcard::from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
-                Ok(Self { deletions, ..before })
+                let (deletions, rest) = postcard::take_from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
+                let moderation = if *format == 2 { Ok(Vec::new()) } else { postcard::from_bytes(rest) };
+                Ok(Self { deletions, moderation: moderation.map_err(|_| BadRecord::Foreign)?, ..before })
             }
             Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer { format, known: FORMAT }),
             _ => Err(BadRecord::Foreign),

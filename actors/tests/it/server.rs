@@ -137,6 +137,7 @@ impl Server {
             key: how.key,
             room: RoomName::lobby(),
             fresh_key: ClientKey(clock::secret()),
+            address: starling_actors::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         if let Err(refusal) = self.chat.open_session(open).await {

@@ -13,6 +13,7 @@ use crate::clock::{Instant, Now};
 use crate::history::{Restored, RoomKey, StoredRoom};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
+use crate::moderation::{Moderation, Row};
 use crate::nodes::checkpoint::{
     Checkpoint, DirectThen, HolderThen, IdThen, IdsThen, LifeThen, PlacedThen, RoomThen, UnclaimedThen,
 };
@@ -126,6 +127,7 @@ impl ChatState {
             direct: ids_then(&self.direct_ids, cluster, direct),
             unclaimed: unclaimed.collect(),
             deletions: deletions.collect(),
+            moderation: self.moderation.rows().into_iter().filter_map(|row| Some((row.key, row.value?))).collect(),
             rooms,
         }
     }
@@ -146,7 +148,9 @@ impl ChatState {
     }
 
     fn take_over(&mut self, checkpoint: Checkpoint, now: Now) -> Result<(), BadRecord> {
-        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, deletions, .. } = checkpoint;
+        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, deletions, moderation, .. } = checkpoint;
+        let rows = moderation.into_iter().map(|(key, value)| Row { key, value: Some(value) });
+        self.moderation = Moderation::restore(rows).map_err(|_| BadRecord::Foreign)?;
         let (placed_ids, direct_ids) = (checkpoint.placed, checkpoint.direct);
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
         // The names come first: only who holds a name is a member of a room.

@@ -184,6 +184,10 @@ impl ChatState {
                 }
                 return;
             }
+            LogEntry::Decide(decision) => {
+                let is_own = self.cluster.as_ref().is_some_and(|cluster| cluster.life() == source.life);
+                return self.logged_decision(decision, tag, (source.at, is_own), turn);
+            }
             LogEntry::Drop { key, epoch } => {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
                 return self.logged_drop(&key, (epoch, reply), source, turn);
@@ -305,7 +309,10 @@ impl ChatState {
         if let Some(waiting) = waiting {
             let message = &last.message;
             let stored = Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
-            let MessageInFlight { mut asker, repeats, ticket: own, .. } = *waiting;
+            let MessageInFlight { mut asker, repeats, ticket: own, record, .. } = *waiting;
+            if let Some(decision) = record {
+                self.record_deletion(*decision, turn);
+            }
             ticket = own;
             self.keep_ticket_if_gone(&mut asker, last.room, &mut ticket);
             acknowledge(asker, &stored, false, turn);
@@ -463,6 +470,7 @@ impl ChatState {
                     Tag::End(room) => self.rooms.message_refused(room),
                     Tag::Removed(reply) => turn.reply(Answer::Removed(reply, Err(NotDone::CutOff))),
                     Tag::Dropped(reply) => turn.reply(Answer::Dropped(reply, Err(NotDone::CutOff.into()))),
+                    Tag::Decided(reply) => turn.reply(Answer::Decided(reply, Err(NotDone::CutOff.into()))),
                     // The node no longer counts, which is what it asked for.
                     Tag::Left(reply) => turn.reply(Answer::Left(reply)),
                     // They are answered above, or their sessions are closed.

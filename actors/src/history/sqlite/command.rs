@@ -7,6 +7,7 @@ use super::schema::DbRoom;
 use crate::clock::Instant;
 use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
 use crate::ids::RoomId;
+use crate::moderation::Row;
 
 /// A command for the writer.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) enum WriterCommand {
     NoteSent(DbRoom, Seq),
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
+    /// Rows of the moderation have changed. The receipt is returned with the outcome.
+    KeepModeration(Vec<Row>, Option<Receipt>),
     /// All messages up to this record of the log of several nodes were appended; `None`: no log is followed.
     Mark(LogMark),
     /// Search for numbers for new rooms, starting at this one.

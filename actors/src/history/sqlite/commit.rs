@@ -1,5 +1,6 @@
 //! One commit: the writes of one transaction.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -65,9 +66,18 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// The other content of a commit: rooms that have ended, the delivery positions of inboxes, and the position in the log
-/// of several nodes.
-pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, Option<LogMark>);
+/// The other content of a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DuePart<'a> {
+    /// Rooms that have ended.
+    pub(super) forgotten: &'a [Forgotten],
+    /// The delivery positions of inboxes.
+    pub(super) delivered: &'a FxHashMap<DbRoom, Seq>,
+    /// The rows of the moderation that have changed.
+    pub(super) moderation: &'a BTreeMap<String, Option<String>>,
+    /// The position in the log of several nodes.
+    pub(super) mark: Option<LogMark>,
+}
 
 /// Stores everything in one commit, or nothing. Returns the time in which the commit was written and synced.
 pub(super) fn write(
@@ -104,12 +114,12 @@ pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,
     bounds: &Bounds,
-    (forgotten, delivered, mark): DuePart<'_>,
+    due: DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
     wipe_texts(connection, batch)?;
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mark = mark.filter(|_| !batch.iter().any(Append::is_placed));
-    write_due(&transaction, (forgotten, delivered, mark))?;
+    let mark = due.mark.filter(|_| !batch.iter().any(Append::is_placed));
+    write_due(&transaction, DuePart { mark, ..due })?;
     let mut numbering = Numbering::new(bounds);
     let (mut fault, mut lacks_placed) = (None, false);
     // New rooms that have a row.
@@ -146,7 +156,8 @@ pub(super) fn write_singly(
     Ok(refused)
 }
 
-fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>) -> rusqlite::Result<()> {
+fn write_due(connection: &Connection, due: DuePart<'_>) -> rusqlite::Result<()> {
+    let DuePart { forgotten, delivered, moderation, mark } = due;
     if let Some(LogMark { log, position, at_nanos }) = mark {
         let mut note = connection
             .prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position, at_nanos) VALUES (1, ?1, ?2, ?3)")?;
@@ -157,6 +168,15 @@ fn write_due(connection: &Connection, (forgotten, delivered, mark): DuePart<'_>)
             schema::mark_dropped(connection, *room)?;
         } else {
             connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
+        }
+    }
+    for (key, value) in moderation {
+        if let Some(value) = value {
+            let mut put =
+                connection.prepare_cached("INSERT OR REPLACE INTO moderation (key, value) VALUES (?1, ?2)")?;
+            put.execute((key, value))?;
+        } else {
+            connection.prepare_cached("DELETE FROM moderation WHERE key = ?1")?.execute([key])?;
         }
     }
     for (room, seq) in delivered {

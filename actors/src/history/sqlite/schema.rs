@@ -97,13 +97,15 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     ) STRICT;
     CREATE INDEX changes_by_at ON changes (at);
     CREATE INDEX edits_by_message ON changes (of) WHERE kind = 'edit' AND text IS NOT NULL;",
+    // The rows of the moderation: sanctions, slow modes and the audit log.
+    "CREATE TABLE moderation (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// The table with the place of a node in the log of the nodes.
 pub(super) const LOG_MARK: &str = "log_mark";
 
 /// The schema version that this program writes.
-pub(super) const VERSION: u8 = 9;
+pub(super) const VERSION: u8 = 10;
 
 /// The table of the changes of messages.
 pub(super) const CHANGES: &str = "changes";

@@ -1,6 +1,6 @@
 //! The writer thread: commits queued messages in batches, and runs retention between the commits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
-use super::commit::{Forgotten, Numbering, is_of_a_message, write, write_singly};
+use super::commit::{DuePart, Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
 use super::report::Report;
@@ -64,6 +64,9 @@ struct Due {
     forgotten: VecDeque<Forgotten>,
     /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
+    /// The rows of the moderation that have changed, by key, and the callers that wait for them.
+    moderation: BTreeMap<String, Option<String>>,
+    decided: Vec<Receipt>,
     /// The position in the log of several nodes. It waits for the next commit, because it does not need a commit of its
     /// own.
     mark: Option<LogMark>,
@@ -71,7 +74,7 @@ struct Due {
 
 impl Due {
     fn is_empty(&self) -> bool {
-        self.forgotten.is_empty() && self.delivered.is_empty()
+        self.forgotten.is_empty() && self.delivered.is_empty() && self.moderation.is_empty()
     }
 }
 
@@ -190,6 +193,10 @@ impl Writer {
                 WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
+                WriterCommand::KeepModeration(rows, receipt) => {
+                    self.due.moderation.extend(rows.into_iter().map(|row| (row.key, row.value)));
+                    self.due.decided.extend(receipt);
+                }
                 WriterCommand::Mark(_) if self.lacks_placed => {}
                 WriterCommand::Mark(mark) => self.due.mark = Some(mark),
                 WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
@@ -210,7 +217,8 @@ impl Writer {
             }
         }
         if self.probe_at.is_some() || (self.lacks_placed && batch.iter().any(Append::is_placed)) {
-            // Deliveries and ended rooms stay due.
+            // Deliveries, ended rooms and decisions stay due.
+            self.tell_decided(false);
             self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
         } else if !batch.is_empty() || !self.due.is_empty() {
@@ -273,6 +281,13 @@ impl Writer {
         }
     }
 
+    /// Tells those that wait for rows of the moderation whether these are stored.
+    fn tell_decided(&mut self, is_kept: bool) {
+        for receipt in self.due.decided.drain(..) {
+            (self.sink)(StoreReport::new(Report::Decided(receipt, is_kept)));
+        }
+    }
+
     /// Numbers and commits messages together with a part of the due writes. Committed messages stay in `batch`;
     /// rejected ones are returned.
     ///
@@ -283,8 +298,9 @@ impl Writer {
         let mut numbering = Numbering::new(&self.bounds);
         let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
-        let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        let due = (forgotten, &self.due.delivered, self.due.mark);
+        let Due { forgotten, delivered, moderation, mark, .. } = &mut self.due;
+        let forgotten = forgotten.make_contiguous().get(..count).unwrap_or_default();
+        let due = DuePart { forgotten, delivered, moderation, mark: *mark };
         match write(&mut self.database.connection, batch, &self.bounds, due) {
             Ok(synced) => self.metrics.sync_seconds.observe(synced),
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
@@ -304,7 +320,9 @@ impl Writer {
             self.forgotten(receipt, true);
         }
         self.due.delivered.clear();
+        self.due.moderation.clear();
         self.due.mark = None;
+        self.tell_decided(true);
         Ok(refused)
     }
 
@@ -320,6 +338,7 @@ impl Writer {
         for receipt in receipts {
             self.forgotten(receipt, false);
         }
+        self.tell_decided(false);
     }
 
     /// Probes whether storing works again. Uses a new connection, without the state of the failed one.

@@ -164,6 +164,7 @@ impl Real {
             key: key.map(|client| Self::key(naive, client)),
             room: room(name_of_room),
             fresh_key: ClientKey(u128::from(number)),
+            address: starling_actors::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         let (reply, mut answer) = oneshot::channel();

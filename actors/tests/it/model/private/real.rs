@@ -118,6 +118,7 @@ impl Real {
             key: None,
             room: RoomName::lobby(),
             fresh_key: ClientKey(u128::from(self.sessions)),
+            address: starling_actors::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         let (reply, mut answer) = oneshot::channel();
