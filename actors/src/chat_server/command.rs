@@ -402,9 +402,9 @@ impl OpenRefusal {
 
 impl From<OpenRefusal> for Refusal {
     fn from(refusal: OpenRefusal) -> Self {
-        match refusal {
-            OpenRefusal::Banned(refusal) => *refusal,
-            other => Self::new(other.error_code(), other.to_string()),
+        if let OpenRefusal::Banned(refusal) = refusal {
+            return *refusal;
         }
+        Self::new(refusal.error_code(), refusal.to_string())
     }
 }

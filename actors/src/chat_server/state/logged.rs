@@ -184,10 +184,7 @@ impl ChatState {
                 }
                 return;
             }
-            LogEntry::Decide(decision) => {
-                let is_own = self.cluster.as_ref().is_some_and(|cluster| cluster.life() == source.life);
-                return self.logged_decision(decision, tag, (source.at, is_own), turn);
-            }
+            LogEntry::Decide(decision) => return self.logged_decision(decision, tag, (source.at, source.life), turn),
             LogEntry::Drop { key, epoch } => {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
                 return self.logged_drop(&key, (epoch, reply), source, turn);

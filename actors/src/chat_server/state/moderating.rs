@@ -15,7 +15,7 @@ use crate::chat_server::parts::participants::Participant;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Ineffective, Measure, Row, Sanction, Subject, Target, Who};
-use crate::nodes::record::LogEntry;
+use crate::nodes::record::{Incarnation, LogEntry};
 
 impl ChatState {
     /// Whether a client may write in a room, or in private (`None`). `name`: the name that it takes with the message.
@@ -156,9 +156,15 @@ impl ChatState {
         }
     }
 
-    /// A decision of any node comes from the log. `is_own`: it was made at this one.
-    pub(super) fn logged_decision(&mut self, decision: Decision, tag: Option<Tag>, at: (u64, bool), turn: &mut Turn) {
-        let (at, is_own) = at;
+    /// A decision of a node comes from the log, with the log's time.
+    pub(super) fn logged_decision(
+        &mut self,
+        decision: Decision,
+        tag: Option<Tag>,
+        (at, life): (u64, Incarnation),
+        turn: &mut Turn,
+    ) {
+        let is_own = self.cluster.as_ref().is_some_and(|cluster| cluster.life() == life);
         let outcome = self.decide(decision.clone(), at, turn).map(|_| Decided { at });
         self.digest(&[u64::from(outcome.is_ok()), at]);
         if is_own && outcome.is_ok() {

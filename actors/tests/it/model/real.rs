@@ -177,6 +177,7 @@ impl Real {
                 OpenRefusal::TokenOfAnother(_) => "token_of_another",
                 OpenRefusal::TokenExpired => "token_expired",
                 OpenRefusal::RoomClosed(_) => "room_closed",
+                OpenRefusal::Banned(_) => "banned",
                 OpenRefusal::Unavailable => "unavailable",
             };
             self.put(session, format!("refused {why}"));
@@ -290,6 +291,7 @@ impl Real {
             Effect::Forget { .. } => panic!("no operator drops a room"),
             Effect::Answer(answer) => answer.send(),
             Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
+            Effect::KeepModeration { .. } | Effect::Decided(_) => panic!("no operator decides"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
     }

@@ -183,7 +183,12 @@ impl Real {
             Effect::NoteSent { .. } => {}
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
             Effect::Answer(answer) => answer.send(),
-            Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Node(_) | Effect::Drain { .. } => {
+            Effect::TellMany { .. }
+            | Effect::DeliverPrivate { .. }
+            | Effect::Node(_)
+            | Effect::KeepModeration { .. }
+            | Effect::Decided(_)
+            | Effect::Drain { .. } => {
                 panic!("nobody asked for {effect:?}")
             }
         }
