@@ -7,39 +7,21 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
+use starling_actors::client_address::ClientAddress;
 use starling_actors::clock::Instant;
 use starling_actors::rate_limit::RateLimit;
 
 /// Most addresses without a connection that are remembered.
 const IDLE_MAX: usize = 65_536;
 
-/// The prefix length that identifies one customer in IPv6.
-const CUSTOMER_BITS_V6: u32 = 64;
-
-/// The unit for which the limits count: an IPv4 address, or an IPv6 /64 network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ClientAddress(IpAddr);
-
-impl ClientAddress {
-    /// The shared entry of the addresses that do not fit into the table.
-    const OTHERS: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-
-    pub(crate) fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() >> (128 - CUSTOMER_BITS_V6) << (128 - CUSTOMER_BITS_V6);
-                IpAddr::V6(Ipv6Addr::from_bits(network))
-            }
-            address @ IpAddr::V4(_) => address,
-        })
-    }
-}
+/// The shared entry of the addresses that do not fit into the table.
+const OTHERS: ClientAddress = ClientAddress::NONE;
 
 /// The limits of one address; 0: no limit.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +123,7 @@ impl Addresses {
             return address;
         }
         table.entries.retain(|_, entry| entry.connections > 0 || !entry.handshakes.is_full(now));
-        if is_full(table) { ClientAddress::OTHERS } else { address }
+        if is_full(table) { OTHERS } else { address }
     }
 
     fn entry<'a>(&self, table: &'a mut Table, address: ClientAddress, now: Instant) -> &'a mut Entry {

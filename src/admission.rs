@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use actix_http::{HttpMessage, Request};
 use prometheus::{IntGauge, Registry};
+use starling_actors::client_address::ClientAddress;
 use starling_actors::clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::addresses::{AddressPlace, Addresses, ClientAddress, Proxies};
+use crate::addresses::{AddressPlace, Addresses, Proxies};
 use crate::config::Config;
 use crate::origin::AllowedOrigins;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -213,11 +214,11 @@ impl Admission {
         Ok(())
     }
 
-    /// Checks the origin of a handshake, and counts it for the address of its client.
+    /// Checks the origin of a handshake, and counts it for the address of its client, which it returns.
     ///
     /// # Errors
     /// 403 for a page of another origin, 429 if the address has too many handshakes a second.
-    pub(crate) fn check(&self, request: &Request) -> Result<(), HttpRefusal> {
+    pub(crate) fn check(&self, request: &Request) -> Result<ClientAddress, HttpRefusal> {
         let peer = request.peer_addr().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
         let asked = self.proxies.asked(peer, request.headers(), self.is_tls);
         if !self.origins.allow(request.headers(), asked) {
@@ -227,7 +228,8 @@ impl Admission {
         self.addresses.shake_hands(client, clock::now()).map_err(|wait| {
             let refusal = HttpRefusal::new(HttpCode::RateLimited, "too many handshakes from this address");
             refusal.retry_after(wait)
-        })
+        })?;
+        Ok(client)
     }
 
     /// Counts one more WebSocket.

@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod handlers;
+mod moderation;
 mod openapi;
 
 use std::sync::Arc;

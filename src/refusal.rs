@@ -57,6 +57,12 @@ http_codes! {
     Unauthorized = "unauthorized", UNAUTHORIZED;
     /// The caller has no right to do this, or the page's origin is not allowed.
     Forbidden = "forbidden", FORBIDDEN;
+    /// An operator has banned the client's name or address.
+    Banned = "banned", FORBIDDEN;
+    /// There are as many sanctions or slow rooms as there may be.
+    TooManySanctions = "too_many_sanctions", CONFLICT;
+    /// There is no such mute or ban.
+    NoSuchSanction = "no_such_sanction", NOT_FOUND;
     /// The message has no text.
     MessageEmpty = "message_empty", BAD_REQUEST;
     /// The message exceeds `CHAT_MESSAGE_BYTES`.
@@ -192,6 +198,7 @@ impl From<OpenRefusal> for HttpRefusal {
             OpenRefusal::NameReserved => HttpCode::BadName,
             OpenRefusal::TokenExpired => HttpCode::Unauthorized,
             OpenRefusal::TokenOfAnother(_) | OpenRefusal::RoomClosed(_) => HttpCode::Forbidden,
+            OpenRefusal::Banned(_) => HttpCode::Banned,
             OpenRefusal::TooManyRooms | OpenRefusal::Unavailable => HttpCode::Unavailable,
         };
         Self::new(code, refusal.to_string())

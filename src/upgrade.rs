@@ -13,6 +13,7 @@ use actix_web::web::Query;
 use log::debug;
 use serde::Deserialize;
 use starling_actors::chat_server::command::OpenSession;
+use starling_actors::client_address::ClientAddress;
 use starling_actors::frame::Format;
 use starling_actors::identity::Identity;
 use starling_actors::session::Session;
@@ -66,7 +67,7 @@ impl Upgrade {
     }
 
     async fn try_serve(&self, request: Request, framed: Framed<HttpStream, Codec>) -> Result<(), Failure> {
-        let (wanted, identity) = match self.check(&request, framed.io_ref()) {
+        let (wanted, identity, address) = match self.check(&request, framed.io_ref()) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(&refusal, &request, framed.into_parts().io).await,
         };
@@ -87,6 +88,7 @@ impl Upgrade {
         }
         let open = OpenSession {
             session,
+            address,
             identity,
             client_id: wanted.client_id,
             key: wanted.key,
@@ -111,8 +113,8 @@ impl Upgrade {
         }
     }
 
-    /// Checks a handshake. Returns its parameters and the identity of its client.
-    fn check(&self, request: &Request, stream: &HttpStream) -> Result<(Wanted, Identity), HttpRefusal> {
+    /// Checks a handshake. Returns its parameters, and the identity and the address of its client.
+    fn check(&self, request: &Request, stream: &HttpStream) -> Result<(Wanted, Identity, ClientAddress), HttpRefusal> {
         let path = decoded(request.path());
         let Some(room) = requested_room(&path) else {
             return Err(HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {path}")));
@@ -136,7 +138,7 @@ impl Upgrade {
         if !request.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(is_handshake_key) {
             return Err(HttpRefusal::new(HttpCode::BadRequest, "Sec-WebSocket-Key must be 16 bytes in Base64"));
         }
-        self.state.admission().check(request)?;
+        let address = self.state.admission().check(request)?;
         if let Some(it) = self.state.not_ready() {
             return Err(it.into());
         }
@@ -155,7 +157,7 @@ impl Upgrade {
                 Err(bad) => return Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
             },
         };
-        Ok((wanted, identity))
+        Ok((wanted, identity, address))
     }
 
     /// Negotiates the extension; returns its value in the response.

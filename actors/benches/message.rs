@@ -57,6 +57,7 @@ fn open(session: SessionId) -> OpenSession {
         key: None,
         room: RoomName::lobby(),
         fresh_key: ClientKey(clock::secret()),
+        address: starling_actors::client_address::ClientAddress::NONE,
         watch_presence: false,
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use log::{error, warn};
+use log::{error, info, warn};
 use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
@@ -228,6 +228,10 @@ impl ChatServer {
                 self.count(&entry);
                 self.history.append(entry, &mut self.completions);
             }
+            Effect::KeepModeration { rows, receipt } => {
+                self.history.keep_moderation(rows, receipt, &mut self.completions);
+            }
+            Effect::Decided(decision) => info!(target: "audit", "{decision}"),
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
             Effect::NoteRead { owner, room, seq } => self.history.note_read(owner, room, seq),
             Effect::Node(effect) => self.perform_as_node(effect),

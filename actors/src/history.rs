@@ -37,6 +37,7 @@ use self::search::{Search, Searcher};
 use self::view::View;
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
+use crate::moderation::Row;
 use crate::vitals::Vitals;
 
 /// The history of all rooms and inboxes.
@@ -189,6 +190,17 @@ impl History {
             Below::Nothing(_) => {}
             Below::Store(store) => store.note_read(owner, room, seq),
             Below::View(view) => view.store.note_read(owner, room, seq),
+        }
+    }
+
+    /// See [`HistoryStore::keep_moderation`]. A history that [follows a log](Self::following_a_log) keeps none: the log
+    /// has the decisions. In memory, they live as long as the process.
+    pub fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        match &mut self.below {
+            Below::Nothing(_) | Below::View(_) => {
+                done.extend(receipt.map(|receipt| Completion::Decided { receipt, is_kept: true }));
+            }
+            Below::Store(store) => self.recent.follow(done, |done| store.keep_moderation(rows, receipt, done)),
         }
     }
 

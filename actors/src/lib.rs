@@ -12,6 +12,7 @@
 //! - [`hub`]: one actor per worker thread, the outbound half: events to the sockets of that thread.
 //! - [`connection`]: one client's [`socket`], plain or TLS, and its bounded outbox.
 //! - [`identity`]: the verified identity of a connection, where names are authenticated.
+//! - [`moderation`]: the sanctions of operators, their rules and their audit log.
 //! - [`history`]: the stored messages, behind one trait.
 //! - [`stage`], [`credits`], [`rate_limit`], [`metrics`]: the bounds of the queues between the actors, and their
 //!   metrics.
@@ -25,6 +26,7 @@
 //!   credit.
 
 pub mod chat_server;
+pub mod client_address;
 pub mod clock;
 pub mod config;
 pub mod connection;
@@ -39,6 +41,7 @@ pub mod identity;
 pub mod ids;
 mod log_interval;
 pub mod metrics;
+pub mod moderation;
 pub mod nodes;
 pub mod passage;
 pub mod rate_limit;

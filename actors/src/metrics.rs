@@ -80,6 +80,8 @@ closed_set! {
         Fault = "fault",
         /// An operator removed the client (4004).
         Removed = "removed",
+        /// A moderator has banned the client (4005).
+        Banned = "banned",
     }
 }
 
@@ -175,6 +177,8 @@ pub struct Held {
     pub read_positions: usize,
     /// Sessions, including connections that have not shown a token.
     pub sessions: usize,
+    /// The sanctions, including those that have ended and were not dropped yet.
+    pub sanctions: usize,
     /// Rooms and inboxes dropped so far to make space for others.
     pub dropped_for_space: u64,
 }
@@ -193,6 +197,7 @@ pub struct Metrics {
     dropped_for_space: AtomicU64,
     rooms: AtomicI64,
     sessions: AtomicI64,
+    sanctions: AtomicI64,
     connects: AtomicU64,
     welcome_seconds: Histogram,
     limited_clients: AtomicU64,
@@ -242,6 +247,7 @@ impl Metrics {
             dropped_for_space: AtomicU64::new(0),
             rooms: AtomicI64::new(0),
             sessions: AtomicI64::new(0),
+            sanctions: AtomicI64::new(0),
             connects: AtomicU64::new(0),
             welcome_seconds: Histogram::of_durations(),
             limited_clients: AtomicU64::new(0),
@@ -333,6 +339,7 @@ impl Metrics {
         self.inboxes.store(gauge(held.inboxes), Relaxed);
         self.read_positions.store(gauge(held.read_positions), Relaxed);
         self.sessions.store(gauge(held.sessions), Relaxed);
+        self.sanctions.store(gauge(held.sanctions), Relaxed);
         self.dropped_for_space.store(held.dropped_for_space, Relaxed);
     }
 

@@ -37,6 +37,8 @@ export type Stop =
   | "replaced"
   /** An operator has removed the client. */
   | "removed"
+  /** An operator has banned the client, its name or its address. */
+  | "banned"
   /** The server has closed the connection at this client's request. */
   | "ended"
   /** This client has broken a rule of the protocol. */

@@ -58,7 +58,7 @@ const AUTHORS_MAX = 20;
 /** Close codes after which a client does not reconnect by itself. */
 const FINAL = new Map(/** @type {[number, string][]} */ ([
   [1000, "ended"], [1002, "refused"], [1003, "refused"], [1007, "refused"], [1008, "refused"], [1009, "refused"],
-  [4003, "replaced"], [4004, "removed"],
+  [4003, "replaced"], [4004, "removed"], [4005, "banned"],
 ]));
 const TRY_LATER = 1013;
 

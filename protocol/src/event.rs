@@ -412,12 +412,18 @@ pub struct Refusal {
     /// The time in milliseconds after which a retry may succeed, if known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u64>,
+    /// For a moderator's decision about one room: the room. Without it, the decision holds on the whole server.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room: Option<RoomName>,
+    /// For `muted` and `banned`: the end, in milliseconds since the Unix epoch. Without it, there is no end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal with its reason for a person.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), id: None, retry_after_ms: None }
+        Self { code, message: message.into(), id: None, retry_after_ms: None, room: None, until: None }
     }
 
     /// Sets the `id` of the refused frame.
@@ -431,6 +437,20 @@ impl Refusal {
     #[must_use]
     pub fn retry_after_ms(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
+        self
+    }
+
+    /// Sets the room that a moderator's decision is about.
+    #[must_use]
+    pub fn in_room(mut self, room: Option<RoomName>) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// Sets the end of a moderator's decision.
+    #[must_use]
+    pub fn until(mut self, until: Option<u64>) -> Self {
+        self.until = until;
         self
     }
 }
@@ -499,6 +519,12 @@ error_codes! {
     TooManyReactions = "too_many_reactions",
     /// Frames arrived faster than the rate limit; `retryAfterMs` says when the next one is accepted.
     RateLimited = "rate_limited",
+    /// A moderator has muted the client, in the room or on the server.
+    Muted = "muted",
+    /// A moderator has banned the client, from the room or from the server.
+    Banned = "banned",
+    /// The room has a slow mode; `retryAfterMs` says when the client may write again.
+    SlowMode = "slow_mode",
     /// A token is missing or not valid.
     Unauthorized = "unauthorized",
     /// The client may not do that.
@@ -563,6 +589,8 @@ close_codes! {
     Replaced = 4003,
     /// An operator removed the client.
     Removed = 4004,
+    /// A moderator has banned the client; it should not reconnect.
+    Banned = 4005,
 }
 
 /// `history` contains complete `message` frames, so each has its `type`.

@@ -9,6 +9,7 @@ use super::handlers::{
     asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, lab, lab_page, messages, metrics, nodes, openapi,
     post_message, readyz, remove_client, rooms, stats, upgrade_required,
 };
+use super::moderation::{audit, impose, lift, room_settings, sanctions, set_room_settings};
 use crate::refusal::{HttpCode, HttpRefusal};
 
 /// A path and its methods. Each path with `GET` also has `HEAD`, and every path has `OPTIONS`.
@@ -26,8 +27,8 @@ pub(super) struct Operation {
     pub(super) about: &'static str,
     pub(super) access: Access,
     pub(super) query: &'static [Parameter],
-    /// Whether it reads a message from the body.
-    pub(super) reads_message: bool,
+    /// The type that it reads from the body.
+    pub(super) reads: Option<&'static str>,
     pub(super) status: StatusCode,
     pub(super) answer: Answer,
     /// The refusals of this operation itself. Any request may also get those of [`ANY_REQUEST`].
@@ -49,6 +50,8 @@ pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) kind: Kind,
+    /// Whether it is needed in a query; in a path it always is.
+    pub(super) is_required: bool,
     pub(super) example: Option<&'static str>,
 }
 
@@ -82,6 +85,8 @@ pub(super) enum Answer {
     Lab,
     Posted,
     Nodes,
+    /// A type by its name.
+    Named(&'static str),
     /// The OpenAPI document.
     Document,
 }
@@ -99,7 +104,7 @@ pub(super) const ANY_REQUEST: [HttpCode; 8] = [
 ];
 
 const fn parameter(name: &'static str, about: &'static str, kind: Kind) -> Parameter {
-    Parameter { name, about, kind, example: None }
+    Parameter { name, about, kind, is_required: false, example: None }
 }
 
 const VERSION: Parameter = parameter("version", "The version of the page's files.", Kind::Text);
@@ -122,6 +127,7 @@ const HANDSHAKE_REFUSALS: &[HttpCode] = &[
     HttpCode::BadRoom,
     HttpCode::Unauthorized,
     HttpCode::Forbidden,
+    HttpCode::Banned,
     HttpCode::NoSuchPath,
     HttpCode::NameTaken,
     HttpCode::UpgradeRequired,
@@ -135,7 +141,7 @@ const GET: Operation = Operation {
     about: "",
     access: Access::Anyone,
     query: &[],
-    reads_message: false,
+    reads: None,
     status: StatusCode::OK,
     answer: Answer::Nothing,
     refusals: &[],
@@ -375,7 +381,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 id: "postMessage",
                 about: "Sends a message to a room. Answers when it is stored.",
                 access: Access::Operator,
-                reads_message: true,
+                reads: Some("OperatorMessage"),
                 answer: Answer::Posted,
                 refusals: &[
                     HttpCode::BadRoom,
@@ -409,6 +415,105 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             ],
             route: || web::to(drop_room),
             ..DELETE
+        }],
+    },
+    Endpoint {
+        path: "/api/rooms/{room}/settings",
+        parameters: &[ROOM],
+        operations: &[
+            Operation {
+                id: "roomSettings",
+                about: "The settings of a room, which need not exist.",
+                access: Access::Operator,
+                answer: Answer::Named("RoomSettings"),
+                refusals: &[HttpCode::BadRoom, HttpCode::Unauthorized, HttpCode::Forbidden, HttpCode::NoSuchPath],
+                route: || web::to(room_settings),
+                ..GET
+            },
+            Operation {
+                method: Method::POST,
+                id: "setRoomSettings",
+                about: "Sets the slow mode of a room, which need not exist. Answers when it is stored.",
+                access: Access::Operator,
+                reads: Some("RoomSettings"),
+                answer: Answer::Named("RoomSettings"),
+                refusals: &[
+                    HttpCode::BadRoom,
+                    HttpCode::Unauthorized,
+                    HttpCode::Forbidden,
+                    HttpCode::NoSuchPath,
+                    HttpCode::TooManySanctions,
+                    HttpCode::OutcomeUnknown,
+                ],
+                route: || web::to(set_room_settings),
+                ..GET
+            },
+        ],
+    },
+    Endpoint {
+        path: "/api/moderation/sanctions",
+        parameters: &[],
+        operations: &[
+            Operation {
+                id: "sanctions",
+                about: "The mutes and bans in force, the newest first.",
+                access: Access::Operator,
+                answer: Answer::Named("Sanctions"),
+                refusals: &[HttpCode::Unauthorized, HttpCode::Forbidden],
+                route: || web::to(sanctions),
+                ..GET
+            },
+            Operation {
+                method: Method::POST,
+                id: "impose",
+                about: "Mutes or bans a client or an address, in a room or on the server. Replaces an earlier sanction of \
+                        the same target. Answers when it is stored.",
+                access: Access::Operator,
+                reads: Some("NewSanction"),
+                answer: Answer::Named("Sanction"),
+                refusals: &[
+                    HttpCode::Unauthorized,
+                    HttpCode::Forbidden,
+                    HttpCode::TooManySanctions,
+                    HttpCode::OutcomeUnknown,
+                ],
+                route: || web::to(impose),
+                ..GET
+            },
+            Operation {
+                id: "lift",
+                about: "Takes a mute or a ban back. Either `clientId` or `address`.",
+                query: &[
+                    Parameter {
+                        is_required: true,
+                        ..parameter("measure", "What to take back.", Kind::Word(&["mute", "ban"]))
+                    },
+                    parameter("clientId", "The name of the client.", Kind::Name),
+                    parameter("address", "The address.", Kind::Text),
+                    parameter("room", "The room; without it, a sanction on the whole server.", Kind::Name),
+                ],
+                refusals: &[
+                    HttpCode::Unauthorized,
+                    HttpCode::Forbidden,
+                    HttpCode::NoSuchSanction,
+                    HttpCode::OutcomeUnknown,
+                ],
+                route: || web::to(lift),
+                ..DELETE
+            },
+        ],
+    },
+    Endpoint {
+        path: "/api/moderation/audit",
+        parameters: &[],
+        operations: &[Operation {
+            id: "audit",
+            about: "The newest decisions of operators, the newest first.",
+            access: Access::Operator,
+            answer: Answer::Named("AuditLog"),
+            refusals: &[HttpCode::Unauthorized, HttpCode::Forbidden],
+            route: || web::to(audit),
+            ..GET
         }],
     },
     Endpoint {

@@ -256,7 +256,7 @@ pub(super) struct PostedMessage {
 }
 
 /// The sender's name if neither the message nor the token has one.
-const OPERATOR: &str = "operator";
+pub(super) const OPERATOR: &str = "operator";
 
 pub(super) async fn post_message(
     state: Data<ServerState>,
@@ -339,7 +339,7 @@ fn event(event: &ServerEvent<'_>) -> HttpResponse {
 }
 
 /// The refusal of a request that has read nothing.
-fn unanswered(error: AskError) -> HttpRefusal {
+pub(super) fn unanswered(error: AskError) -> HttpRefusal {
     let code = match error {
         AskError::NotThere => HttpCode::NoSuchRoom,
         AskError::Unavailable(_) | AskError::TimedOut | AskError::Ended => HttpCode::Unavailable,
@@ -348,7 +348,7 @@ fn unanswered(error: AskError) -> HttpRefusal {
 }
 
 /// The refusal of a request for a change that may have happened.
-fn not_known(error: AskError) -> HttpRefusal {
+pub(super) fn not_known(error: AskError) -> HttpRefusal {
     let text = format!(
         "{error}: the change may have happened, or may still happen; check, and repeat the request if it has not"
     );

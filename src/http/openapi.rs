@@ -13,6 +13,7 @@ use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
 use super::handlers::{NodesOfChat, OperatorMessage, PostedMessage, Stats};
+use super::moderation::{AuditLog, NewSanction, RoomSettings, Sanctions};
 use crate::diagnosis::Diagnosed;
 use crate::lab::LabFigures;
 use crate::refusal::HttpCode;
@@ -59,7 +60,11 @@ fn document(server: &Described) -> Value {
     written.subschema_for::<LabFigures>();
     written.subschema_for::<NodesOfChat>();
     written.subschema_for::<PostedMessage>();
+    written.subschema_for::<Sanctions>();
+    written.subschema_for::<RoomSettings>();
+    written.subschema_for::<AuditLog>();
     read.subschema_for::<OperatorMessage>();
+    read.subschema_for::<NewSanction>();
     schemas.extend(written.take_definitions(true));
     schemas.extend(read.take_definitions(true));
     if let Some(text) = schemas.get_mut("OperatorMessage").and_then(|schema| schema.pointer_mut("/properties/Message"))
@@ -138,10 +143,11 @@ fn operation(operation: &Operation, server: &Described) -> Value {
         "responses": answers(operation.refusals, (operation.status, answer(operation.answer))),
         "security": security(operation.access, server),
     });
-    if operation.reads_message {
+    if let Some(read) = operation.reads {
+        let schema = json!({ "$ref": format!("#/components/schemas/{read}") });
         described["requestBody"] = json!({
             "required": true,
-            "content": { "application/json": { "schema": { "$ref": "#/components/schemas/OperatorMessage" } } },
+            "content": { "application/json": { "schema": schema } },
         });
     }
     described
@@ -187,7 +193,7 @@ fn described(parameter: &Parameter, is_in_path: bool) -> Value {
     json!({
         "name": parameter.name,
         "in": if is_in_path { "path" } else { "query" },
-        "required": is_in_path,
+        "required": is_in_path || parameter.is_required,
         "description": parameter.about,
         "schema": schema,
     })
@@ -215,6 +221,7 @@ fn answer(answer: Answer) -> Value {
         }
         Answer::Posted => named("PostedMessage"),
         Answer::Nodes => named("Nodes"),
+        Answer::Named(name) => named(name),
         Answer::Document => json(json!({ "type": "object" })),
     };
     json!({ "description": "The answer.", "content": content })

@@ -49,6 +49,8 @@ mod log_levels;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod moderation;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod origins;

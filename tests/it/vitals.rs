@@ -4,6 +4,7 @@ use serde_json::json;
 use starling::{Death, RunError, Server};
 use starling_actors::history::{Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink};
 use starling_actors::ids::RoomId;
+use starling_actors::moderation::Row;
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
 use test_kit::Client;
 use test_kit::raw::{self, Raw};
@@ -39,6 +40,10 @@ impl HistoryStore for Fragile {
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {
         self.inner.read(request, done);
+    }
+
+    fn keep_moderation(&mut self, _: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        done.extend(receipt.map(|receipt| Completion::Decided { receipt, is_kept: true }));
     }
 
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {

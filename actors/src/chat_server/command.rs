@@ -8,10 +8,12 @@ use starling_protocol::{
 };
 use tokio::sync::oneshot;
 
+use crate::client_address::ClientAddress;
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
+use crate::moderation::{AuditEntry, Decision, Ineffective, Sanction};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
 
@@ -82,6 +84,30 @@ pub enum Command {
         /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
     },
+    /// An operator mutes or bans, takes that back, or sets a slow mode.
+    Decide {
+        /// The decision; its texts and numbers are within their limits.
+        decision: Decision,
+        /// Gets the outcome when the decision holds and is stored.
+        reply: DecisionReply,
+    },
+    /// An operator asks for the sanctions in force.
+    ListSanctions {
+        /// Receives them, in no order.
+        reply: oneshot::Sender<Vec<Sanction>>,
+    },
+    /// An operator asks for the audit log.
+    ReadAudit {
+        /// Receives its entries with their numbers, the newest first.
+        reply: oneshot::Sender<Vec<(u64, AuditEntry)>>,
+    },
+    /// A caller asks for the slow mode of a room.
+    ReadSlowMode {
+        /// A room that need not exist.
+        room: RoomName,
+        /// Receives the seconds; 0: none.
+        reply: oneshot::Sender<u32>,
+    },
     /// An HTTP client asks for the list of rooms.
     ListRooms {
         /// The rooms that the caller may see.
@@ -133,6 +159,10 @@ impl Command {
             | Self::PostAsOperator { .. }
             | Self::RemoveClient { .. }
             | Self::DropRoom { .. }
+            | Self::Decide { .. }
+            | Self::ListSanctions { .. }
+            | Self::ReadAudit { .. }
+            | Self::ReadSlowMode { .. }
             | Self::ListRooms { .. }
             | Self::ListNodes { .. }
             | Self::Name { .. }
@@ -217,11 +247,39 @@ pub enum DropError {
     NotDone(#[from] NotDone),
 }
 
+/// Receives the outcome of a decision.
+pub type DecisionReply = oneshot::Sender<Result<Decided, NotDecided>>;
+
+/// A decision that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// Since when, in milliseconds since the Unix epoch.
+    pub at: u64,
+}
+
+/// The reason that a decision does not hold, or is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotDecided {
+    /// It has no effect.
+    #[error(transparent)]
+    Ineffective(#[from] Ineffective),
+    /// It holds, but the storage fails. It is stored once the storage works again.
+    #[error(
+        "it holds, but the storage fails: it is stored when the storage works again, and lost if the server stops before that"
+    )]
+    NotStored,
+    /// Nothing has changed.
+    #[error(transparent)]
+    NotDone(#[from] NotDone),
+}
+
 /// The request of a connection to become a session.
 #[derive(Debug, Clone)]
 pub struct OpenSession {
     /// The id that the hub has given the connection.
     pub session: SessionId,
+    /// The address that the client connects from.
+    pub address: ClientAddress,
     /// The verified identity of the client, if any.
     pub identity: Identity,
     /// The requested name. Without one, the client gets a guest name, or the name in its token.
@@ -318,6 +376,9 @@ pub enum OpenRefusal {
     /// The token does not allow the room.
     #[error("the token does not allow the room {0}")]
     RoomClosed(RoomName),
+    /// A moderator has banned the name or the address.
+    #[error("{}", .0.message)]
+    Banned(Box<Refusal>),
     /// The chat did not answer in time, or it has ended.
     #[error("the chat does not answer")]
     Unavailable,
@@ -333,6 +394,7 @@ impl OpenRefusal {
             Self::TokenOfAnother(_) => ErrorCode::ClientIdMismatch,
             Self::TokenExpired => ErrorCode::Unauthorized,
             Self::RoomClosed(_) => ErrorCode::Forbidden,
+            Self::Banned(_) => ErrorCode::Banned,
             Self::Unavailable => ErrorCode::Unavailable,
         }
     }
@@ -340,6 +402,9 @@ impl OpenRefusal {
 
 impl From<OpenRefusal> for Refusal {
     fn from(refusal: OpenRefusal) -> Self {
+        if let OpenRefusal::Banned(refusal) = refusal {
+            return *refusal;
+        }
         Self::new(refusal.error_code(), refusal.to_string())
     }
 }

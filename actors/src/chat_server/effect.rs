@@ -8,13 +8,17 @@ use smallvec::SmallVec;
 use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
-use super::command::{DropError, DropReply, Frame, Named, NotDone, OpenRefusal, PostReply, Posted, RemoveReply};
+use super::command::{
+    Decided, DecisionReply, DropError, DropReply, Frame, Named, NotDecided, NotDone, OpenRefusal, PostReply, Posted,
+    RemoveReply,
+};
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::identity::IdOwner;
 use crate::ids::{HubSet, RoomId, SessionId};
+use crate::moderation::{AuditEntry, Decision, Row, Sanction};
 use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
 use crate::nodes::typing::TypingNotice;
@@ -138,6 +142,15 @@ pub enum Effect {
         /// Never less than the previous `seq`. `None`: the position gave way to others.
         seq: Option<Seq>,
     },
+    /// Store the rows of the moderation that have changed.
+    KeepModeration {
+        /// Later rows replace earlier ones.
+        rows: Vec<Row>,
+        /// Returned with the outcome, if an operator waits for it.
+        receipt: Option<Receipt>,
+    },
+    /// Write a decision that was made here to the log of the process.
+    Decided(Decision),
     /// Read a page. The outcome comes back as a `Completion` with the same token.
     Read(ReadRequest),
     /// Drop the history of a room that has ended.
@@ -203,6 +216,14 @@ pub enum Answer {
     Removed(RemoveReply, Result<usize, NotDone>),
     /// The outcome of a drop.
     Dropped(DropReply, Result<(), DropError>),
+    /// The outcome of a decision.
+    Decided(DecisionReply, Result<Decided, NotDecided>),
+    /// The sanctions in force.
+    Sanctions(oneshot::Sender<Vec<Sanction>>, Vec<Sanction>),
+    /// The audit log.
+    Audit(oneshot::Sender<Vec<(u64, AuditEntry)>>, Vec<(u64, AuditEntry)>),
+    /// The seconds of a slow mode.
+    SlowMode(oneshot::Sender<u32>, u32),
     /// The list of rooms, and whether it was cut.
     Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>, (Vec<RoomSummary>, bool)),
     /// The names of sessions and rooms.
@@ -225,6 +246,10 @@ impl Answer {
             Self::Posted(reply, outcome) => drop(reply.send(outcome)),
             Self::Removed(reply, outcome) => drop(reply.send(outcome)),
             Self::Dropped(reply, outcome) => drop(reply.send(outcome)),
+            Self::Decided(reply, outcome) => drop(reply.send(outcome)),
+            Self::Sanctions(reply, sanctions) => drop(reply.send(sanctions)),
+            Self::Audit(reply, entries) => drop(reply.send(entries)),
+            Self::SlowMode(reply, seconds) => drop(reply.send(seconds)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Named(reply, names) => drop(reply.send(names)),
             Self::Page(reply, outcome) => drop(reply.send(outcome)),

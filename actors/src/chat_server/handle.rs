@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use starling_protocol::{ClientId, MessageId, Refusal, RoomSummary};
+use starling_protocol::{ClientId, MessageId, Refusal, RoomName, RoomSummary};
 use tokio::sync::oneshot;
 
 use super::ChatServer;
 use super::command::{
-    Command, DropError, Frame, HistoryQuery, Named, NotDone, Numbered, OpenRefusal, OpenSession, OperatorPost, Posted,
-    Request,
+    Command, Decided, DropError, Frame, HistoryQuery, Named, NotDecided, NotDone, Numbered, OpenRefusal, OpenSession,
+    OperatorPost, Posted, Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat, WroteToMany};
 use crate::clock::{self, Instant};
@@ -20,6 +20,7 @@ use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
+use crate::moderation::{AuditEntry, Decision, Sanction};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
 use crate::stage::Stage;
@@ -196,6 +197,39 @@ impl ChatServerHandle {
     /// not dropped.
     pub async fn drop_room(&self, key: RoomKey) -> Result<Result<(), DropError>, AskError> {
         self.ask_for(|reply| Command::DropRoom { key, reply }).await
+    }
+
+    /// Makes a decision of an operator, and waits until it is stored.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`] and [`AskError::Ended`]: it may hold or not. The inner error is the reason that it does not
+    /// hold, or is not stored.
+    pub async fn decide(&self, decision: Decision) -> Result<Result<Decided, NotDecided>, AskError> {
+        self.ask_for(|reply| Command::Decide { decision, reply }).await
+    }
+
+    /// The sanctions in force, in no order.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn sanctions(&self) -> Result<Vec<Sanction>, AskError> {
+        self.ask_for(|reply| Command::ListSanctions { reply }).await
+    }
+
+    /// The audit log with its numbers, the newest first.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn audit(&self) -> Result<Vec<(u64, AuditEntry)>, AskError> {
+        self.ask_for(|reply| Command::ReadAudit { reply }).await
+    }
+
+    /// The seconds of a room's slow mode; 0: none.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn slow_mode(&self, room: RoomName) -> Result<u32, AskError> {
+        self.ask_for(|reply| Command::ReadSlowMode { room, reply }).await
     }
 
     /// Lists the rooms that match `allowed`, those with the most members first, and whether the list was cut.

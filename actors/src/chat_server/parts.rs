@@ -15,6 +15,7 @@ pub(crate) mod reads;
 pub(crate) mod remembered;
 pub(crate) mod room;
 pub(crate) mod rooms;
+pub(crate) mod slowed;
 pub(crate) mod typing;
 mod unclaimed;
 mod vacancies;

@@ -21,6 +21,7 @@ pub(in crate::chat_server) mod gathering;
 mod gating;
 mod joining;
 mod logged;
+mod moderating;
 mod positions;
 mod presence;
 mod private;
@@ -41,7 +42,7 @@ use starling_protocol::{
     ClientCommand, ClientId, CloseCode, Epoch, ErrorCode, Refusal, RoomName, RoomSummary, Seq, ServerEvent, limits,
 };
 
-use super::command::{Command, DropReply, Frame, Named, Numbered, OpenRefusal, Request};
+use super::command::{Command, Decided, DecisionReply, DropReply, Frame, Named, Numbered, OpenRefusal, Request};
 use super::effect::{Answer, Effect, Turn};
 use super::parts::catching_up::CatchingUp;
 use super::parts::cluster::Cluster;
@@ -56,6 +57,7 @@ use super::parts::proofs::Proofs;
 use super::parts::reads::Reads;
 use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
+use super::parts::slowed::Slowed;
 use super::parts::typing::Typing;
 use crate::clock::{Instant, Numbers};
 use crate::config::ChatConfig;
@@ -63,6 +65,7 @@ use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Held;
+use crate::moderation::Moderation;
 use crate::nodes::log::NodeFigures;
 use crate::nodes::record::Incarnation;
 #[cfg(test)]
@@ -90,6 +93,11 @@ pub struct ChatState {
     paused: Paused,
     /// Operators that wait for the drop of a room.
     drops: Slab<DropReply>,
+    /// The decisions of operators.
+    moderation: Moderation,
+    slowed: Slowed,
+    /// Operators that wait until a decision is stored.
+    decisions: Slab<(DecisionReply, Decided)>,
     /// The number of rooms and inboxes that were dropped to make space for others.
     dropped_for_space: u64,
     /// This node's part in a chat of several nodes. `None`: there is no other node.
@@ -126,6 +134,9 @@ impl ChatState {
             reads: Reads::default(),
             paused: Paused::default(),
             drops: Slab::new(),
+            moderation: Moderation::default(),
+            slowed: Slowed::default(),
+            decisions: Slab::new(),
             dropped_for_space: 0,
             cluster: None,
             views: 0,
@@ -188,6 +199,18 @@ impl ChatState {
             Command::PostAsOperator { post, reply } => self.post_as_operator(post, reply, turn),
             Command::RemoveClient { client_id, reply } => self.remove_as_operator(client_id, reply, turn),
             Command::DropRoom { key, reply } => self.drop_room(key, reply, turn),
+            Command::Decide { decision, reply } => self.decide_as_operator(decision, reply, turn),
+            Command::ListSanctions { reply } => {
+                let sanctions = self.moderation.sanctions(turn.now.unix_ms).cloned().collect();
+                turn.reply(Answer::Sanctions(reply, sanctions));
+            }
+            Command::ReadAudit { reply } => {
+                let entries = self.moderation.audit().map(|(number, entry)| (number, entry.clone())).collect();
+                turn.reply(Answer::Audit(reply, entries));
+            }
+            Command::ReadSlowMode { room, reply } => {
+                turn.reply(Answer::SlowMode(reply, self.moderation.slow_seconds(&room)));
+            }
             Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
             Command::ListNodes { reply } => {
                 let known = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.known(turn.now.at));
@@ -247,6 +270,7 @@ impl ChatState {
             inboxes: self.inboxes.count(),
             read_positions: self.positions.count(),
             sessions: self.session_count(),
+            sanctions: self.moderation.sanction_count(),
             dropped_for_space: self.dropped_for_space,
         }
     }
@@ -361,13 +385,19 @@ impl ChatState {
 
     /// Answers with the refusal, if there is one, and closes a connection with too many errors in a row.
     fn conclude(&mut self, frame: &mut Frame, outcome: Result<(), Refusal>, turn: &mut Turn) {
-        let (session, is_error) = (frame.session, outcome.is_err());
+        // A client that is muted or slowed down has done nothing wrong with its frame.
+        let counts = |refusal: &Refusal| !matches!(refusal.code, ErrorCode::Muted | ErrorCode::SlowMode);
+        let (session, is_error) = (frame.session, outcome.as_ref().is_err_and(counts));
+        let of_server = |refusal: &Refusal| refusal.code == ErrorCode::Banned && refusal.room.is_none();
+        let is_banned = outcome.as_ref().is_err_and(of_server);
         let of_participant = self.participants.count_errors(session, is_error);
         let is_flood = of_participant.unwrap_or_else(|| self.proofs.count_errors(session, is_error));
         if let Err(refusal) = outcome {
             turn.refuse(frame, refusal);
         }
-        if is_flood {
+        if is_banned {
+            self.turn_away(session, turn);
+        } else if is_flood {
             self.close_session(session, turn);
             turn.close(session, CloseCode::Policy, "too many errors in a row");
         }
@@ -385,6 +415,7 @@ impl ChatState {
             Completion::Read { request, page } => self.was_read(*request, page, turn),
             Completion::Unread { request, error } => self.was_not_read(&request, error, turn),
             Completion::Forgotten { receipt, is_gone } => self.was_forgotten(receipt, is_gone, turn),
+            Completion::Decided { receipt, is_kept } => self.was_kept(receipt, is_kept, turn),
         }
     }
 
@@ -458,11 +489,11 @@ impl ChatState {
         }
     }
 
-    /// Whether the session's token lets it be in a room and read there.
-    fn permit(&self, session: SessionId, name: &RoomName) -> Result<(), Refusal> {
+    /// Whether the session's token and the moderators let it be in a room and read there.
+    fn permit(&self, session: SessionId, name: &RoomName, turn: &Turn) -> Result<(), Refusal> {
         let participant = self.participants.get(session);
         if participant.is_none_or(|participant| participant.allowed_rooms().allow(name)) {
-            return Ok(());
+            return self.check_presence(session, name, turn);
         }
         Err(OpenRefusal::RoomClosed(name.clone()).into())
     }

@@ -197,7 +197,8 @@ impl Recent {
                 Completion::Refused { .. }
                 | Completion::Read { .. }
                 | Completion::Unread { .. }
-                | Completion::Forgotten { .. } => {}
+                | Completion::Forgotten { .. }
+                | Completion::Decided { .. } => {}
             }
         }
     }

@@ -63,6 +63,7 @@ use crate::clock;
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::log_interval::LogInterval;
+use crate::moderation::Row;
 use crate::vitals::Vitals;
 
 /// A turn is handed to the writer early when it has this many messages, so that a long turn does not leave the disk
@@ -156,7 +157,11 @@ impl SqliteStore {
                 WriterCommand::Forget(_, Some(receipt)) => {
                     done.push(Completion::Forgotten { receipt, is_gone: false });
                 }
+                WriterCommand::KeepModeration(_, Some(receipt)) => {
+                    done.push(Completion::Decided { receipt, is_kept: false });
+                }
                 WriterCommand::Forget(_, None)
+                | WriterCommand::KeepModeration(_, None)
                 | WriterCommand::NoteSent(..)
                 | WriterCommand::NoteRead(..)
                 | WriterCommand::Mark(_)
@@ -245,6 +250,7 @@ impl HistoryStore for SqliteStore {
             }
             Some(Report::Numbers(found)) => self.numbers.add(found),
             Some(Report::Forgotten(receipt, is_gone)) => done.push(Completion::Forgotten { receipt, is_gone }),
+            Some(Report::Decided(receipt, is_kept)) => done.push(Completion::Decided { receipt, is_kept }),
             Some(Report::Read { request, outcome: Ok(page) }) => {
                 done.push(Completion::Read { request: Box::new(request), page });
             }
@@ -282,6 +288,10 @@ impl HistoryStore for SqliteStore {
             // Without a writer the note is lost, and the client has read less after the next start.
             self.turn.push(WriterCommand::NoteRead(owner, *db, seq));
         }
+    }
+
+    fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, _: &mut Vec<Completion>) {
+        self.turn.push(WriterCommand::KeepModeration(rows, receipt));
     }
 
     fn mark(&mut self, mark: LogMark) {

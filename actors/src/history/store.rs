@@ -16,6 +16,7 @@ use super::message::{Draft, RoomKey, StoredMessage};
 use super::read::{Page, ReadError, ReadRequest};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
+use crate::moderation::{Moderation, Row};
 use crate::vitals::Vitals;
 
 /// Identifies an entry until the log returns it. Numbers rise by one.
@@ -109,6 +110,13 @@ pub enum Completion {
         /// drops the room once the storage works again.
         is_gone: bool,
     },
+    /// The outcome of a [`HistoryStore::keep_moderation`] that had a receipt.
+    Decided {
+        /// The receipt of the call.
+        receipt: Receipt,
+        /// Whether the rows are stored. If not, the storage fails; the store stores them once the storage works again.
+        is_kept: bool,
+    },
 }
 
 /// A room or an inbox that existed before this process started.
@@ -187,6 +195,8 @@ pub struct Restored {
     pub ids: Vec<StoredId>,
     /// How far clients have read, in the order in which the positions were noted.
     pub read: Vec<StoredPosition>,
+    /// The decisions of operators. A store that follows the log of several nodes has none.
+    pub moderation: Moderation,
     /// How far it follows the log of several nodes, if it does. A store of a server without others has none.
     pub mark: Option<LogMark>,
 }
@@ -261,7 +271,7 @@ impl fmt::Debug for StoreReport {
 ///   all its changes. Once a message was edited again or deleted, its text is gone from the message and from its earlier
 ///   edits, also from an edit that is committed after the deletion.
 /// - **Durability.** A committed message is found by every later read, in a durable store also by the next process, as
-///   far as its [`Durability`] says. So are the rooms, how far each inbox was sent to its owner, and for five minutes
+///   far as its [`Durability`] says. So are the rooms, the rows of the moderation, how far each inbox was sent to its owner, and for five minutes
 ///   the `id`s. If a store may lack messages that it reported, its rooms begin new epochs.
 /// - **Failure.** An entry that cannot be stored is refused, never dropped silently. A later entry may be committed. A
 ///   `forget` that fails stays due until it has succeeded. A store that cannot store anything reports this in
@@ -295,6 +305,10 @@ pub trait HistoryStore: Send {
     /// Notes how far a client has read in a room or an inbox; `None`: its position is dropped. If the note is lost in a
     /// crash, the client has read less. The positions of a room end with it.
     fn note_read(&mut self, _owner: IdOwner, _room: RoomId, _seq: Option<Seq>) {}
+
+    /// Stores rows of the moderation, each in place of the one with the same key. Rows that cannot be stored stay due, like
+    /// a [`forget`](Self::forget). With a receipt, [`Completion::Decided`] reports the outcome.
+    fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>);
 
     /// With several nodes: all messages up to this record of their log were appended. The commit of the last one, or a
     /// later commit, stores this position.

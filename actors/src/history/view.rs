@@ -96,7 +96,8 @@ impl View {
             completion @ (Completion::Trimmed { .. }
             | Completion::Read { .. }
             | Completion::Unread { .. }
-            | Completion::Forgotten { .. }) => done.push(completion),
+            | Completion::Forgotten { .. }
+            | Completion::Decided { .. }) => done.push(completion),
         }
     }
 }

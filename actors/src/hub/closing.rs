@@ -61,6 +61,7 @@ impl Closing {
             CloseCode::NoSignOfLife => DisconnectReason::NoSignOfLife,
             CloseCode::Replaced => DisconnectReason::Replaced,
             CloseCode::Removed => DisconnectReason::Removed,
+            CloseCode::Banned => DisconnectReason::Banned,
         };
         Self { code, reason, counted_as, drops_outbox: false }
     }

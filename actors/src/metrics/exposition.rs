@@ -92,6 +92,7 @@ impl Metrics {
             ),
             self.busiest_rooms(),
             gauge("chat_sessions", "Sessions that the ChatServer knows.", &self.sessions),
+            gauge("chat_sanctions", "Mutes and bans.", &self.sanctions),
             Family::single_gauge(
                 "chat_credits_in_use",
                 "Commands in flight, the bound of all mailboxes together.",

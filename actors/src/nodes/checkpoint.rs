@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::BadRecord;
 
-/// The format that this server writes. It also reads format 1, which has no deletions, and 2, which has no positions.
+/// The format that this server writes. It also reads format 1, which has no deletions, and format 2, which has no
+/// read positions and no moderation.
 const FORMAT: u8 = 3;
 
 /// The state, in plain values.
@@ -36,6 +37,9 @@ pub struct Checkpoint {
     /// How far clients have read, in the order in which the positions are noted again.
     #[serde(skip)]
     pub read: Vec<PositionThen>,
+    /// The rows of the [`Moderation`](crate::moderation::Moderation).
+    #[serde(skip)]
+    pub moderation: Vec<(String, String)>,
 }
 
 /// How far a client has read in a room.
@@ -157,8 +161,8 @@ impl Checkpoint {
     /// Encodes it.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
-        match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&(&self.deletions, &self.read), bytes))
-        {
+        let later = (&self.deletions, &self.moderation, &self.read);
+        match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&later, bytes)) {
             Ok(_) => {}
             Err(error) => debug_assert!(false, "writing to a vector cannot fail: {error}"),
         }
@@ -172,11 +176,12 @@ impl Checkpoint {
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
             Some((&1, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
-            Some((&format @ (2 | FORMAT), body)) => {
+            Some((format @ (2 | &FORMAT), body)) => {
                 let (before, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| BadRecord::Foreign)?;
                 let (deletions, rest) = postcard::take_from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
-                let read = if format == 2 { Ok(Vec::new()) } else { postcard::from_bytes(rest) };
-                Ok(Self { deletions, read: read.map_err(|_| BadRecord::Foreign)?, ..before })
+                let later = if *format == 2 { Ok(Default::default()) } else { postcard::from_bytes(rest) };
+                let (moderation, read) = later.map_err(|_| BadRecord::Foreign)?;
+                Ok(Self { deletions, read, moderation, ..before })
             }
             Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer { format, known: FORMAT }),
             _ => Err(BadRecord::Foreign),

@@ -114,6 +114,7 @@ pub(crate) fn weight(entry: &LogEntry) -> usize {
     let text = match entry {
         LogEntry::Message(message) => message.content.text(),
         LogEntry::Direct(message) => &message.text,
+        LogEntry::Decide(decision) => &decision.reason,
         LogEntry::Begin { .. }
         | LogEntry::Out { .. }
         | LogEntry::Open(_)

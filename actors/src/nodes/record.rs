@@ -8,9 +8,11 @@ use starling_protocol::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
 use crate::history::{Content, Draft, RoomKey};
 use crate::identity::IdOwner;
+use crate::moderation::Decision;
 
 /// The format that this server writes, and the newest that it reads. It also reads all earlier ones: each new format
-/// only adds kinds of entries. Format 2 has added the changes of messages, format 3 read positions.
+/// only adds kinds of entries. Format 2 has added the changes of messages, format 3 the decisions of operators and the read
+/// positions.
 pub const FORMAT: u8 = 3;
 
 const FORMATS: std::ops::RangeInclusive<u8> = 1..=FORMAT;
@@ -163,6 +165,9 @@ pub enum LogEntry {
         /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
         epoch: Epoch,
     },
+    /// An operator mutes or bans, takes that back, or sets a slow mode. Holds from the record's time on. Void if it has no
+    /// effect.
+    Decide(Decision),
     /// A client has read up to a message. Void if the room is not there any more.
     Read(ReadEntry),
     /// The state of all nodes after this record becomes a checkpoint, which the writer stores.
@@ -380,6 +385,8 @@ mod wire {
             owner: Option<u64>,
             id: Option<Cow<'a, str>>,
         },
+        /// Since format 3: the decision as JSON.
+        Decide(Cow<'a, str>),
         /// Since format 3.
         Read(u64, &'a str, Key<'a>, u64, u64),
     }
@@ -515,6 +522,7 @@ mod wire {
                 LogEntry::Sent { owner, epoch, seq } => Self::Sent(owner.as_str(), epoch.0, seq.0),
                 LogEntry::Remove { client_id } => Self::Remove(client_id.as_str()),
                 LogEntry::Drop { key, epoch } => Self::Drop(key.into(), epoch.0),
+                LogEntry::Decide(decision) => Self::Decide(serde_json::to_string(decision).unwrap_or_default().into()),
                 LogEntry::Read(ReadEntry { owner, client_id, key, epoch, seq }) => {
                     Self::Read(owner.0, client_id.as_str(), key.into(), epoch.0, seq.0)
                 }
@@ -590,6 +598,7 @@ mod wire {
                 }
                 Entry::Remove(client_id) => Self::Remove { client_id: client(client_id)? },
                 Entry::Drop(key, epoch) => Self::Drop { key: key.try_into()?, epoch: Epoch(epoch) },
+                Entry::Decide(json) => Self::Decide(serde_json::from_str(&json).map_err(|_| BadRecord::Foreign)?),
                 Entry::Read(owner, name, key, epoch, seq) => Self::Read(ReadEntry {
                     owner: IdOwner(owner),
                     client_id: client(name)?,

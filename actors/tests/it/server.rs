@@ -20,6 +20,7 @@ use starling_actors::history::{
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
 use starling_actors::metrics::MetricsCollector;
+use starling_actors::moderation::Row;
 use starling_actors::nodes::log::LogState;
 use starling_actors::nodes::record::LogPosition;
 use starling_actors::session::Session;
@@ -137,6 +138,7 @@ impl Server {
             key: how.key,
             room: RoomName::lobby(),
             fresh_key: ClientKey(clock::secret()),
+            address: starling_actors::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         if let Err(refusal) = self.chat.open_session(open).await {
@@ -269,6 +271,10 @@ impl HistoryStore for GatedHistory {
         }
         drop(held);
         self.inner.append(entry, done);
+    }
+
+    fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        self.inner.keep_moderation(rows, receipt, done);
     }
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {

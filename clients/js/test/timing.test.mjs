@@ -132,7 +132,7 @@ test("the pause that a closing server asks for is kept, also when the network co
 
 test("close codes say whether to come back", async () => {
   for (const [code, why] of [[1000, "ended"], [1002, "refused"], [1003, "refused"], [1007, "refused"], [1008, "refused"],
-    [1009, "refused"], [4003, "replaced"], [4004, "removed"]]) {
+    [1009, "refused"], [4003, "replaced"], [4004, "removed"], [4005, "banned"]]) {
     const made = await client();
     newest().open();
     newest().break(code, "because");

@@ -334,7 +334,8 @@ impl Driver {
             | CloseCode::Policy
             | CloseCode::FrameTooLarge
             | CloseCode::Replaced
-            | CloseCode::Removed => End::Final(ClosedBy::Server { code, reason }),
+            | CloseCode::Removed
+            | CloseCode::Banned => End::Final(ClosedBy::Server { code, reason }),
         }
     }
 

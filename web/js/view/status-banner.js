@@ -60,7 +60,7 @@ export class StatusBanner {
         } else {
           /** @type {Record<string, string>} */
           const texts = {
-            removed: "An operator has removed you from the chat.", ended: "The connection was closed.",
+            removed: "An operator has removed you from the chat.", banned: "An operator has banned you from the chat.", ended: "The connection was closed.",
             refused: "The server closed the connection.", forbidden: "The server does not allow this page.",
             unauthorized: "The server needs a token.",
           };

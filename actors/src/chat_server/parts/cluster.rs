@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use starling_protocol::{ClientId, Epoch};
 use tokio::sync::oneshot;
 
-use crate::chat_server::command::{Command, DropReply, RemoveReply};
+use crate::chat_server::command::{Command, DecisionReply, DropReply, RemoveReply};
 use crate::clock::Instant;
 use crate::history::{EntryNumber, RoomKey};
 use crate::ids::{RoomId, SessionId};
@@ -38,6 +38,8 @@ pub(crate) enum Tag {
     Removed(RemoveReply),
     /// An operator, for the drop of a room.
     Dropped(DropReply),
+    /// An operator, for a decision.
+    Decided(DecisionReply),
     /// The orderly stop of this node.
     Left(oneshot::Sender<()>),
 }

@@ -11,6 +11,7 @@ use crate::clock::Instant;
 use crate::credits::Ticket;
 use crate::history::EntryNumber;
 use crate::ids::{RoomId, SessionId};
+use crate::moderation::Decision;
 
 /// The sender of a message, which gets the outcome.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct MessageInFlight {
     /// lookups see the same `id`s as not yet expired.
     pub(crate) accepted_at: Instant,
     pub(crate) ticket: Ticket,
+    /// For the audit log, once it is placed.
+    pub(crate) record: Option<Box<Decision>>,
 }
 
 impl MessageInFlight {
@@ -44,7 +47,7 @@ impl MessageInFlight {
         accepted_at: Instant,
         ticket: Ticket,
     ) -> Self {
-        Self { asker, repeats: Vec::new(), id, rooms, accepted_at, ticket }
+        Self { asker, repeats: Vec::new(), id, rooms, accepted_at, ticket, record: None }
     }
 }
 
@@ -76,6 +79,13 @@ impl InFlight {
     fn slot(&mut self, number: EntryNumber) -> Option<&mut Option<Box<MessageInFlight>>> {
         let index = usize::try_from(number.0.checked_sub(self.first)?).ok()?;
         self.messages.get_mut(index)
+    }
+
+    /// Notes what the audit log gets once a change is placed.
+    pub(crate) fn record(&mut self, number: EntryNumber, decision: Decision) {
+        if let Some(Some(message)) = self.slot(number) {
+            message.record = Some(Box::new(decision));
+        }
     }
 
     /// Removes a message that the log has returned.
@@ -132,7 +142,7 @@ mod tests {
         let accepted_at = clock::now();
         let ticket = Ticket::without_credit(accepted_at);
         let rooms = SmallVec::from_iter([RoomId(room)]);
-        MessageInFlight { asker, repeats: Vec::new(), id: None, rooms, accepted_at, ticket }
+        MessageInFlight { asker, repeats: Vec::new(), id: None, rooms, accepted_at, ticket, record: None }
     }
 
     #[test]

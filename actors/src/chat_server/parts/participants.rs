@@ -11,6 +11,7 @@ use starling_protocol::{ClientId, ClientKey, limits};
 
 use super::parted::PartedMap;
 use crate::chat_server::command::OpenRefusal;
+use crate::client_address::ClientAddress;
 use crate::identity::{Claims, IdOwner, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 
@@ -32,6 +33,7 @@ pub(crate) struct Participant {
     owner: IdOwner,
     /// The claims of its token, where names are authenticated.
     claims: Option<Arc<Claims>>,
+    address: ClientAddress,
     /// The inbox of its client, where private messages are kept.
     pub(crate) inbox: Option<RoomId>,
     /// In the order of joining. The first one receives messages that name no room.
@@ -42,13 +44,14 @@ pub(crate) struct Participant {
 }
 
 impl Participant {
-    pub(crate) fn new(name: ClientId, key: ClientKey, claims: Option<Arc<Claims>>) -> Self {
+    pub(crate) fn new(name: ClientId, key: ClientKey, claims: Option<Arc<Claims>>, address: ClientAddress) -> Self {
         let owner = owner_of_ids(&name, key, claims.is_some());
         Self {
             name,
             key,
             owner,
             claims,
+            address,
             inbox: None,
             rooms: SmallVec::new(),
             watches_presence: false,
@@ -76,6 +79,11 @@ impl Participant {
     /// Whether it may do what operators do.
     pub(crate) fn is_operator(&self) -> bool {
         self.claims.as_ref().is_some_and(|claims| claims.is_admin)
+    }
+
+    /// The address that it connects from.
+    pub(crate) fn address(&self) -> ClientAddress {
+        self.address
     }
 
     /// The rooms that the session may join and read.

@@ -59,6 +59,10 @@ impl ChatState {
             self.conclude(&mut frame, Ok(()), turn);
             return self.repeat(Asker::Client(frame), earlier, turn);
         }
+        let of_room = Some(room).filter(|room| self.rooms.get(*room).is_some_and(|room| room.key().room().is_some()));
+        if let Err(refusal) = self.check_speech(session, None, of_room, turn) {
+            return self.conclude(&mut frame, Err(refusal), turn);
+        }
         self.paused.pause(session);
         let asked = Asked { asker: Asker::Client(frame), repeats: Vec::new(), room, content, to };
         self.judge_later(asked, turn);
@@ -141,6 +145,8 @@ impl ChatState {
             Some(_) => [room].into_iter().chain(other).collect(),
             None => [room].into_iter().chain(twin.map(|(_, other)| other)).collect(),
         };
+        let is_deletion = matches!(content, Content::Deletion { .. });
+        let record = if is_deletion { self.deletion_to_record(session, message) } else { None };
         let first_about = content.refers_to();
         let content = if rooms.len() == 2 { content.about(twin.map(|(twin, _)| twin.seq)) } else { content };
         let to = message.peer().cloned();
@@ -149,6 +155,9 @@ impl ChatState {
         let draft = Draft { to, client_id, content, at, id: frame_id, owner: Some(owner) };
         let number = self.append(&rooms, Said { draft, first_about, as_of }, id, Asker::Client(frame), ticket, turn);
         if let Some(number) = number {
+            if let Some(decision) = record {
+                self.in_flight.record(number, decision);
+            }
             for asker in repeats {
                 self.in_flight.repeat(number, asker);
             }

@@ -13,6 +13,7 @@ use crate::clock::{Instant, Now};
 use crate::history::{Restored, RoomKey, StoredRoom};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
+use crate::moderation::{Moderation, Row};
 use crate::nodes::checkpoint::{
     Checkpoint, DirectThen, HolderThen, IdThen, IdsThen, LifeThen, PlacedThen, PositionThen, RoomThen, UnclaimedThen,
 };
@@ -130,6 +131,7 @@ impl ChatState {
             unclaimed: unclaimed.collect(),
             deletions: deletions.collect(),
             read: read.collect(),
+            moderation: self.moderation.rows().into_iter().filter_map(|row| Some((row.key, row.value?))).collect(),
             rooms,
         }
     }
@@ -150,7 +152,10 @@ impl ChatState {
     }
 
     fn take_over(&mut self, checkpoint: Checkpoint, now: Now) -> Result<(), BadRecord> {
-        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, deletions, read, .. } = checkpoint;
+        let Checkpoint { position, at, digest, lives, names, rooms, unclaimed, deletions, read, moderation, .. } =
+            checkpoint;
+        let rows = moderation.into_iter().map(|(key, value)| Row { key, value: Some(value) });
+        self.moderation = Moderation::restore(rows).map_err(|_| BadRecord::Foreign)?;
         let (placed_ids, direct_ids) = (checkpoint.placed, checkpoint.direct);
         let client = |name: &str| ClientId::parse(name).map_err(|_| BadRecord::Foreign);
         // The names come first: only who holds a name is a member of a room.

@@ -144,6 +144,7 @@ impl ChatState {
     pub(super) fn forget_if_over(&mut self, room: RoomId, turn: &mut Turn) {
         if let Some(Ended { reply }) = self.rooms.take_if_over(room) {
             self.order.close(room);
+            self.slowed.forget(room);
             let receipt = reply.map(|reply| Receipt(self.drops.insert(reply)));
             turn.push(Effect::Forget { room, receipt });
         }

@@ -12,6 +12,7 @@ use crate::chat_server::command::{Frame, NotDone, OpenRefusal, OpenSession, Remo
 use crate::chat_server::effect::{Answer, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::participants::{NameClaim, Participant};
+use crate::client_address::ClientAddress;
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
 use crate::nodes::record::LogEntry;
@@ -40,6 +41,7 @@ impl ChatState {
 
     fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
         // Checked first: a client that is refused must keep its old connection.
+        self.check_opening(open, open.client_id.as_ref(), turn)?;
         if let Some(name) = &open.client_id {
             self.check_claim(open.session, name, open.key)?;
         }
@@ -48,7 +50,7 @@ impl ChatState {
             Some(name) => (name.clone(), self.claim(open.session, name, open.key, turn)?),
             None => (self.guest_name(open.session)?, None),
         };
-        let participant = Participant::new(name, shown.unwrap_or(open.fresh_key), None);
+        let participant = Participant::new(name, shown.unwrap_or(open.fresh_key), None, open.address);
         self.add(open, participant, &mut Frame { session: open.session, id: None, ticket: None }, turn)
     }
 
@@ -192,6 +194,7 @@ impl ChatState {
         if participant.is_authenticated() {
             return Err(Refusal::new(ErrorCode::Forbidden, "names come from tokens here: a name cannot be changed"));
         }
+        self.check_name(session, name, turn)?;
         let shown = self.claim(session, name, key, turn)?;
         self.note_positions_of_session(session, turn);
         let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
@@ -250,7 +253,7 @@ impl ChatState {
     }
 
     /// A participant with the name and the rights in a token.
-    pub(super) fn proven(claims: &Arc<Claims>, key: ClientKey) -> Participant {
-        Participant::new(claims.client_id.clone(), key, Some(Arc::clone(claims)))
+    pub(super) fn proven(claims: &Arc<Claims>, key: ClientKey, address: ClientAddress) -> Participant {
+        Participant::new(claims.client_id.clone(), key, Some(Arc::clone(claims)), address)
     }
 }

@@ -9,7 +9,6 @@
 use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, MessageId, PostMessage, RoomName, Target};
 
 use super::ChatState;
-use super::proving::check_claims;
 use crate::chat_server::command::{Command, OpenRefusal, OpenSession, Request};
 use crate::chat_server::effect::{Answer, Turn};
 use crate::chat_server::parts::cluster::{Needs, Tag};
@@ -124,8 +123,9 @@ impl ChatState {
     }
 
     fn wanted_to_open(&mut self, open: &OpenSession, proven: Option<&Claims>, turn: &Turn) -> Option<Wanted> {
-        if let Some(claims) = proven {
-            check_claims(claims, open, turn.now).ok()?;
+        match proven {
+            Some(claims) => self.check_proven(claims, open, turn).ok()?,
+            None => self.check_opening(open, open.client_id.as_ref(), turn).ok()?,
         }
         let name = match (proven, &open.client_id) {
             (Some(claims), _) => claims.client_id.clone(),
@@ -160,12 +160,12 @@ impl ChatState {
         let participant = self.participants.get(session)?;
         match command {
             ClientCommand::Hello { client_id: Some(name), key, .. } => {
-                self.wanted_to_rename(session, name, key.as_ref().and_then(|key| key.parse().ok()))
+                self.wanted_to_rename(session, name, key.as_ref().and_then(|key| key.parse().ok()), turn)
             }
             ClientCommand::Message(PostMessage { client_id: Some(name), .. })
                 if participant.name().is_guest() && !name.is_guest() =>
             {
-                self.wanted_to_rename(session, name, None)
+                self.wanted_to_rename(session, name, None, turn)
             }
             ClientCommand::Message(PostMessage { target: Target::Client(to), client_id, .. }) => {
                 let needs_inbox = participant.inbox.is_some() && !to.is_guest();
@@ -182,7 +182,7 @@ impl ChatState {
                 let epoch = Epoch(self.numbers.draw());
                 Some((LogEntry::Make { owner, epoch, maker }, Needs::default()))
             }
-            ClientCommand::Join { room, .. } => self.wanted_to_join(session, room),
+            ClientCommand::Join { room, .. } => self.wanted_to_join(session, room, turn),
             ClientCommand::Message(_)
             | ClientCommand::Change(_)
             | ClientCommand::Hello { .. }
@@ -198,7 +198,14 @@ impl ChatState {
         }
     }
 
-    fn wanted_to_rename(&self, session: SessionId, name: &ClientId, key: Option<ClientKey>) -> Option<Wanted> {
+    fn wanted_to_rename(
+        &self,
+        session: SessionId,
+        name: &ClientId,
+        key: Option<ClientKey>,
+        turn: &Turn,
+    ) -> Option<Wanted> {
+        self.check_name(session, name, turn).ok()?;
         let participant = self.participants.get(session)?;
         if participant.name() == name || participant.is_authenticated() {
             return None;
@@ -208,11 +215,11 @@ impl ChatState {
         Some((LogEntry::Take { name, key, session }, needs))
     }
 
-    fn wanted_to_join(&mut self, session: SessionId, room: &RoomName) -> Option<Wanted> {
+    fn wanted_to_join(&mut self, session: SessionId, room: &RoomName, turn: &Turn) -> Option<Wanted> {
+        self.permit(session, room, turn).ok()?;
         let participant = self.participants.get(session)?;
         let key = RoomKey::Room(room.clone());
-        let is_refused = !participant.allowed_rooms().allow(room)
-            || participant.rooms().len() >= self.config.rooms_per_session as usize;
+        let is_refused = participant.rooms().len() >= self.config.rooms_per_session as usize;
         if is_refused || !self.needs_to_enter(&key) {
             return None;
         }

@@ -28,7 +28,7 @@ impl ChatState {
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
         let session = frame.session;
-        self.permit(session, name)?;
+        self.permit(session, name, turn)?;
         let known = self.rooms.find(name.as_str());
         let (rooms, was_member) = self.participants.get(session).map_or((0, false), |participant| {
             (participant.rooms().len(), known.is_some_and(|room| participant.is_in(room)))
@@ -71,15 +71,20 @@ impl ChatState {
     pub(super) fn leave(&mut self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {
         let session = frame.session;
         let room = self.own_room(session, name)?;
+        self.go_out(session, room, turn);
+        let id = frame.id.take();
+        turn.answer(frame, ServerEvent::Left { id, room: name.clone() });
+        Ok(())
+    }
+
+    /// Takes a session out of a room that it is in.
+    pub(super) fn go_out(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
         self.answer_without_anchor(session, room, turn);
-        let Some(participant) = self.participants.get_mut(session) else { return Ok(()) };
+        let Some(participant) = self.participants.get_mut(session) else { return };
         participant.leave(room);
         let client_id = participant.name().clone();
         turn.dismiss(session, room);
-        let id = frame.id.take();
-        turn.answer(frame, ServerEvent::Left { id, room: name.clone() });
         self.remove_from_room(session, &client_id, room, turn);
-        Ok(())
     }
 
     /// Removes a session from a room that is no longer in the session's own list.
@@ -136,7 +141,7 @@ impl ChatState {
     }
 
     pub(super) fn tell_members(&self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {
-        self.permit(frame.session, name)?;
+        self.permit(frame.session, name, turn)?;
         let room = self.lobby_or_existing_room(name)?.and_then(|room| self.rooms.get(room));
         let count = room.map_or(0, Room::count);
         let here = room.into_iter().flat_map(Room::members).filter_map(|member| self.participants.get(member));

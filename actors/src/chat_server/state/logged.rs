@@ -159,9 +159,7 @@ impl ChatState {
                     self.holders_changed(&name, source.life, source, turn);
                 }
             }
-            LogEntry::Enter { key, name, epoch } => {
-                self.logged_enter(&key, &name, epoch, source, turn);
-            }
+            LogEntry::Enter { key, name, epoch } => self.logged_enter(&key, &name, epoch, source, turn),
             LogEntry::Leave { key, name } => {
                 if let Some(room) = self.find(&key) {
                     self.set_present(room, &name, (source.life, false), source, turn);
@@ -184,6 +182,7 @@ impl ChatState {
                 }
                 return;
             }
+            LogEntry::Decide(decision) => return self.logged_decision(decision, tag, (source.at, source.life), turn),
             LogEntry::Drop { key, epoch } => {
                 let reply = if let Some(Tag::Dropped(reply)) = tag { Some(reply) } else { None };
                 return self.logged_drop(&key, (epoch, reply), source, turn);
@@ -306,7 +305,10 @@ impl ChatState {
         if let Some(waiting) = waiting {
             let message = &last.message;
             let stored = Stored { room: &message.room, to: message.to.as_ref(), seq: message.seq, at: message.at };
-            let MessageInFlight { mut asker, repeats, ticket: own, .. } = *waiting;
+            let MessageInFlight { mut asker, repeats, ticket: own, record, .. } = *waiting;
+            if let Some(decision) = record {
+                self.record_deletion(*decision, turn);
+            }
             ticket = own;
             self.keep_ticket_if_gone(&mut asker, last.room, &mut ticket);
             acknowledge(asker, &stored, false, turn);
@@ -465,6 +467,7 @@ impl ChatState {
                     Tag::End(room) => self.rooms.message_refused(room),
                     Tag::Removed(reply) => turn.reply(Answer::Removed(reply, Err(NotDone::CutOff))),
                     Tag::Dropped(reply) => turn.reply(Answer::Dropped(reply, Err(NotDone::CutOff.into()))),
+                    Tag::Decided(reply) => turn.reply(Answer::Decided(reply, Err(NotDone::CutOff.into()))),
                     // The node no longer counts, which is what it asked for.
                     Tag::Left(reply) => turn.reply(Answer::Left(reply)),
                     // They are answered above, or their sessions are closed.

@@ -50,7 +50,7 @@ impl ChatState {
         frame: &mut Frame,
         turn: &mut Turn,
     ) -> Result<(), OpenRefusal> {
-        check_claims(claims, open, turn.now)?;
+        self.check_proven(claims, open, turn)?;
         // Checked first: a client that is refused must keep its old connection.
         self.make_space_for(&open.room, turn)?;
         let old = self.participants.holder_with_key(&claims.client_id, open.key);
@@ -63,9 +63,15 @@ impl ChatState {
         }
         let key = open.key.filter(|_| old.is_some()).unwrap_or(open.fresh_key);
         let key = self.key_in_log(open.session, &claims.client_id).unwrap_or(key);
-        self.add(open, Self::proven(claims, key), frame, turn)?;
+        self.add(open, Self::proven(claims, key, open.address), frame, turn)?;
         self.proofs.hold(open.session, claims, turn.now);
         Ok(())
+    }
+
+    /// Checks that a token and the moderators let a connection become the session that it asks to be.
+    pub(super) fn check_proven(&self, claims: &Claims, open: &OpenSession, turn: &Turn) -> Result<(), OpenRefusal> {
+        check_claims(claims, open, turn.now)?;
+        if claims.is_admin { Ok(()) } else { self.check_opening(open, Some(&claims.client_id), turn) }
     }
 
     /// With other nodes: the key with which a session holds its name.
@@ -112,7 +118,7 @@ impl ChatState {
 }
 
 /// Checks that a token lets a connection become the session that it asks to be.
-pub(super) fn check_claims(claims: &Claims, open: &OpenSession, now: Now) -> Result<(), OpenRefusal> {
+fn check_claims(claims: &Claims, open: &OpenSession, now: Now) -> Result<(), OpenRefusal> {
     check(claims, open.client_id.as_ref(), now)?;
     if claims.rooms.allow(&open.room) { Ok(()) } else { Err(OpenRefusal::RoomClosed(open.room.clone())) }
 }

@@ -21,7 +21,7 @@ impl ChatState {
         limit: u16,
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
-        self.permit(frame.session, name)?;
+        self.permit(frame.session, name, turn)?;
         match self.lobby_or_existing_room(name)? {
             Some(room) => self.read_page(frame, room, page, limit, None, turn),
             None => tell_page(frame, RoomKey::Room(name.clone()), None, &Page::default(), turn),

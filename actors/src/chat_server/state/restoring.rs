@@ -16,7 +16,8 @@ impl ChatState {
     /// messages would go to another room.
     pub fn restore(&mut self, restored: Restored, now: Now) {
         debug_assert!(self.rooms.count() == 0, "nothing has happened yet");
-        let Restored { rooms, ids, read, mark: _ } = restored;
+        let Restored { rooms, ids, read, moderation, mark: _ } = restored;
+        self.moderation = moderation;
         for (index, stored) in (0..).zip(rooms) {
             let room = self.restore_room(stored, now);
             assert_eq!(room, Some(RoomId(index)), "the number of a restored room is its index");

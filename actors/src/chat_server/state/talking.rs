@@ -118,6 +118,7 @@ impl ChatState {
         };
         match outcome {
             Outcome::ToRoom(room) => {
+                self.note_pace(session, room, turn);
                 self.append(&[room], Said::message(draft), id, Asker::Client(frame), ticket, turn);
             }
             Outcome::ToInbox(inbox, to) => {
@@ -160,8 +161,13 @@ impl ChatState {
         let earlier = id.and_then(|id| self.earlier(&id, Some(session), turn.now));
         let outcome = match (earlier, target) {
             (Some(earlier), _) => Outcome::Repeated(earlier),
-            (None, Ok(room)) => Outcome::ToRoom(room),
+            (None, Ok(room)) => {
+                self.check_speech(session, name, Some(room), turn)?;
+                self.check_pace(session, name, room, turn)?;
+                Outcome::ToRoom(room)
+            }
             (None, Err(to)) => {
+                self.check_speech(session, name, None, turn)?;
                 let own = name.or_else(|| self.participants.get(session).map(Participant::name)).cloned();
                 let own = own.ok_or_else(not_here)?;
                 if has_inbox {
@@ -353,7 +359,7 @@ impl ChatState {
     /// Places, acknowledges and delivers a message that the log has committed.
     pub(super) fn committed(&mut self, number: EntryNumber, mut copies: SmallVec<[StoredCopy; 1]>, turn: &mut Turn) {
         let Some(message) = self.in_flight.finish(number) else { return };
-        let MessageInFlight { mut asker, repeats, id, accepted_at, mut ticket, .. } = *message;
+        let MessageInFlight { mut asker, repeats, id, accepted_at, mut ticket, record, .. } = *message;
         // The receiver's copy is the last: it has the `id`, and the acknowledgement is about it.
         let Some(last) = copies.pop() else { return };
         for copy in copies {
@@ -364,6 +370,9 @@ impl ChatState {
         self.keep_ticket_if_gone(&mut asker, last.room, &mut ticket);
         match self.place(&last, id, accepted_at, turn) {
             Ok(seq) => {
+                if let Some(decision) = record {
+                    self.record_deletion(*decision, turn);
+                }
                 let message = &last.message;
                 let stored = Stored { room: &message.room, to: message.to.as_ref(), seq, at: message.at };
                 acknowledge(asker, &stored, false, turn);

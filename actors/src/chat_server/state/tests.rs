@@ -9,6 +9,7 @@ mod errors;
 mod ids;
 mod inboxes;
 mod messages;
+mod moderation;
 mod names;
 mod nodes;
 mod positions;

@@ -22,6 +22,8 @@ impl ChatState {
             Target::Room(name) => Place::Room(self.own_room(session, &name)?),
             Target::Client(to) => Place::Client(to),
         };
+        let room = if let Place::Room(room) = &place { Some(*room) } else { None };
+        self.check_speech(session, None, room, turn)?;
         let Some(name) = self.participants.get(session).map(Participant::name).cloned() else { return Ok(()) };
         let at = match &place {
             Place::Room(room) => {

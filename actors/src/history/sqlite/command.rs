@@ -8,6 +8,7 @@ use crate::clock::Instant;
 use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
+use crate::moderation::Row;
 
 /// A command for the writer.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) enum WriterCommand {
     NoteRead(IdOwner, DbRoom, Option<Seq>),
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
+    /// Rows of the moderation have changed. The receipt is returned with the outcome.
+    KeepModeration(Vec<Row>, Option<Receipt>),
     /// All messages up to this record of the log of several nodes were appended; `None`: no log is followed.
     Mark(LogMark),
     /// Search for numbers for new rooms, starting at this one.

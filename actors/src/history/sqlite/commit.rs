@@ -1,5 +1,6 @@
 //! One commit: the writes of one transaction.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -69,9 +70,20 @@ impl<'a> Numbering<'a> {
 /// How far clients have read. `None`: a position is dropped.
 pub(super) type Positions = FxHashMap<(IdOwner, DbRoom), Option<Seq>>;
 
-/// The other content of a commit: rooms that have ended, the delivery positions of inboxes, the read positions of clients,
-/// and the position in the log of several nodes.
-pub(super) type DuePart<'a> = (&'a [Forgotten], &'a FxHashMap<DbRoom, Seq>, &'a Positions, Option<LogMark>);
+/// The other content of a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DuePart<'a> {
+    /// Rooms that have ended.
+    pub(super) forgotten: &'a [Forgotten],
+    /// The delivery positions of inboxes.
+    pub(super) delivered: &'a FxHashMap<DbRoom, Seq>,
+    /// The read positions of clients.
+    pub(super) read: &'a Positions,
+    /// The rows of the moderation that have changed.
+    pub(super) moderation: &'a BTreeMap<String, Option<String>>,
+    /// The position in the log of several nodes.
+    pub(super) mark: Option<LogMark>,
+}
 
 /// Stores everything in one commit, or nothing. Returns the time in which the commit was written and synced.
 pub(super) fn write(
@@ -96,7 +108,7 @@ pub(super) fn write(
         let is_new = !bounds.contains_key(&newest.db);
         advance(&transaction, newest, is_new.then_some(oldest))?;
     }
-    write_positions(&transaction, due.2)?;
+    write_positions(&transaction, due.read)?;
     let started = clock::now();
     transaction.commit()?;
     Ok(clock::now().saturating_duration_since(started))
@@ -109,12 +121,12 @@ pub(super) fn write_singly(
     connection: &mut Connection,
     batch: &mut Vec<Append>,
     bounds: &Bounds,
-    (forgotten, delivered, read, mark): DuePart<'_>,
+    due: DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
     wipe_texts(connection, batch)?;
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mark = mark.filter(|_| !batch.iter().any(Append::is_placed));
-    write_due(&transaction, (forgotten, delivered, read, mark))?;
+    let mark = due.mark.filter(|_| !batch.iter().any(Append::is_placed));
+    write_due(&transaction, DuePart { mark, ..due })?;
     let mut numbering = Numbering::new(bounds);
     let (mut fault, mut lacks_placed) = (None, false);
     // New rooms that have a row.
@@ -147,12 +159,13 @@ pub(super) fn write_singly(
     if let Some(error) = fault {
         return Err(error);
     }
-    write_positions(&transaction, read)?;
+    write_positions(&transaction, due.read)?;
     transaction.commit()?;
     Ok(refused)
 }
 
-fn write_due(connection: &Connection, (forgotten, delivered, _, mark): DuePart<'_>) -> rusqlite::Result<()> {
+fn write_due(connection: &Connection, due: DuePart<'_>) -> rusqlite::Result<()> {
+    let DuePart { forgotten, delivered, read: _, moderation, mark } = due;
     if let Some(LogMark { log, position, at_nanos }) = mark {
         let mut note = connection
             .prepare_cached("INSERT OR REPLACE INTO log_mark (id, log, position, at_nanos) VALUES (1, ?1, ?2, ?3)")?;
@@ -164,6 +177,15 @@ fn write_due(connection: &Connection, (forgotten, delivered, _, mark): DuePart<'
             schema::mark_dropped(connection, *room)?;
         } else {
             connection.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.0])?;
+        }
+    }
+    for (key, value) in moderation {
+        if let Some(value) = value {
+            let mut put =
+                connection.prepare_cached("INSERT OR REPLACE INTO moderation (key, value) VALUES (?1, ?2)")?;
+            put.execute((key, value))?;
+        } else {
+            connection.prepare_cached("DELETE FROM moderation WHERE key = ?1")?.execute([key])?;
         }
     }
     for (room, seq) in delivered {

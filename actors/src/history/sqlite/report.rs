@@ -21,6 +21,8 @@ pub(super) enum Report {
     /// The outcome for a room that has ended: `true` if it is gone from the file, `false` if it cannot be dropped at
     /// the moment.
     Forgotten(Receipt, bool),
+    /// The outcome for rows of the moderation: whether they are stored.
+    Decided(Receipt, bool),
     /// A read is finished or has failed.
     Read { request: ReadRequest, outcome: Result<Page, ReadError> },
 }

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::history::{LogMark, Restored, RoomKey, StoredId, StoredPosition, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
+use crate::moderation::{Moderation, Row};
 
 /// The number of messages of an inbox whose senders are checked. An inbox with more is not attributed to a single
 /// sender.
@@ -41,7 +42,8 @@ pub(super) fn restore(
     let places = numbers.iter().copied().zip((0..).map(RoomId)).collect();
     let ids = stored_ids(connection, settings, &places)?;
     let (read, mark) = (stored_positions(connection, &places)?, log_mark(connection)?);
-    Ok((numbers, Restored { rooms, ids, read, mark }, dropped))
+    let moderation = moderation(connection)?;
+    Ok((numbers, Restored { rooms, ids, read, moderation, mark }, dropped))
 }
 
 /// How far clients have read in the rooms with these numbers.
@@ -56,6 +58,13 @@ fn stored_positions(
         Ok(room.map(|room| StoredPosition { owner: IdOwner(owner), room, seq: Seq(seq) }))
     })?;
     rows.filter_map(Result::transpose).collect()
+}
+
+fn moderation(connection: &Connection) -> rusqlite::Result<Moderation> {
+    let mut select = connection.prepare("SELECT key, value FROM moderation")?;
+    let rows = select.query_map([], |row| Ok(Row { key: row.get(0)?, value: row.get(1)? }))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Moderation::restore(rows).map_err(|error| damaged_value(1, error))
 }
 
 pub(super) fn log_mark(connection: &Connection) -> rusqlite::Result<Option<LogMark>> {

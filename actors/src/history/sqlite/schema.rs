@@ -97,6 +97,8 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
     ) STRICT;
     CREATE INDEX changes_by_at ON changes (at);
     CREATE INDEX edits_by_message ON changes (of) WHERE kind = 'edit' AND text IS NOT NULL;",
+    // The rows of the moderation: sanctions, slow modes and the audit log.
+    "CREATE TABLE moderation (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
     // How far clients have read, in the order of the notes. `owner` is the hash of `messages.owner`.
     "CREATE TABLE read_positions (
         id INTEGER PRIMARY KEY,
@@ -111,7 +113,7 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
 pub(super) const LOG_MARK: &str = "log_mark";
 
 /// The schema version that this program writes.
-pub(super) const VERSION: u8 = 10;
+pub(super) const VERSION: u8 = 11;
 
 /// The table of read positions.
 pub(super) const READ_POSITIONS: &str = "read_positions";

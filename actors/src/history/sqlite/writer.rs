@@ -1,6 +1,6 @@
 //! The writer thread: commits queued messages in batches, and runs retention between the commits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
-use super::commit::{Forgotten, Numbering, Positions, is_of_a_message, write, write_singly};
+use super::commit::{DuePart, Forgotten, Numbering, Positions, is_of_a_message, write, write_singly};
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
 use super::report::Report;
@@ -66,6 +66,9 @@ struct Due {
     delivered: FxHashMap<DbRoom, Seq>,
     /// How far clients have read.
     read: Positions,
+    /// The rows of the moderation that have changed, by key, and the callers that wait for them.
+    moderation: BTreeMap<String, Option<String>>,
+    decided: Vec<Receipt>,
     /// The position in the log of several nodes. It waits for the next commit, because it does not need a commit of its
     /// own.
     mark: Option<LogMark>,
@@ -73,7 +76,8 @@ struct Due {
 
 impl Due {
     fn is_empty(&self) -> bool {
-        self.forgotten.is_empty() && self.delivered.is_empty() && self.read.is_empty()
+        let Self { forgotten, delivered, read, moderation, .. } = self;
+        forgotten.is_empty() && delivered.is_empty() && read.is_empty() && moderation.is_empty()
     }
 }
 
@@ -195,6 +199,10 @@ impl Writer {
                 WriterCommand::NoteRead(owner, room, seq) => {
                     self.due.read.insert((owner, room), seq);
                 }
+                WriterCommand::KeepModeration(rows, receipt) => {
+                    self.due.moderation.extend(rows.into_iter().map(|row| (row.key, row.value)));
+                    self.due.decided.extend(receipt);
+                }
                 WriterCommand::Mark(_) if self.lacks_placed => {}
                 WriterCommand::Mark(mark) => self.due.mark = Some(mark),
                 WriterCommand::FindNumbers(from) => self.numbers_from = Some(from),
@@ -216,7 +224,8 @@ impl Writer {
             }
         }
         if self.probe_at.is_some() || (self.lacks_placed && batch.iter().any(Append::is_placed)) {
-            // Deliveries and ended rooms stay due.
+            // Deliveries, ended rooms and decisions stay due.
+            self.tell_decided(false);
             self.refuse(&batch);
             self.metrics.writer.complete_n(messages as u64);
         } else if !batch.is_empty() || !self.due.is_empty() {
@@ -279,6 +288,13 @@ impl Writer {
         }
     }
 
+    /// Tells those that wait for rows of the moderation whether these are stored.
+    fn tell_decided(&mut self, is_kept: bool) {
+        for receipt in self.due.decided.drain(..) {
+            (self.sink)(StoreReport::new(Report::Decided(receipt, is_kept)));
+        }
+    }
+
     /// Numbers and commits messages together with a part of the due writes. Committed messages stay in `batch`;
     /// rejected ones are returned.
     ///
@@ -289,8 +305,9 @@ impl Writer {
         let mut numbering = Numbering::new(&self.bounds);
         let mut refused: Vec<Append> = batch.extract_if(.., |append| !numbering.number(append)).collect();
         let count = self.due.forgotten.len().min(FORGOTTEN_MAX);
-        let forgotten = self.due.forgotten.make_contiguous().get(..count).unwrap_or_default();
-        let due = (forgotten, &self.due.delivered, &self.due.read, self.due.mark);
+        let Due { forgotten, delivered, read, moderation, mark, .. } = &mut self.due;
+        let forgotten = forgotten.make_contiguous().get(..count).unwrap_or_default();
+        let due = DuePart { forgotten, delivered, read, moderation, mark: *mark };
         match write(&mut self.database.connection, batch, &self.bounds, due) {
             Ok(synced) => self.metrics.sync_seconds.observe(synced),
             Err(error) if is_of_a_message(&error) && !batch.is_empty() => {
@@ -311,7 +328,9 @@ impl Writer {
         }
         self.due.delivered.clear();
         self.due.read.clear();
+        self.due.moderation.clear();
         self.due.mark = None;
+        self.tell_decided(true);
         Ok(refused)
     }
 
@@ -327,6 +346,7 @@ impl Writer {
         for receipt in receipts {
             self.forgotten(receipt, false);
         }
+        self.tell_decided(false);
     }
 
     /// Probes whether storing works again. Uses a new connection, without the state of the failed one.

@@ -6,7 +6,9 @@ mod subject;
 use self::subject::{ALICES, BOBS, EPOCH, KINDS, Kind, LOBBY, OTHER, Subject, answers};
 use super::*;
 
-use starling_protocol::Emoji;
+use starling_protocol::{Emoji, RoomName};
+
+use crate::moderation::{Act, Decision, Moderation};
 
 #[test]
 fn each_entry_is_answered_once_and_numbered_in_its_rooms_in_the_order_of_the_appends() {
@@ -69,6 +71,30 @@ fn a_page_has_what_was_asked_for_and_nothing_that_the_chat_does_not_know() {
         for (with, expected) in [("alice", vec![1]), ("carol", vec![])] {
             let found = subject.read(BOBS.0, |read| read.with = Some(ClientId::parse(with).unwrap()));
             assert_eq!(found, Ok((expected, false)), "{kind:?}: with {with}");
+        }
+    }
+}
+
+#[test]
+fn the_rows_of_the_moderation_are_kept_and_what_is_durable_has_them_after_a_restart() {
+    for kind in KINDS {
+        let mut subject = Subject::new(kind);
+        let mut moderation = Moderation::default();
+        for seconds in [5, 6, 0, 7] {
+            let act = Act::Slow { room: RoomName::lobby(), seconds };
+            let decision = Decision { by: "root".into(), act, reason: "".into() };
+            let rows = moderation.decide(decision, u64::from(seconds)).unwrap();
+            let mut done = Vec::new();
+            let receipt = Receipt(seconds as usize);
+            subject.history.keep_moderation(rows, Some(receipt), &mut done);
+            let done = subject.settle(done, |done| !done.is_empty());
+            assert!(
+                matches!(done[..], [Completion::Decided { receipt: told, is_kept: true }] if told == receipt),
+                "{kind:?}: {done:?}"
+            );
+        }
+        if kind.is_durable() {
+            assert_eq!(subject.restart().restored.moderation, moderation, "{kind:?}");
         }
     }
 }

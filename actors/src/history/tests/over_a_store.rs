@@ -38,7 +38,8 @@ impl OverRemote {
                 Completion::Refused { .. }
                 | Completion::Read { .. }
                 | Completion::Unread { .. }
-                | Completion::Forgotten { .. } => {}
+                | Completion::Forgotten { .. }
+                | Completion::Decided { .. } => {}
             }
         }
         done

@@ -126,6 +126,10 @@ impl HistoryStore for Remote {
         self.later(RemoteReport::Append(entry));
     }
 
+    fn keep_moderation(&mut self, _: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
+        done.extend(receipt.map(|receipt| Completion::Decided { receipt, is_kept: true }));
+    }
+
     fn read(&mut self, request: ReadRequest, _: &mut Vec<Completion>) {
         self.reads.fetch_add(1, Relaxed);
         self.later(RemoteReport::Read(request));

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use starling_protocol::{Emoji, RoomName};
 
 use super::*;
+use crate::moderation::{Act, Measure, Subject, Target};
 
 fn any_client() -> impl Strategy<Value = ClientId> {
     "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|name| ClientId::parse(&name).unwrap())
@@ -70,6 +71,24 @@ fn any_direct() -> impl Strategy<Value = DirectMessage> {
         .prop_map(|(session, to, client_id, text, id)| DirectMessage { session, to, client_id, text: text.into(), id })
 }
 
+fn any_decision() -> impl Strategy<Value = Decision> {
+    let target = || {
+        (any_client(), option::of(any_room()), any::<bool>()).prop_map(|(client, room, is_mute)| Target {
+            subject: Subject::Client(client),
+            room,
+            measure: if is_mute { Measure::Mute } else { Measure::Ban },
+        })
+    };
+    let seq = any::<u64>().prop_map(Seq);
+    let act = prop_oneof![
+        (target(), option::of(any::<u64>())).prop_map(|(target, seconds)| Act::Impose { target, seconds }),
+        target().prop_map(Act::Lift),
+        (any_room(), any::<u32>()).prop_map(|(room, seconds)| Act::Slow { room, seconds }),
+        (any_room(), seq, any_client()).prop_map(|(room, seq, client_id)| Act::Delete { room, seq, client_id }),
+    ];
+    (".{0,20}", act, ".{0,200}").prop_map(|(by, act, reason)| Decision { by: by.into(), act, reason: reason.into() })
+}
+
 fn any_entry() -> impl Strategy<Value = LogEntry> {
     let (number, epoch) = (any::<u64>, || any::<u64>().prop_map(Epoch));
     let seq = || any::<u64>().prop_map(Seq);
@@ -98,6 +117,7 @@ fn any_entry() -> impl Strategy<Value = LogEntry> {
         }),
         name().prop_map(|client_id| LogEntry::Remove { client_id }),
         (key(), epoch()).prop_map(|(key, epoch)| LogEntry::Drop { key, epoch }),
+        any_decision().prop_map(LogEntry::Decide),
         Just(LogEntry::Checkpoint),
         (number(), number()).prop_map(|(at, digest)| LogEntry::Digest { at: LogPosition(at), digest }),
     ]
@@ -263,13 +283,46 @@ fn the_bytes_of_format_2_are_read() {
 
 #[test]
 fn the_bytes_of_format_3_do_not_change() {
+    let target = Target { subject: Subject::Client(alice()), room: None, measure: Measure::Mute };
+    let decided = |act| LogEntry::Decide(Decision { by: "root".into(), act, reason: "spam".into() });
+    let (room, address) = (RoomName::parse("dev").unwrap(), "192.0.2.1".parse().unwrap());
+    let of_address = Target { subject: Subject::Address(address), room: Some(room.clone()), measure: Measure::Ban };
+    let entries = vec![
+        decided(Act::Impose { target: target.clone(), seconds: Some(60) }),
+        decided(Act::Lift(of_address)),
+        decided(Act::Slow { room: room.clone(), seconds: 5 }),
+        decided(Act::Delete { room, seq: Seq(9), client_id: alice() }),
+    ];
+    let texts = [
+        r#"{"by":"root","act":{"impose":{"target":{"subject":{"client":"alice"},"room":null,"measure":"mute"},"seconds":60}},"reason":"spam"}"#,
+        r#"{"by":"root","act":{"lift":{"subject":{"address":"192.0.2.1"},"room":"dev","measure":"ban"}},"reason":"spam"}"#,
+        r#"{"by":"root","act":{"slow":{"room":"dev","seconds":5}},"reason":"spam"}"#,
+        r#"{"by":"root","act":{"delete":{"room":"dev","seq":9,"client_id":"alice"}},"reason":"spam"}"#,
+    ];
+    let mut of_format_3 = b"\x03\x01\x03\x04".to_vec();
+    for text in texts {
+        of_format_3.push(0x11);
+        let length = text.len();
+        // The length of a text has seven bits a byte.
+        match u8::try_from(length).unwrap() {
+            short @ ..0x80 => of_format_3.push(short),
+            long => of_format_3.extend([long, 1]),
+        }
+        of_format_3.extend(text.bytes());
+    }
+    let record = Record { incarnation: Incarnation(1), counter: 3, entries };
+    assert_eq!(bytes(&record), of_format_3);
+}
+
+#[test]
+fn the_bytes_of_read_positions_do_not_change() {
     let position = |key, seq| ReadEntry { owner: IdOwner(5), client_id: alice(), key, epoch: Epoch(7), seq: Seq(seq) };
     let entries = [(RoomKey::Room(RoomName::parse("dev").unwrap()), 9), (RoomKey::Inbox(alice()), 8)]
         .map(|(key, seq)| LogEntry::Read(position(key, seq)))
         .to_vec();
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
     let of_format_3: &[u8] = b"\x03\x01\x03\x02\
-        \x11\x05\x05alice\x00\x03dev\x07\x09\
-        \x11\x05\x05alice\x01\x05alice\x07\x08";
+        \x12\x05\x05alice\x00\x03dev\x07\x09\
+        \x12\x05\x05alice\x01\x05alice\x07\x08";
     assert_eq!(bytes(&record), of_format_3);
 }

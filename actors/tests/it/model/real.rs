@@ -164,6 +164,7 @@ impl Real {
             key: key.map(|client| Self::key(naive, client)),
             room: room(name_of_room),
             fresh_key: ClientKey(u128::from(number)),
+            address: starling_actors::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         let (reply, mut answer) = oneshot::channel();
@@ -176,6 +177,7 @@ impl Real {
                 OpenRefusal::TokenOfAnother(_) => "token_of_another",
                 OpenRefusal::TokenExpired => "token_expired",
                 OpenRefusal::RoomClosed(_) => "room_closed",
+                OpenRefusal::Banned(_) => "banned",
                 OpenRefusal::Unavailable => "unavailable",
             };
             self.put(session, format!("refused {why}"));
@@ -290,6 +292,7 @@ impl Real {
             Effect::Forget { .. } => panic!("no operator drops a room"),
             Effect::Answer(answer) => answer.send(),
             Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
+            Effect::KeepModeration { .. } | Effect::Decided(_) => panic!("no operator decides"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
     }

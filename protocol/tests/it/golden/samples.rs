@@ -278,6 +278,15 @@ fn error(code: ErrorCode) -> ServerEvent<'static> {
         }
         ErrorCode::TooManyReactions => refusal("the message has 50 different emoji, no more are allowed", "x-1"),
         ErrorCode::RateLimited => refusal("more than 50 frames per second", "m-17").retry_after_ms(20),
+        ErrorCode::Muted => {
+            let muted = refusal("you are muted in the room dev: spam", "m-17").in_room(Some(room("dev")));
+            muted.until(Some(AT + 60_000)).retry_after_ms(60_000)
+        }
+        ErrorCode::Banned => refusal("you are banned on this server: spam", "h-1"),
+        ErrorCode::SlowMode => {
+            let slow = refusal("a client may write here once in 10 seconds", "m-17").in_room(Some(room("dev")));
+            slow.retry_after_ms(7_500)
+        }
         ErrorCode::Unauthorized => refusal("the token has expired", "h-1"),
         ErrorCode::Forbidden => refusal("this room is closed to you", "j-1"),
         ErrorCode::Unavailable => refusal("the history cannot be read at the moment", "p-1").retry_after_ms(1_000),

@@ -226,8 +226,16 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
             messages,
             has_more,
         });
-    let refusal = (select(ErrorCode::ALL), any_text(), id(), any::<Option<u64>>())
-        .prop_map(|(code, message, id, retry_after_ms)| Refusal { code, message, id, retry_after_ms });
+    let refusal =
+        (select(ErrorCode::ALL), any_text(), id(), any::<Option<u64>>(), option::of(any_room()), any::<Option<u64>>())
+            .prop_map(|(code, message, id, retry_after_ms, room, until)| Refusal {
+                code,
+                message,
+                id,
+                retry_after_ms,
+                room,
+                until,
+            });
     prop_oneof![
         1 => any_welcome().prop_map(|welcome| ServerEvent::Welcome(Box::new(welcome))),
         4 => any_message().prop_map(ServerEvent::Message),

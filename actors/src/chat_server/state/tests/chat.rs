@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use self::line::{Line, room};
 
 use super::super::ChatState;
-use crate::chat_server::command::{Command, DropError, HistoryQuery, Named, Numbered};
+use crate::chat_server::command::{Command, Decided, DropError, HistoryQuery, Named, Numbered};
 use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
@@ -22,6 +22,7 @@ use crate::history::{Completion, Entry, History, ReadRequest, RoomKey};
 use crate::hub::{Replay, ToSession};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
+use crate::moderation::{Act, Decision, Measure, Subject, Target};
 
 /// The number of hubs over which the clients are spread.
 const HUBS: u32 = 3;
@@ -35,6 +36,7 @@ const HUBS: u32 = 3;
 /// alice< welcome alice lobby #0    the next line that alice receives must be this one
 /// alice< (nothing)                 alice has received nothing else so far
 /// wait 5m                          time passes (ms, s, m), then one tick
+/// operator mute bob dev 60         an operator decides, see [`decide`](Self::decide)
 /// history holds                    the history queues all requests from now on
 /// history stores 2                 it carries out the next two; without a number all, and queues no more
 /// history reads                    it carries out the queued reads, and the answers wait in their place
@@ -150,6 +152,7 @@ impl Chat {
         let Line { words, .. } = Line::parse(line);
         match words[..] {
             ["wait", time] => self.wait(parse_time(time)),
+            ["operator", ref decision @ ..] => self.decide(decision),
             ["history", "holds"] => self.is_held = true,
             ["history", "stores"] => {
                 self.is_held = false;
@@ -166,6 +169,34 @@ impl Chat {
     pub(in super::super) fn wait(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.apply(Command::Tick { reply: oneshot::channel().0 });
+    }
+
+    /// `mute bob`, `ban 192.0.2.1 dev 60` (for 60 seconds), `unmute bob dev`, `slow dev 5`.
+    fn decide(&mut self, words: &[&str]) {
+        let [verb, rest @ ..] = words else { panic!("no decision") };
+        let (rest, seconds) = match rest {
+            [rest @ .., last] if last.parse::<u64>().is_ok() => (rest, last.parse().ok()),
+            _ => (rest, None),
+        };
+        let target = |measure| Target {
+            subject: rest[0]
+                .parse()
+                .map_or_else(|_| Subject::Client(ClientId::parse(rest[0]).unwrap()), Subject::Address),
+            room: rest.get(1).map(|name| room(name)),
+            measure,
+        };
+        let act = match *verb {
+            "mute" => Act::Impose { target: target(Measure::Mute), seconds },
+            "ban" => Act::Impose { target: target(Measure::Ban), seconds },
+            "unmute" => Act::Lift(target(Measure::Mute)),
+            "unban" => Act::Lift(target(Measure::Ban)),
+            "slow" => Act::Slow { room: room(rest[0]), seconds: u32::try_from(seconds.unwrap()).unwrap() },
+            other => panic!("no such decision: {other}"),
+        };
+        let (reply, mut answer) = oneshot::channel();
+        let decision = Decision { by: "root".into(), act, reason: "spam".into() };
+        self.apply(Command::Decide { decision, reply });
+        assert_eq!(answer.try_recv(), Ok(Ok(Decided { at: self.now.unix_ms })), "{words:?}");
     }
 
     fn store(&mut self, count: usize) {
@@ -269,7 +300,12 @@ impl Chat {
                     self.tell(session, &ServerEvent::Message((*message).clone()));
                 }
             }
-            Effect::NoteSent { .. } | Effect::NoteRead { .. } => {}
+            Effect::NoteSent { .. } | Effect::NoteRead { .. } | Effect::Decided(_) => {}
+            Effect::KeepModeration { rows, receipt } => {
+                let mut done = Vec::new();
+                self.history.keep_moderation(rows, receipt, &mut done);
+                self.complete(done);
+            }
             Effect::Append(entry) => return self.when_not_held(Held::Append(entry)),
             Effect::Read(request) => return self.when_not_held(Held::Read(request)),
             Effect::Forget { room, receipt } => {

@@ -171,7 +171,8 @@ impl Subject {
                 Completion::Refused { .. }
                 | Completion::Read { .. }
                 | Completion::Unread { .. }
-                | Completion::Forgotten { .. } => {}
+                | Completion::Forgotten { .. }
+                | Completion::Decided { .. } => {}
             }
         }
         done
@@ -280,7 +281,8 @@ pub(super) fn answers(done: &[Completion]) -> Vec<EntryAnswer> {
         Completion::Trimmed { .. }
         | Completion::Read { .. }
         | Completion::Unread { .. }
-        | Completion::Forgotten { .. } => None,
+        | Completion::Forgotten { .. }
+        | Completion::Decided { .. } => None,
     };
     done.iter().filter_map(answer).collect()
 }

@@ -118,6 +118,7 @@ impl Real {
             key: None,
             room: RoomName::lobby(),
             fresh_key: ClientKey(u128::from(self.sessions)),
+            address: starling_actors::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         let (reply, mut answer) = oneshot::channel();
@@ -182,7 +183,12 @@ impl Real {
             Effect::NoteSent { .. } | Effect::NoteRead { .. } => {}
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
             Effect::Answer(answer) => answer.send(),
-            Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Node(_) | Effect::Drain { .. } => {
+            Effect::TellMany { .. }
+            | Effect::DeliverPrivate { .. }
+            | Effect::Node(_)
+            | Effect::KeepModeration { .. }
+            | Effect::Decided(_)
+            | Effect::Drain { .. } => {
                 panic!("nobody asked for {effect:?}")
             }
         }

@@ -21,7 +21,7 @@ impl Chat {
     /// Performs a step of a client:
     ///
     /// ```text
-    /// opens [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] [admin] | unproven]     goes
+    /// opens [from=ADDRESS] [room=R] [name=N] [key=LABEL] [person] [token=N [rooms=LIST] [for=SECONDS] [admin] | unproven]     goes
     /// says [room=R | to=N] [name=N] [id=I] [reply=S] [read=MS] TEXT   (read MS milliseconds ago)   hello N [key=LABEL]
     /// edits [room=R] of=S TEXT    deletes [room=R] of=S    reacts [room=R] of=S EMOJI [not]   (without R: the inbox)
     /// joins R [after=S epoch=LABEL] [presence]         leaves R
@@ -89,6 +89,7 @@ impl Chat {
             key,
             room: room(line.options.get("room").unwrap_or(&"lobby")),
             fresh_key: ClientKey(0xf0 + u128::from(self.sessions)),
+            address: line.options.get("from").unwrap_or(&"0.0.0.0").parse().unwrap(),
             watch_presence: line.has("person"),
         };
         let (reply, mut answer) = oneshot::channel();
@@ -101,6 +102,7 @@ impl Chat {
                 OpenRefusal::TokenOfAnother(_) => "token_of_another",
                 OpenRefusal::TokenExpired => "token_expired",
                 OpenRefusal::RoomClosed(_) => "room_closed",
+                OpenRefusal::Banned(_) => "banned",
                 OpenRefusal::Unavailable => "unavailable",
             };
             self.put(session, format!("refused {shown}"));

@@ -90,7 +90,10 @@ impl Chat {
                 format!("rooms{}{more}{}", list.collect::<String>(), shown_id(id.as_ref()))
             }
             ServerEvent::Pong { id, .. } => format!("pong{}", shown_id(id.as_ref())),
-            ServerEvent::Error(refusal) => format!("error {}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref())),
+            ServerEvent::Error(refusal) => {
+                let room = refusal.room.as_ref().map_or_else(String::new, |room| format!(" in {room}"));
+                format!("error {}{room}{}", refusal.code.as_str(), shown_id(refusal.id.as_ref()))
+            }
             ServerEvent::History(history) => shown_page(history),
             ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
         };

@@ -172,6 +172,7 @@ impl Servers {
             key: Some(ClientKey(label.len() as u128)).filter(|_| !self.is_authenticated),
             room: room(first),
             fresh_key: ClientKey(1_000 + u128::from(number)),
+            address: crate::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         self.connections.push(Connection { label, server, session, told: Vec::new(), opened: Some(answer) });
@@ -252,6 +253,8 @@ impl Servers {
                 | Effect::NoteSent { .. }
                 | Effect::NoteRead { .. }
                 | Effect::Node(_)
+                | Effect::Decided(_)
+                | Effect::KeepModeration { .. }
                 | Effect::Drain { .. } => {}
             }
             for completion in done {

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use starling_protocol::{ClientId, ErrorCode, RoomName};
 use tokio::sync::oneshot::{self, Receiver};
 
-use crate::chat_server::command::{Command, DropError, NotDone, OperatorPost, Posted};
+use crate::chat_server::command::{Command, Decided, DropError, NotDecided, NotDone, OperatorPost, Posted};
 use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::state::ChatState;
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
 use crate::history::{Restored, RoomKey};
+use crate::moderation::{Act, Decision};
 use crate::nodes::heard::Heard;
 use crate::nodes::record::{Incarnation, LogEntry, LogPosition, Record, RecordId};
 
@@ -25,11 +26,12 @@ struct Node {
     position: u64,
 }
 
-/// The answers to the three changes that an operator can request.
+/// The answers to the four changes that an operator can request.
 struct Answers {
     posted: Receiver<Result<Posted, starling_protocol::Refusal>>,
     removed: Receiver<Result<usize, NotDone>>,
     dropped: Receiver<Result<(), DropError>>,
+    decided: Receiver<Result<Decided, NotDecided>>,
 }
 
 impl Node {
@@ -78,14 +80,17 @@ impl Node {
     }
 
     fn ask(&mut self) -> Answers {
-        let ((post, posted), (remove, removed), (drop, dropped)) =
-            (oneshot::channel(), oneshot::channel(), oneshot::channel());
+        let ((post, posted), (remove, removed), (drop, dropped), (decide, decided)) =
+            (oneshot::channel(), oneshot::channel(), oneshot::channel(), oneshot::channel());
+        let act = Act::Slow { room: RoomName::lobby(), seconds: 5 };
+        let decision = Decision { by: "root".into(), act, reason: "".into() };
+        self.apply(Command::Decide { decision, reply: decide });
         let client_id = ClientId::parse("operator").unwrap();
         let of_lobby = OperatorPost { room: RoomName::lobby(), client_id, text: "hello".into(), id: None };
         self.apply(Command::PostAsOperator { post: of_lobby, reply: post });
         self.apply(Command::RemoveClient { client_id: ClientId::parse("nobody").unwrap(), reply: remove });
         self.apply(Command::DropRoom { key: RoomKey::Room(RoomName::lobby()), reply: drop });
-        Answers { posted, removed, dropped }
+        Answers { posted, removed, dropped, decided }
     }
 }
 
@@ -97,6 +102,8 @@ fn an_operator_is_told_the_truth_of_a_change_whatever_becomes_of_the_node() {
     node.read_own();
     assert!(answers.posted.try_recv().unwrap().is_ok());
     assert_eq!(answers.removed.try_recv(), Ok(Ok(0)));
+    assert_eq!(answers.decided.try_recv(), Ok(Ok(Decided { at: 1_000 })));
+    assert_eq!(node.state.moderation.slow_seconds(&RoomName::lobby()), 5);
 
     for (what, expected) in [("out of reach", NotDone::OutOfReach), ("declared dead", NotDone::CutOff)] {
         let mut node = Node::begin();
@@ -111,11 +118,13 @@ fn an_operator_is_told_the_truth_of_a_change_whatever_becomes_of_the_node() {
         assert_eq!(refused.code, ErrorCode::Unavailable, "{what}");
         assert_eq!(answers.removed.try_recv(), Ok(Err(expected)), "{what}");
         assert_eq!(answers.dropped.try_recv(), Ok(Err(DropError::NotDone(expected))), "{what}");
+        assert_eq!(answers.decided.try_recv(), Ok(Err(NotDecided::NotDone(expected))), "{what}");
         // The changes do not happen later either.
         let before = node.state.order.position(node.state.find(&RoomKey::Room(RoomName::lobby())).unwrap());
         node.apply(Command::Heard(Heard::Reachable(true)));
         node.read_own();
         let after = node.state.order.position(node.state.find(&RoomKey::Room(RoomName::lobby())).unwrap());
         assert_eq!(after, before, "{what}");
+        assert!(!node.state.moderation.has_slow_rooms(), "{what}");
     }
 }

@@ -209,6 +209,8 @@ impl Reader {
                     | Effect::DeliverPrivate { .. }
                     | Effect::Node(_)
                     | Effect::Append(_)
+                    | Effect::Decided(_)
+                    | Effect::KeepModeration { .. }
                     | Effect::Drain { .. } => {}
                 }
             }

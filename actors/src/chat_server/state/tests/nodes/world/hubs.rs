@@ -69,7 +69,9 @@ impl World {
             Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.position.0, state)),
             Effect::Node(NodeEffect::Applied(_) | NodeEffect::Changed(_))
             | Effect::NoteSent { .. }
-            | Effect::NoteRead { .. } => {}
+            | Effect::NoteRead { .. }
+            | Effect::Decided(_) => {}
+            Effect::KeepModeration { .. } => panic!("the log has the decisions"),
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }

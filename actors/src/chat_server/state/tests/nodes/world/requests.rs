@@ -39,6 +39,7 @@ impl World {
             key: it.key,
             room: room(ROOMS[0]),
             fresh_key: ClientKey(u128::from(self.sessions) << 8),
+            address: crate::client_address::ClientAddress::NONE,
             watch_presence: false,
         };
         self.nodes[node].answers.push((session, answer));

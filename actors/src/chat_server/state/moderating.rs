@@ -1,0 +1,250 @@
+//! Moderation: what sanctions and slow mode forbid, and what a decision of an operator does at once.
+//!
+//! The decisions are the same on all nodes, because they pass the log. Each node judges its own clients by them, and by
+//! its own clock. Operators are exempt.
+
+use std::time::Duration;
+
+use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent};
+
+use super::ChatState;
+use crate::chat_server::command::{Decided, DecisionReply, NotDecided, NotDone, OpenRefusal, OpenSession};
+use crate::chat_server::effect::{Answer, Effect, Turn};
+use crate::chat_server::parts::cluster::Tag;
+use crate::chat_server::parts::participants::Participant;
+use crate::history::{Receipt, RoomKey};
+use crate::ids::{RoomId, SessionId};
+use crate::moderation::{Act, Decision, Ineffective, Measure, Row, Sanction, Subject, Target, Who};
+use crate::nodes::record::{Incarnation, LogEntry};
+
+impl ChatState {
+    /// Whether a client may write in a room, or in private (`None`). `name`: the name that it takes with the message.
+    #[inline]
+    pub(super) fn check_speech(
+        &self,
+        session: SessionId,
+        name: Option<&ClientId>,
+        room: Option<RoomId>,
+        turn: &Turn,
+    ) -> Result<(), Refusal> {
+        if self.moderation.is_idle() { Ok(()) } else { self.judge_speech(session, name, room, turn) }
+    }
+
+    #[cold]
+    fn judge_speech(
+        &self,
+        session: SessionId,
+        name: Option<&ClientId>,
+        room: Option<RoomId>,
+        turn: &Turn,
+    ) -> Result<(), Refusal> {
+        let Some(who) = self.who(session, name) else { return Ok(()) };
+        self.moderation.may_speak(who, room.and_then(|room| self.name_of(room)), turn.now.unix_ms)
+    }
+
+    /// Whether a client may write in a room already, see [`Slowed`](crate::chat_server::parts::slowed::Slowed).
+    #[inline]
+    pub(super) fn check_pace(
+        &self,
+        session: SessionId,
+        name: Option<&ClientId>,
+        room: RoomId,
+        turn: &Turn,
+    ) -> Result<(), Refusal> {
+        let Some(seconds) = self.slow_seconds(session, room) else { return Ok(()) };
+        let name = name.or_else(|| self.participants.get(session).map(Participant::name));
+        let Some(wait) = name.and_then(|name| self.slowed.wait(room, name, turn.now.at)) else { return Ok(()) };
+        let text = format!("a client may write here once in {seconds} seconds");
+        let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let refusal = Refusal::new(ErrorCode::SlowMode, text).in_room(self.name_of(room).cloned());
+        Err(refusal.retry_after_ms(retry_after_ms))
+    }
+
+    /// Notes that a client has written in a room.
+    #[inline]
+    pub(super) fn note_pace(&mut self, session: SessionId, room: RoomId, turn: &Turn) {
+        let Some(seconds) = self.slow_seconds(session, room) else { return };
+        if let Some(participant) = self.participants.get(session) {
+            self.slowed.note(room, participant.name(), Duration::from_secs(seconds.into()), turn.now.at);
+        }
+    }
+
+    /// The slow mode of a room for a client, if there is one.
+    #[inline]
+    fn slow_seconds(&self, session: SessionId, room: RoomId) -> Option<u32> {
+        if !self.moderation.has_slow_rooms() {
+            return None;
+        }
+        let seconds = self.moderation.slow_seconds(self.name_of(room)?);
+        (seconds > 0 && self.who(session, None).is_some()).then_some(seconds)
+    }
+
+    /// Whether a client may be in a room and read there.
+    pub(super) fn check_presence(&self, session: SessionId, room: &RoomName, turn: &Turn) -> Result<(), Refusal> {
+        let Some(who) = self.who(session, None) else { return Ok(()) };
+        self.moderation.may_join(who, room, turn.now.unix_ms)
+    }
+
+    /// Whether a client may take a name.
+    pub(super) fn check_name(&self, session: SessionId, name: &ClientId, turn: &Turn) -> Result<(), Refusal> {
+        let Some(who) = self.who(session, Some(name)) else { return Ok(()) };
+        self.moderation.may_connect(who, turn.now.unix_ms)
+    }
+
+    /// Whether a connection may open a session with this name in its room. Without a name it gets that of a guest.
+    pub(super) fn check_opening(
+        &self,
+        open: &OpenSession,
+        name: Option<&ClientId>,
+        turn: &Turn,
+    ) -> Result<(), OpenRefusal> {
+        let (who, now) = (Who { name, address: open.address }, turn.now.unix_ms);
+        let judged =
+            self.moderation.may_connect(who, now).and_then(|()| self.moderation.may_join(who, &open.room, now));
+        judged.map_err(|refusal| OpenRefusal::Banned(Box::new(refusal)))
+    }
+
+    /// A client to judge, perhaps under another name. `None`: it is an operator, or has gone.
+    fn who<'a>(&'a self, session: SessionId, name: Option<&'a ClientId>) -> Option<Who<'a>> {
+        let participant = self.participants.get(session).filter(|it| !it.is_operator())?;
+        Some(Who { name: Some(name.unwrap_or(participant.name())), address: participant.address() })
+    }
+
+    fn name_of(&self, room: RoomId) -> Option<&RoomName> {
+        self.rooms.get(room)?.key().room()
+    }
+
+    // ---- decisions
+
+    /// Handles an operator's decision. With other nodes it holds once the log has it, otherwise at once.
+    pub(super) fn decide_as_operator(&mut self, decision: Decision, reply: DecisionReply, turn: &mut Turn) {
+        match &mut self.cluster {
+            Some(cluster) if !cluster.is_reachable => {
+                turn.reply(Answer::Decided(reply, Err(NotDone::OutOfReach.into())));
+            }
+            Some(cluster) => cluster.propose(LogEntry::Decide(decision), Some(Tag::Decided(reply))),
+            None => self.decide_alone(decision, Some(reply), turn),
+        }
+    }
+
+    /// Records that an operator has deleted the message of another client.
+    pub(super) fn record_deletion(&mut self, decision: Decision, turn: &mut Turn) {
+        match &mut self.cluster {
+            Some(cluster) => cluster.propose(LogEntry::Decide(decision), None),
+            None => self.decide_alone(decision, None, turn),
+        }
+    }
+
+    fn decide_alone(&mut self, decision: Decision, reply: Option<DecisionReply>, turn: &mut Turn) {
+        let at = turn.now.unix_ms;
+        match (self.decide(decision.clone(), at, turn), reply) {
+            (Ok(rows), reply) => {
+                let receipt = reply.map(|reply| Receipt(self.decisions.insert((reply, Decided { at }))));
+                turn.push(Effect::Decided(decision));
+                turn.push(Effect::KeepModeration { rows, receipt });
+            }
+            (Err(why), Some(reply)) => turn.reply(Answer::Decided(reply, Err(why.into()))),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// The storage has kept a decision, or cannot at the moment.
+    pub(super) fn was_kept(&mut self, receipt: Receipt, is_kept: bool, turn: &mut Turn) {
+        if let Some((reply, decided)) = self.decisions.try_remove(receipt.0) {
+            let outcome = if is_kept { Ok(decided) } else { Err(NotDecided::NotStored) };
+            turn.reply(Answer::Decided(reply, outcome));
+        }
+    }
+
+    /// A decision of a node comes from the log, with the log's time.
+    pub(super) fn logged_decision(
+        &mut self,
+        decision: Decision,
+        tag: Option<Tag>,
+        (at, life): (u64, Incarnation),
+        turn: &mut Turn,
+    ) {
+        let is_own = self.cluster.as_ref().is_some_and(|cluster| cluster.life() == life);
+        let outcome = self.decide(decision.clone(), at, turn).map(|_| Decided { at });
+        self.digest(&[u64::from(outcome.is_ok()), at]);
+        if is_own && outcome.is_ok() {
+            turn.push(Effect::Decided(decision));
+        }
+        if let Some(Tag::Decided(reply)) = tag {
+            turn.reply(Answer::Decided(reply, outcome.map_err(NotDecided::from)));
+        }
+    }
+
+    fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<Vec<Row>, Ineffective> {
+        let act = decision.act.clone();
+        let rows = self.moderation.decide(decision, at)?;
+        match act {
+            Act::Impose { target, .. } if target.measure == Measure::Ban => {
+                if let Some(sanction) = self.moderation.sanction(&target).cloned() {
+                    self.send_out(&sanction, turn);
+                }
+            }
+            Act::Slow { room, .. } => {
+                if let Some(room) = self.rooms.find(room.as_str()) {
+                    self.slowed.forget(room);
+                }
+            }
+            Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => {}
+        }
+        Ok(rows)
+    }
+
+    /// Makes the banned clients of this node leave, from the room or from the server.
+    fn send_out(&mut self, sanction: &Sanction, turn: &mut Turn) {
+        let Target { subject, room, .. } = &sanction.target;
+        let sessions = match subject {
+            Subject::Client(name) => self.participants.holders(name).to_vec(),
+            Subject::Address(address) => {
+                let all = self.participants.iter().filter(|(_, it)| it.address() == *address);
+                all.map(|(session, _)| session).collect()
+            }
+        };
+        let refusal = sanction.refusal(turn.now.unix_ms);
+        if refusal.until.is_some_and(|until| until <= turn.now.unix_ms) {
+            // It has ended since: this node reads it from a log that is older.
+            return;
+        }
+        for session in sessions {
+            if self.who(session, None).is_none() {
+                continue;
+            }
+            match room {
+                None => {
+                    turn.tell(session, ServerEvent::Error(refusal.clone()));
+                    self.turn_away(session, turn);
+                }
+                Some(name) => {
+                    if let Ok(id) = self.own_room(session, name) {
+                        turn.tell(session, ServerEvent::Error(refusal.clone()));
+                        self.go_out(session, id, turn);
+                        turn.tell(session, ServerEvent::Left { id: None, room: name.clone() });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes the connection of a client that is banned from the server.
+    pub(super) fn turn_away(&mut self, session: SessionId, turn: &mut Turn) {
+        self.close_session(session, turn);
+        turn.close(session, CloseCode::Banned, "banned by an operator");
+    }
+
+    /// What an operator decides with the deletion of a message in a room, if it is another client's.
+    pub(super) fn deletion_to_record(
+        &self,
+        session: SessionId,
+        message: &crate::history::StoredMessage,
+    ) -> Option<Decision> {
+        let participant = self.participants.get(session).filter(|it| it.is_operator())?;
+        let RoomKey::Room(room) = &message.room else { return None };
+        let act = Act::Delete { room: room.clone(), seq: message.seq, client_id: message.client_id.clone() };
+        let is_anothers = participant.owner() != message.owner();
+        is_anothers.then(|| Decision { by: participant.name().as_str().into(), act, reason: Box::default() })
+    }
+}

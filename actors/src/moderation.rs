@@ -1,0 +1,506 @@
+//! Moderation: the decisions of operators about clients and rooms, without I/O and clock.
+//!
+//! A [`Decision`] changes the sanctions or the slow mode of a room, and stands in the audit log. [`Moderation`] holds
+//! what is in force. It is kept as [`Row`]s: a store writes them, and a checkpoint of several nodes contains them.
+//!
+//! Invariants:
+//! - with the same decisions at the same times, two of them are equal: nodes of several agree;
+//! - there are at most [`SANCTIONS_MAX`] sanctions, [`SLOW_ROOMS_MAX`] slow rooms and [`AUDIT_MAX`] entries of the audit
+//!   log.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, Seq};
+
+use crate::client_address::ClientAddress;
+
+/// Most sanctions in force.
+pub const SANCTIONS_MAX: usize = 10_000;
+
+/// Most rooms with a slow mode.
+pub const SLOW_ROOMS_MAX: usize = 10_000;
+
+/// Most entries of the audit log; the oldest give way.
+pub const AUDIT_MAX: usize = 1_000;
+
+/// Most bytes of a reason.
+pub const REASON_BYTES_MAX: usize = 500;
+
+/// Most seconds of a slow mode: six hours.
+pub const SLOW_SECONDS_MAX: u32 = 6 * 3_600;
+
+/// Most seconds of a sanction with an end: ten years.
+pub const SANCTION_SECONDS_MAX: u64 = 3_650 * 86_400;
+
+/// Whom a sanction is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Subject {
+    /// Who has this name. Where names are not authenticated, a client can take another one.
+    Client(ClientId),
+    /// Who connects from this address.
+    Address(ClientAddress),
+}
+
+/// What a client may not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// Write, change or react.
+    Mute,
+    /// Be there.
+    Ban,
+}
+
+impl Measure {
+    /// The word for it in texts and keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mute => "mute",
+            Self::Ban => "ban",
+        }
+    }
+}
+
+/// What a sanction is about. There is at most one for each target.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target {
+    /// Whom.
+    pub subject: Subject,
+    /// Where. `None`: on the whole server.
+    pub room: Option<RoomName>,
+    /// What.
+    pub measure: Measure,
+}
+
+/// A mute or a ban in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sanction {
+    /// Whom, where, what.
+    pub target: Target,
+    /// Its end, in milliseconds since the Unix epoch. `None`: it has none.
+    pub until: Option<u64>,
+    /// The reason, for the client. May be empty.
+    pub reason: Box<str>,
+    /// The operator.
+    pub by: Box<str>,
+    /// Its beginning, in milliseconds since the Unix epoch.
+    pub at: u64,
+}
+
+/// What an operator does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Act {
+    /// Mutes or bans. Replaces an earlier sanction of the same target.
+    Impose {
+        /// Whom, where, what.
+        target: Target,
+        /// Its length. `None`: it has no end.
+        seconds: Option<u64>,
+    },
+    /// Takes a sanction back.
+    Lift(Target),
+    /// Sets the least time between two messages of a client in a room; 0: none.
+    Slow {
+        /// The room.
+        room: RoomName,
+        /// The time.
+        seconds: u32,
+    },
+    /// Has deleted the message of another client. It is only recorded: the deletion is an entry of the room.
+    Delete {
+        /// The room.
+        room: RoomName,
+        /// The message.
+        seq: Seq,
+        /// Its sender.
+        client_id: ClientId,
+    },
+}
+
+/// An operator's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The operator.
+    pub by: Box<str>,
+    /// What.
+    pub act: Act,
+    /// Why. May be empty.
+    pub reason: Box<str>,
+}
+
+/// A decision of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// The time, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// Why a decision has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ineffective {
+    /// The table of sanctions or of slow rooms is full.
+    #[error("there are {0} of them, and no more are allowed: lift one first")]
+    Full(usize),
+    /// There is no such sanction to lift.
+    #[error("there is no such sanction")]
+    NotThere,
+}
+
+/// A client to judge.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// Its name, or the name that it wants. `None`: it will be a new guest.
+    pub name: Option<&'a ClientId>,
+    /// Its address.
+    pub address: ClientAddress,
+}
+
+/// A part of the state for a store: a key, and its value; `None`: the key is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Unique.
+    pub key: String,
+    /// JSON.
+    pub value: Option<String>,
+}
+
+/// Sanctions of one name or address. Nearly always one.
+type Own = SmallVec<[Box<Sanction>; 1]>;
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moderation {
+    by_name: FxHashMap<ClientId, Own>,
+    by_address: FxHashMap<ClientAddress, Own>,
+    /// The number of sanctions, including those that have ended and were not dropped yet.
+    sanctions: usize,
+    /// The slow mode of each room that has one, in seconds.
+    slow: BTreeMap<RoomName, u32>,
+    audit: VecDeque<AuditEntry>,
+    /// The number of the first entry of `audit`.
+    audited: u64,
+}
+
+const SANCTION: &str = "sanction";
+const SLOW: &str = "slow";
+const AUDIT: &str = "audit";
+
+impl Moderation {
+    /// The sanctions in force.
+    pub fn sanctions(&self, now: u64) -> impl Iterator<Item = &Sanction> {
+        let all = self.by_name.values().chain(self.by_address.values()).flatten();
+        all.map(|sanction| &**sanction).filter(move |sanction| sanction.is_in_force(now))
+    }
+
+    /// The audit log with its numbers, the newest first.
+    pub fn audit(&self) -> impl Iterator<Item = (u64, &AuditEntry)> {
+        (self.audited..).zip(&self.audit).collect::<Vec<_>>().into_iter().rev()
+    }
+
+    /// The number of sanctions, including those that have ended and were not dropped yet.
+    pub fn sanction_count(&self) -> usize {
+        self.sanctions
+    }
+
+    /// Whether there is no sanction.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.sanctions == 0
+    }
+
+    /// Whether any room has a slow mode.
+    #[inline]
+    pub fn has_slow_rooms(&self) -> bool {
+        !self.slow.is_empty()
+    }
+
+    /// The least number of seconds between two messages of a client in a room; 0: none.
+    #[inline]
+    pub fn slow_seconds(&self, room: &RoomName) -> u32 {
+        self.slow.get(room).copied().unwrap_or(0)
+    }
+
+    /// Whether a client may write in a room, or in private (`None`).
+    ///
+    /// # Errors
+    /// The refusal.
+    #[inline]
+    pub fn may_speak(&self, who: Who<'_>, room: Option<&RoomName>, now: u64) -> Result<(), Refusal> {
+        self.judge(Measure::Mute, who, room, now)
+    }
+
+    /// Whether a client may be in a room.
+    ///
+    /// # Errors
+    /// The refusal.
+    #[inline]
+    pub fn may_join(&self, who: Who<'_>, room: &RoomName, now: u64) -> Result<(), Refusal> {
+        self.judge(Measure::Ban, who, Some(room), now)
+    }
+
+    /// Whether a client may be on the server.
+    ///
+    /// # Errors
+    /// The refusal.
+    #[inline]
+    pub fn may_connect(&self, who: Who<'_>, now: u64) -> Result<(), Refusal> {
+        self.judge(Measure::Ban, who, None, now)
+    }
+
+    #[inline]
+    fn judge(&self, measure: Measure, who: Who<'_>, room: Option<&RoomName>, now: u64) -> Result<(), Refusal> {
+        if self.is_idle() {
+            return Ok(());
+        }
+        let of_name = who.name.and_then(|name| self.by_name.get(name));
+        let own = of_name.into_iter().chain(self.by_address.get(&who.address)).flatten();
+        let held = own.filter(|it| {
+            let Target { measure: of, room: place, .. } = &it.target;
+            *of == measure && (place.is_none() || place.as_ref() == room) && it.is_in_force(now)
+        });
+        // That of the whole server first: it says more.
+        let found = held.min_by_key(|sanction| sanction.target.room.is_some());
+        found.map_or(Ok(()), |sanction| Err(sanction.refusal(now)))
+    }
+
+    /// Carries a decision out. Returns the rows that have changed.
+    ///
+    /// # Errors
+    /// [`Ineffective`]: nothing has changed.
+    pub fn decide(&mut self, decision: Decision, at: u64) -> Result<Vec<Row>, Ineffective> {
+        let mut rows = match &decision.act {
+            Act::Impose { target, seconds } => {
+                let until = seconds.map(|seconds| at.saturating_add(seconds.saturating_mul(1_000)));
+                let (reason, by) = (decision.reason.clone(), decision.by.clone());
+                self.impose(Sanction { target: target.clone(), until, reason, by, at })?
+            }
+            Act::Lift(target) => {
+                self.take(target).ok_or(Ineffective::NotThere)?;
+                vec![Row { key: sanction_key(target), value: None }]
+            }
+            Act::Slow { room, seconds } => self.set_slow(room, *seconds)?,
+            Act::Delete { .. } => Vec::new(),
+        };
+        self.audit.push_back(AuditEntry { at, decision });
+        rows.extend(self.audit.back().map(|entry| audit_row(self.audited + self.audit.len() as u64 - 1, entry)));
+        if self.audit.len() > AUDIT_MAX {
+            self.audit.pop_front();
+            rows.push(Row { key: audit_key(self.audited), value: None });
+            self.audited += 1;
+        }
+        Ok(rows)
+    }
+
+    /// The sanction of a target.
+    pub fn sanction(&self, target: &Target) -> Option<&Sanction> {
+        let own = match &target.subject {
+            Subject::Client(name) => self.by_name.get(name),
+            Subject::Address(address) => self.by_address.get(address),
+        };
+        own.into_iter().flatten().map(|sanction| &**sanction).find(|sanction| sanction.target == *target)
+    }
+
+    fn impose(&mut self, sanction: Sanction) -> Result<Vec<Row>, Ineffective> {
+        let mut rows = Vec::new();
+        if self.take(&sanction.target).is_none() && self.sanction_count() >= SANCTIONS_MAX {
+            rows = self.drop_ended(sanction.at);
+            if rows.is_empty() {
+                return Err(Ineffective::Full(SANCTIONS_MAX));
+            }
+        }
+        rows.push(sanction_row(&sanction));
+        self.put(sanction);
+        Ok(rows)
+    }
+
+    fn put(&mut self, sanction: Sanction) {
+        let own = match sanction.target.subject.clone() {
+            Subject::Client(name) => self.by_name.entry(name).or_default(),
+            Subject::Address(address) => self.by_address.entry(address).or_default(),
+        };
+        own.push(Box::new(sanction));
+        self.sanctions += 1;
+    }
+
+    fn take(&mut self, target: &Target) -> Option<Sanction> {
+        let own = match &target.subject {
+            Subject::Client(name) => self.by_name.get_mut(name),
+            Subject::Address(address) => self.by_address.get_mut(address),
+        }?;
+        let index = own.iter().position(|sanction| sanction.target == *target)?;
+        let taken = own.remove(index);
+        self.sanctions -= 1;
+        if own.is_empty() {
+            match &target.subject {
+                Subject::Client(name) => drop(self.by_name.remove(name)),
+                Subject::Address(address) => drop(self.by_address.remove(address)),
+            }
+        }
+        Some(*taken)
+    }
+
+    /// Drops the sanctions that have ended, in an order that is the same on all nodes.
+    fn drop_ended(&mut self, now: u64) -> Vec<Row> {
+        let all = self.by_name.values().chain(self.by_address.values()).flatten();
+        let ended = all.filter(|sanction| !sanction.is_in_force(now)).map(|sanction| sanction.target.clone());
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable();
+        for target in &ended {
+            self.take(target);
+        }
+        ended.iter().map(|target| Row { key: sanction_key(target), value: None }).collect()
+    }
+
+    fn set_slow(&mut self, room: &RoomName, seconds: u32) -> Result<Vec<Row>, Ineffective> {
+        let value = if seconds == 0 {
+            self.slow.remove(room);
+            None
+        } else if self.slow.len() >= SLOW_ROOMS_MAX && !self.slow.contains_key(room) {
+            return Err(Ineffective::Full(SLOW_ROOMS_MAX));
+        } else {
+            self.slow.insert(room.clone(), seconds);
+            Some(seconds.to_string())
+        };
+        Ok(vec![Row { key: format!("{SLOW} {room}"), value }])
+    }
+
+    // ---- rows
+
+    /// All of it, as rows in the order of their keys.
+    pub fn rows(&self) -> Vec<Row> {
+        let all = self.by_name.values().chain(self.by_address.values()).flatten();
+        let slow = self
+            .slow
+            .iter()
+            .map(|(room, seconds)| Row { key: format!("{SLOW} {room}"), value: Some(seconds.to_string()) });
+        let audit = (self.audited..).zip(&self.audit).map(|(number, entry)| audit_row(number, entry));
+        let mut rows: Vec<_> = all.map(|sanction| sanction_row(sanction)).chain(slow).chain(audit).collect();
+        rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        rows
+    }
+
+    /// Takes the [`rows`](Self::rows) of an earlier process or another node over.
+    ///
+    /// # Errors
+    /// [`BadRow`].
+    pub fn restore(rows: impl IntoIterator<Item = Row>) -> Result<Self, BadRow> {
+        let mut restored = Self::default();
+        let mut audit = BTreeMap::new();
+        for Row { key, value } in rows {
+            let Some(value) = value else { continue };
+            let bad = || BadRow(key.clone());
+            let (kind, of) = key.split_once(' ').ok_or_else(bad)?;
+            match kind {
+                SANCTION => restored.put(serde_json::from_str(&value).map_err(|_| bad())?),
+                SLOW => {
+                    let room = RoomName::parse(of).map_err(|_| bad())?;
+                    restored.slow.insert(room, value.parse().map_err(|_| bad())?);
+                }
+                AUDIT => {
+                    let number: u64 = of.parse().map_err(|_| bad())?;
+                    audit.insert(number, serde_json::from_str(&value).map_err(|_| bad())?);
+                }
+                _ => return Err(bad()),
+            }
+        }
+        restored.audited = audit.keys().next().copied().unwrap_or(0);
+        restored.audit = audit.into_values().collect();
+        Ok(restored)
+    }
+}
+
+/// A row that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the moderation's row {0:?} cannot be read")]
+pub struct BadRow(String);
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.subject {
+            Subject::Client(name) => write!(f, "{name}")?,
+            Subject::Address(address) => write!(f, "the address {address}")?,
+        }
+        self.room.as_ref().map_or(Ok(()), |room| write!(f, " in {room}"))
+    }
+}
+
+/// One line for the log of the process. A reason cannot break it.
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { by, act, reason } = self;
+        match act {
+            Act::Impose { target, seconds } => {
+                write!(f, "{by}: {} {target}", target.measure.as_str())?;
+                seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
+            }
+            Act::Lift(target) => write!(f, "{by}: un{} {target}", target.measure.as_str())?,
+            Act::Slow { room, seconds } => write!(f, "{by}: slow {room} {seconds} s")?,
+            Act::Delete { room, seq, client_id } => write!(f, "{by}: delete message {seq} of {client_id} in {room}")?,
+        }
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {reason:?}") }
+    }
+}
+
+impl Sanction {
+    /// Whether it holds at this time.
+    pub fn is_in_force(&self, now: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// The refusal of what it forbids.
+    pub fn refusal(&self, now: u64) -> Refusal {
+        let Target { room, measure, .. } = &self.target;
+        let (code, done) = match measure {
+            Measure::Mute => (ErrorCode::Muted, "muted"),
+            Measure::Ban => (ErrorCode::Banned, "banned"),
+        };
+        let place = room.as_ref().map_or_else(|| "on this server".to_owned(), |room| format!("in the room {room}"));
+        let mut text = format!("you are {done} {place}");
+        if !self.reason.is_empty() {
+            text = format!("{text}: {}", self.reason);
+        }
+        let refusal = Refusal::new(code, text).in_room(room.clone()).until(self.until);
+        match self.until {
+            Some(until) => refusal.retry_after_ms(until.saturating_sub(now)),
+            None => refusal,
+        }
+    }
+}
+
+fn sanction_key(Target { subject, room, measure }: &Target) -> String {
+    let who = match subject {
+        Subject::Client(name) => format!("client {name}"),
+        Subject::Address(address) => format!("address {address}"),
+    };
+    format!("{SANCTION} {who} {} {}", measure.as_str(), room.as_ref().map_or("", RoomName::as_str))
+}
+
+fn sanction_row(sanction: &Sanction) -> Row {
+    Row { key: sanction_key(&sanction.target), value: Some(text(sanction)) }
+}
+
+/// Numbers have leading zeros, so that the keys sort like them.
+fn audit_key(number: u64) -> String {
+    format!("{AUDIT} {number:020}")
+}
+
+fn audit_row(number: u64, entry: &AuditEntry) -> Row {
+    Row { key: audit_key(number), value: Some(text(entry)) }
+}
+
+/// The JSON of a value.
+fn text(value: &impl Serialize) -> String {
+    #[expect(clippy::expect_used, reason = "all keys are texts, and no value fails")]
+    serde_json::to_string(value).expect("it is plain data")
+}
+
+#[cfg(test)]
+mod tests;
