@@ -142,16 +142,16 @@ async fn each_limit_that_refuses_is_named_with_the_setting_that_raises_it() {
                 actix_rt::time::sleep(Duration::from_millis(pause)).await;
             }
         };
+        let is_secret = variables.contains(&tokens[2]);
+        let bearer = format!("Authorization: Bearer {operator}\r\nConnection: close\r\n");
+        let headers = if is_secret { bearer.as_str() } else { "Connection: close\r\n" };
         let named = async {
             loop {
-                let figures = Exposition::scrape(&server).await;
-                if figures.value("chat_limit_reached", &[("what", "flood")]) > 0.5 {
-                    let is_secret = variables.contains(&tokens[2]);
-                    let bearer = format!("Authorization: Bearer {operator}\r\n");
-                    let headers = if is_secret { bearer.as_str() } else { "" };
-                    return raw::http(&server, "GET", "/api/diagnosis", headers).await.json();
+                let answer = raw::http(&server, "GET", "/api/diagnosis", headers).await.json();
+                if answer["what"] == "flood" {
+                    return answer;
                 }
-                actix_rt::time::sleep(Duration::from_millis(200)).await;
+                actix_rt::time::sleep(Duration::from_millis(500)).await;
             }
         };
         let (again, named) = (pin!(again), pin!(named));
