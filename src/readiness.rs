@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::fmt;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use starling_process::exposition::Family;
 
 use crate::refusal::{HttpCode, HttpRefusal};
-use crate::state::ServerState;
 
 /// The kind of a reason that the server cannot serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,32 +59,38 @@ impl From<NotReady> for HttpRefusal {
 }
 
 /// The metric `chat_not_ready`.
-#[derive(Debug)]
-pub(crate) struct ReadinessMetric {
+pub(crate) struct ReadinessMetric<F> {
     desc: Desc,
-    // The state outlives the server's registries, but not the other way round.
-    state: Weak<ServerState>,
+    /// Asks the server.
+    not_ready: F,
 }
 
-impl ReadinessMetric {
-    const NAME: &str = "chat_not_ready";
+/// The name of the metric.
+const NAME: &str = "chat_not_ready";
 
-    pub(crate) fn new(state: &Arc<ServerState>) -> Self {
+impl<F: Fn() -> Option<NotReady>> ReadinessMetric<F> {
+    pub(crate) fn new(not_ready: F) -> Self {
         let help = "Why /readyz is 503.".to_owned();
         #[expect(clippy::expect_used, reason = "the name is a constant and a valid one")]
-        let desc = Desc::new(Self::NAME.into(), help, Vec::new(), HashMap::new()).expect("the description is valid");
-        Self { desc, state: Arc::downgrade(state) }
+        let desc = Desc::new(NAME.into(), help, Vec::new(), HashMap::new()).expect("the description is valid");
+        Self { desc, not_ready }
     }
 }
 
-impl Collector for ReadinessMetric {
+impl<F> fmt::Debug for ReadinessMetric<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadinessMetric").field("desc", &self.desc).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn() -> Option<NotReady> + Send + Sync> Collector for ReadinessMetric<F> {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let cause = self.state.upgrade().and_then(|state| state.not_ready()).map(|it| it.cause);
-        let mut family = Family::gauge(Self::NAME, "1 for the reason for which /readyz is 503, 0 for all others.");
+        let cause = (self.not_ready)().map(|it| it.cause);
+        let mut family = Family::gauge(NAME, "1 for the reason for which /readyz is 503, 0 for all others.");
         for each in Cause::ALL {
             family.add(&[("reason", each.as_str())], f64::from(u8::from(cause == Some(each))));
         }

@@ -114,7 +114,10 @@ impl Worker {
             lab,
         }));
         for registry in [&registry, &judged] {
-            registry.register(Box::new(ReadinessMetric::new(&state))).map_err(registered)?;
+            // The state may hold what the registry holds.
+            let weak = Arc::downgrade(&state);
+            let metric = ReadinessMetric::new(move || weak.upgrade()?.not_ready());
+            registry.register(Box::new(metric)).map_err(registered)?;
         }
         Ok(Self {
             state,

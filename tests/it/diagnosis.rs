@@ -113,18 +113,21 @@ async fn each_limit_that_refuses_is_named_with_the_setting_that_raises_it() {
     ] {
         let server = TestServer::start(variables);
         let mut plain = Vec::new();
-        let mut client = None;
+        let (mut holder, mut client) = (None, None);
         match held {
-            WebSocket => client = Some(test_kit::Client::connect(&server, "/ws?clientId=alice").await),
+            WebSocket => {
+                holder = Some(test_kit::Client::connect(&server, "/ws?clientId=bob").await);
+                client = Some(test_kit::Client::connect(&server, "/ws").await);
+            }
             Plain(number) => {
                 for _ in 0..number {
                     plain.push(raw::Raw::open_from(HERE, server.address()).await);
                 }
             }
         }
-        if setting == "CHAT_ROOMS" {
-            // Fills the only place.
-            client.as_mut().unwrap().send_text(r#"{"type":"join","room":"coffee"}"#).await;
+        if let Some(holder) = &mut holder {
+            // Takes the only place of CHAT_ROOMS=1.
+            holder.send_text(r#"{"type":"join","room":"coffee"}"#).await;
         }
         let again = async {
             loop {
@@ -132,7 +135,13 @@ async fn each_limit_that_refuses_is_named_with_the_setting_that_raises_it() {
                     assert_eq!(raw.get("/healthz").await.status, 200);
                 }
                 match (refused, &mut client) {
-                    (Command(text), Some(client)) => client.send_text(text).await,
+                    (Command(text), Some(client)) => {
+                        let command: Value = serde_json::from_str(text).unwrap();
+                        // Too many errors end a connection.
+                        if !client.try_send_json(&command).await {
+                            *client = test_kit::Client::connect(&server, "/ws").await;
+                        }
+                    }
                     (Handshake(path), _) => {
                         let mut raw = raw::Raw::open_from(HERE, server.address()).await;
                         raw.ask_for_websocket(path, "").await;
@@ -142,16 +151,16 @@ async fn each_limit_that_refuses_is_named_with_the_setting_that_raises_it() {
                 actix_rt::time::sleep(Duration::from_millis(pause)).await;
             }
         };
+        let is_secret = variables.contains(&tokens[2]);
+        let bearer = format!("Authorization: Bearer {operator}\r\nConnection: close\r\n");
+        let headers = if is_secret { bearer.as_str() } else { "Connection: close\r\n" };
         let named = async {
             loop {
-                let figures = Exposition::scrape(&server).await;
-                if figures.value("chat_limit_reached", &[("what", "flood")]) > 0.5 {
-                    let is_secret = variables.contains(&tokens[2]);
-                    let bearer = format!("Authorization: Bearer {operator}\r\n");
-                    let headers = if is_secret { bearer.as_str() } else { "" };
-                    return raw::http(&server, "GET", "/api/diagnosis", headers).await.json();
+                let answer = raw::http(&server, "GET", "/api/diagnosis", headers).await.json();
+                if answer["what"] == "flood" {
+                    return answer;
                 }
-                actix_rt::time::sleep(Duration::from_millis(200)).await;
+                actix_rt::time::sleep(Duration::from_millis(500)).await;
             }
         };
         let (again, named) = (pin!(again), pin!(named));
