@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn the_seconds_without_measurements_are_no_part_of_the_first_verdict() {
+        let diagnosis = Diagnosis::new();
+        let measured = diagnosis.current().since + Duration::from_secs(5);
+        for later in [0, 7] {
+            diagnosis.set(verdict(What::Nothing), measured + Duration::from_secs(later));
+            assert_eq!(diagnosis.current().since, measured, "{later} s later");
+        }
+    }
+
+    #[test]
     fn a_change_counts_when_it_lasts_and_is_logged_at_most_every_ten_seconds() {
         let start = clock::now();
         let mut steps = Steps::new();

@@ -110,14 +110,13 @@ impl ServerState {
 
     /// The reason that the server cannot serve at the moment, if there is one.
     pub(crate) fn not_ready(&self) -> Option<NotReady> {
-        let log = || self.shared.log.as_ref().and_then(LogReach::failure);
         if let Some(died) = self.shared.chat.vitals().dead() {
             Some(NotReady::new(Cause::Died, died.to_string()))
         } else if self.draining.load(Relaxed) {
             Some(NotReady::new(Cause::Stopping, "the server is stopping"))
         } else if self.is_short_of_memory() {
             Some(NotReady::new(Cause::Memory, "the server is short of memory"))
-        } else if let Some(failure) = log() {
+        } else if let Some(failure) = self.shared.log.as_ref().and_then(LogReach::failure) {
             Some(NotReady::new(Cause::Log, failure))
         } else {
             let failure = self.shared.metrics.history().health.failure()?;

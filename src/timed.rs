@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn only_the_time_of_work_counts_and_the_end_whatever_it_is() {
         let stage = Arc::new(Stage::default());
         let work = async {

@@ -32,8 +32,8 @@ pub fn observe(readings: &[Reading]) -> Verdict {
     distances.sort_by(|(_, a), (_, b)| b.share().total_cmp(&a.share()));
     let verdict = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
     let verdict = verdict.unwrap_or_else(|| nothing(&window, &distances));
-    let nearest = distances.iter().filter_map(|(what, it)| Some(((*what)?, it)));
-    let nearest = nearest.clone().find(|(what, _)| *what != verdict.what);
+    let mut limits = distances.iter().filter_map(|(what, it)| Some(((*what)?, it)));
+    let nearest = limits.find(|(what, _)| *what != verdict.what);
     let nearest = nearest.map_or(verdict.nearest, |(what, it)| Nearest { what, used: rounded(it.share()) });
     Verdict { nearest, latency: window.latency(), ..verdict }
 }

@@ -13,10 +13,7 @@ use crate::shown::{Dashboard, dashboards, files, read, rules, yaml};
 const NOT_SHOWN: [(&str, &str); 9] = [
     ("chat_connection_places", "chat_connections_open shows them, with those beyond"),
     ("chat_memory_limit_bytes", "it is the operator's own setting, and /lab shows it"),
-    (
-        "chat_not_ready",
-        "the scrape of a server that is not ready fails an alert, and chat_limit_reached shows the cause",
-    ),
+    ("chat_not_ready", "chat_limit_reached shows what it leads to"),
     ("chat_log_lines_dropped_total", "the log itself reports it as soon as it has a reader"),
     ("process_virtual_memory_bytes", "mapped memory says nothing about used memory"),
     ("swarm_clocks_off_seconds", ONE_HOST),

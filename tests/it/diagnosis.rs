@@ -67,7 +67,7 @@ enum Refused {
 }
 
 /// The connections that are there before.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 enum Held {
     WebSocket,
     /// Plain connections for HTTP, this number.

@@ -53,6 +53,16 @@ async fn three_hundred_bots_get_everything_once_and_in_order() {
 }
 
 #[actix::test]
+async fn the_printed_report_names_what_limited_the_server_without_a_folder_for_it() {
+    let server = TestServer::start(&[]);
+    let server_url = format!("ws://{}/ws", server.address());
+    // The server's metrics are read once a second.
+    let config = Config { server_url, count: 2, seconds: 4.0, ..Config::default() };
+    let report = bot_swarm::run(&config, &StopHandle::new(), &mut progress::Silent).await.unwrap().to_string();
+    assert!(report.lines().any(|line| line.starts_with("server      ") && line.len() > 20), "{report}");
+}
+
+#[actix::test]
 async fn bots_that_edit_delete_and_react_get_every_change_once_in_order_and_no_deleted_text() {
     let server = TestServer::start(&[]);
     let config = Config {

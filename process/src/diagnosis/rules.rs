@@ -1,4 +1,5 @@
-//! The rules, as a table: from outside the server inwards, then from the last stage to the first, then the clients.
+//! The rules, as a table: first a history that fails, which no load causes; then from outside the server inwards, from the
+//! last stage to the first, and the clients.
 
 use super::verdict::{Evidence, LIKELY, SURE, Unit, What};
 use super::window::{INBOXES, PLACES, ROOMS, UseAndLimit, Window};
@@ -219,6 +220,14 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
+fn nothing_is_stored(window: &Window<'_>) -> Option<Found> {
+    window.is_not_ready("history").then(|| {
+        let sentence =
+            "Nothing can be stored: the history fails, so messages and new connections are refused.".to_owned();
+        Found::sure(sentence, vec![Evidence::new("the history fails", Unit::Count, 1.0, 1.0)])
+    })
+}
+
 fn cpu_limit(window: &Window<'_>) -> Option<Found> {
     let periods = window.rate("chat_container_cpu_periods_total", &[]);
     let stopped = window.rate("chat_container_cpu_throttled_periods_total", &[]);
@@ -239,14 +248,6 @@ fn cpu_limit(window: &Window<'_>) -> Option<Found> {
     })
 }
 
-fn nothing_is_stored(window: &Window<'_>) -> Option<Found> {
-    window.is_not_ready("history").then(|| {
-        let sentence =
-            "Nothing can be stored: the history fails, so messages and new connections are refused.".to_owned();
-        Found::sure(sentence, vec![Evidence::new("the history fails", Unit::Count, 1.0, 1.0)])
-    })
-}
-
 fn memory_limit(window: &Window<'_>) -> Option<Found> {
     let (used, limit) =
         (window.gauge("chat_container_memory_bytes"), window.gauge("chat_container_memory_limit_bytes"));
@@ -263,7 +264,7 @@ fn memory_limit(window: &Window<'_>) -> Option<Found> {
         };
         let evidence = vec![
             Evidence::new("memory of the container in use", Unit::Ratio, share, 0.9),
-            Evidence::new("refusals for lack of memory", Unit::Count, f64::from(u8::from(refuses)), 1.0),
+            Evidence::new("the server refuses work for lack of memory", Unit::Count, f64::from(u8::from(refuses)), 1.0),
             Evidence::new("time in which tasks waited for memory", Unit::Ratio, pressure, 0.1),
         ];
         Found::sure(sentence, evidence).sure_if(share >= 0.9 || refuses)
