@@ -175,6 +175,8 @@ pub struct Held {
     pub inboxes: usize,
     /// Noted read positions.
     pub read_positions: usize,
+    /// Read positions that clients have lost to the limits so far.
+    pub read_positions_lost: u64,
     /// Sessions, including connections that have not shown a token.
     pub sessions: usize,
     /// The sanctions, including those that have ended and were not dropped yet.
@@ -194,6 +196,7 @@ pub struct Metrics {
     connections: AtomicI64,
     inboxes: AtomicI64,
     read_positions: AtomicI64,
+    read_positions_lost: AtomicU64,
     dropped_for_space: AtomicU64,
     rooms: AtomicI64,
     sessions: AtomicI64,
@@ -244,6 +247,7 @@ impl Metrics {
             connections: AtomicI64::new(0),
             inboxes: AtomicI64::new(0),
             read_positions: AtomicI64::new(0),
+            read_positions_lost: AtomicU64::new(0),
             dropped_for_space: AtomicU64::new(0),
             rooms: AtomicI64::new(0),
             sessions: AtomicI64::new(0),
@@ -338,6 +342,7 @@ impl Metrics {
         self.rooms.store(gauge(held.rooms), Relaxed);
         self.inboxes.store(gauge(held.inboxes), Relaxed);
         self.read_positions.store(gauge(held.read_positions), Relaxed);
+        self.read_positions_lost.store(held.read_positions_lost, Relaxed);
         self.sessions.store(gauge(held.sessions), Relaxed);
         self.sanctions.store(gauge(held.sanctions), Relaxed);
         self.dropped_for_space.store(held.dropped_for_space, Relaxed);

@@ -269,6 +269,7 @@ impl ChatState {
             rooms: self.room_count(),
             inboxes: self.inboxes.count(),
             read_positions: self.positions.count(),
+            read_positions_lost: self.positions.lost(),
             sessions: self.session_count(),
             sanctions: self.moderation.sanction_count(),
             dropped_for_space: self.dropped_for_space,

@@ -33,6 +33,8 @@ pub struct HistoryMetrics {
     pub failures: AtomicU64,
     /// Messages that retention dropped, because a room had too many, they were too old, or the database was too large.
     pub dropped: AtomicU64,
+    /// Notes of read positions that were dropped because too many waited for a storage that fails.
+    pub positions_lost: AtomicU64,
     /// Bytes in use on the disk, at the last retention check.
     pub bytes: AtomicU64,
 }
@@ -50,6 +52,7 @@ impl Default for HistoryMetrics {
             commit_messages: Histogram::of_counts(),
             failures: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            positions_lost: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
     }

@@ -15,6 +15,7 @@ mod command;
 mod commit;
 mod connections;
 mod continuity;
+mod due_positions;
 mod file;
 mod lock;
 mod log_extent;

@@ -80,6 +80,7 @@ impl Metrics {
                 "Read positions of clients in rooms and inboxes that are kept.",
                 &self.read_positions,
             ),
+            self.lost_positions(),
             Family::single_counter(
                 "chat_dropped_for_space_total",
                 "Rooms and inboxes that were dropped from a full table for new ones.",
@@ -99,6 +100,13 @@ impl Metrics {
                 self.credits.in_use() as f64,
             ),
         ]
+    }
+
+    fn lost_positions(&self) -> MetricFamily {
+        let mut lost = Family::counter("chat_read_positions_lost_total", "Read positions that were lost, by cause.");
+        lost.add(&[("cause", "limit")], self.read_positions_lost.load(Relaxed) as f64);
+        lost.add(&[("cause", "storage")], self.history.positions_lost.load(Relaxed) as f64);
+        lost.finish()
     }
 
     fn delivery_parts(&self) -> MetricFamily {

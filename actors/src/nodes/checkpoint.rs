@@ -47,6 +47,8 @@ pub struct Checkpoint {
 pub struct PositionThen {
     /// The client.
     pub owner: u64,
+    /// Whether it is a guest, whose positions go with it.
+    pub is_guest: bool,
     /// The index of the room in [`Checkpoint::rooms`].
     pub room: u32,
     /// The newest message that it has read.

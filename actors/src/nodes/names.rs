@@ -75,23 +75,29 @@ impl Names {
         self.0.entry(name).or_default().push(holder);
     }
 
-    /// Frees a name, if this session holds it. Returns whether it did.
-    pub fn release(&mut self, name: &ClientId, session: RemoteSession) -> bool {
-        let Some(holders) = self.0.get_mut(name) else { return false };
-        let Some(held) = holders.iter().position(|holder| holder.session == session) else { return false };
-        holders.remove(held);
+    /// Frees a name, if this session holds it. Returns the key of its client, if it did.
+    pub fn release(&mut self, name: &ClientId, session: RemoteSession) -> Option<ClientKey> {
+        let holders = self.0.get_mut(name)?;
+        let held = holders.iter().position(|holder| holder.session == session)?;
+        let Holder { key, .. } = holders.remove(held);
         if holders.is_empty() {
             self.0.remove(name);
         }
-        true
+        Some(key)
     }
 
-    /// Frees all names of a life of a node.
-    pub fn release_all(&mut self, incarnation: Incarnation) {
-        self.0.retain(|_, holders| {
+    /// Frees all names of a life of a node. Returns the guests among them: they are gone.
+    pub fn release_all(&mut self, incarnation: Incarnation) -> Vec<(ClientId, ClientKey)> {
+        let mut guests = Vec::new();
+        self.0.retain(|name, holders| {
+            let freed = |holder: &&Holder| holder.session.incarnation == incarnation;
+            if name.is_guest() {
+                guests.extend(holders.iter().filter(freed).map(|holder| (name.clone(), holder.key)));
+            }
             holders.retain(|holder| holder.session.incarnation != incarnation);
             !holders.is_empty()
         });
+        guests
     }
 
     /// All names and their holders, in the order of the names.
@@ -131,8 +137,8 @@ mod tests {
         let replaced = Some(session(1, 1));
         assert_eq!(names.take(alice.clone(), holder(2, 1, 7), false), Taken::Granted { replaced });
         assert_eq!(names.take(alice.clone(), holder(2, 1, 7), false), FREE, "it holds it already");
-        assert!(!names.release(&alice, session(1, 1)), "who lost the name cannot free it");
-        assert!(names.release(&alice, session(2, 1)));
+        assert_eq!(names.release(&alice, session(1, 1)), None, "who lost the name cannot free it");
+        assert_eq!(names.release(&alice, session(2, 1)), Some(ClientKey(7)));
         assert_eq!(names.take(alice, holder(1, 2, 8), false), FREE);
     }
 
@@ -152,10 +158,10 @@ mod tests {
     #[test]
     fn a_node_that_is_out_holds_no_name() {
         let mut names = Names::default();
-        for (who, incarnation) in [("alice", 1), ("bob", 2), ("carol", 1)] {
+        for (who, incarnation) in [("alice", 1), ("bob", 2), ("carol", 1), ("guest-1", 1)] {
             names.take(name(who), holder(incarnation, 1, 7), false);
         }
-        names.release_all(Incarnation(1));
+        assert_eq!(names.release_all(Incarnation(1)), [(name("guest-1"), ClientKey(7))]);
         let left: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(left, ["bob"]);
     }

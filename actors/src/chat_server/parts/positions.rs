@@ -1,14 +1,14 @@
 //! Read positions: how far each client has read, in each of its rooms and in its inbox.
 //!
 //! A position belongs to a client as an `id` of a message does: to the name in a token, otherwise to a name and a key. It
-//! never goes back, and it goes with its room. A new position is *fresh* until it is noted, at most once a second: in the
-//! history, or in the log of all nodes.
+//! never goes back, and it goes with its room; that of a guest goes with the guest, because nobody gets a guest's name
+//! again. A new position is *fresh* until it is noted, at most once a second: in the history, or in the log of all nodes.
 //!
 //! Invariants:
-//! - the noted positions depend only on the notes and their order;
+//! - the noted positions depend only on the notes and their order, and on which guests have gone;
 //! - at most [`POSITIONS_MAX`] positions are noted, at most [`POSITIONS_OF_A_CLIENT_MAX`] of one client. Beyond that the
 //!   client loses the position that it changed the longest ago, or the client that has read nothing for the longest loses
-//!   all of its own.
+//!   all of its own: a guest if there is one, so that guests push out nobody else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,8 +30,25 @@ const POSITIONS_OF_A_CLIENT_MAX: usize = 1_000;
 /// The least time between two notes of one position.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A client and a room.
-pub(crate) type Place = (IdOwner, RoomId);
+/// A client that reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reader {
+    pub(crate) owner: IdOwner,
+    pub(crate) is_guest: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(owner: IdOwner, name: &ClientId) -> Self {
+        Self { owner, is_guest: name.is_guest() }
+    }
+}
+
+/// A position that a client has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LostPosition {
+    pub(crate) reader: Reader,
+    pub(crate) room: RoomId,
+}
 
 /// A position that is to be noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +68,18 @@ struct Fresh {
     is_taken: bool,
 }
 
+/// The place of a client in the order in which clients lose their positions: guests first, then by the time of the last
+/// note.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Age {
+    is_kept: bool,
+    note: u64,
+}
+
 /// The positions of one client, the one that was changed the longest ago first.
 #[derive(Debug, Default)]
 struct OfClient {
-    /// Its place in `by_age`.
-    age: u64,
+    age: Age,
     noted: SmallVec<[(RoomId, Seq); 2]>,
 }
 
@@ -63,11 +87,12 @@ struct OfClient {
 #[derive(Debug)]
 pub(crate) struct Positions {
     clients: FxHashMap<IdOwner, OfClient>,
-    /// The client that has read nothing for the longest first.
-    by_age: BTreeMap<u64, IdOwner>,
-    next_age: u64,
+    by_age: BTreeMap<Age, IdOwner>,
+    notes: u64,
+    /// The clients with a noted or fresh position in each room.
     readers: FxHashMap<RoomId, FxHashSet<IdOwner>>,
     count: usize,
+    lost: u64,
     fresh: FxHashMap<IdOwner, (ClientId, SmallVec<[Fresh; 1]>)>,
     /// The time from which fresh positions may be noted.
     due: Option<Instant>,
@@ -85,9 +110,10 @@ impl Positions {
         Self {
             clients: FxHashMap::default(),
             by_age: BTreeMap::new(),
-            next_age: 0,
+            notes: 0,
             readers: FxHashMap::default(),
             count: 0,
+            lost: 0,
             fresh: FxHashMap::default(),
             due: None,
             most: (most, most_of_one),
@@ -97,6 +123,11 @@ impl Positions {
     /// The number of noted positions.
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    /// The number of positions that clients have lost to the limits.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// How far a client has read; 0: it has read nothing.
@@ -116,6 +147,7 @@ impl Positions {
         let (_, fresh) = self.fresh.entry(owner).or_insert_with(|| (client_id.clone(), SmallVec::new()));
         fresh.retain(|fresh| fresh.room != room);
         fresh.push(Fresh { room, seq, is_taken: false });
+        self.readers.entry(room).or_default().insert(owner);
         true
     }
 
@@ -135,13 +167,9 @@ impl Positions {
     }
 
     /// Notes how far a client has read. Returns the positions that were lost for it; `None`: nothing is new.
-    pub(crate) fn note(&mut self, owner: IdOwner, room: RoomId, seq: Seq) -> Option<Vec<Place>> {
-        if let Some((_, fresh)) = self.fresh.get_mut(&owner) {
-            fresh.retain(|fresh| fresh.room != room || fresh.seq > seq);
-            if fresh.is_empty() {
-                self.fresh.remove(&owner);
-            }
-        }
+    pub(crate) fn note(&mut self, reader: Reader, room: RoomId, seq: Seq) -> Option<Vec<LostPosition>> {
+        let Reader { owner, is_guest } = reader;
+        self.forget_fresh_in(owner, room, seq);
         let client = self.clients.entry(owner).or_default();
         let earlier = client.noted.iter().position(|(of, _)| *of == room);
         if earlier.and_then(|index| client.noted.get(index)).is_some_and(|(_, noted)| seq <= *noted) {
@@ -153,25 +181,31 @@ impl Positions {
         }
         client.noted.push((room, seq));
         self.by_age.remove(&client.age);
-        self.next_age += 1;
-        client.age = self.next_age;
+        self.notes += 1;
+        client.age = Age { is_kept: !is_guest, note: self.notes };
         self.by_age.insert(client.age, owner);
         self.readers.entry(room).or_default().insert(owner);
-        let (most, most_of_one) = self.most;
-        let too_many = client.noted.len() > most_of_one;
-        let mut lost: Vec<Place> =
-            client.noted.first().filter(|_| too_many).map(|(room, _)| (owner, *room)).into_iter().collect();
-        if !too_many
-            && self.count > most
-            && let Some((_, oldest)) = self.by_age.first_key_value()
-        {
-            let oldest = *oldest;
-            lost = self.of(oldest).map(|(room, _)| (oldest, room)).collect();
+        let lost = self.beyond_limits(reader);
+        for LostPosition { reader, room } in &lost {
+            self.remove(reader.owner, *room);
         }
-        for (owner, room) in &lost {
-            self.remove(*owner, *room);
-        }
+        self.lost += lost.len() as u64;
         Some(lost)
+    }
+
+    /// The positions that are too many after a note of this client.
+    fn beyond_limits(&self, reader: Reader) -> Vec<LostPosition> {
+        let (most, most_of_one) = self.most;
+        let own = self.clients.get(&reader.owner).filter(|client| client.noted.len() > most_of_one);
+        if let Some((room, _)) = own.and_then(|client| client.noted.first()) {
+            return vec![LostPosition { reader, room: *room }];
+        }
+        let oldest = self.by_age.first_key_value().filter(|_| self.count > most);
+        let of_oldest = oldest.into_iter().flat_map(|(age, owner)| {
+            let reader = Reader { owner: *owner, is_guest: !age.is_kept };
+            self.of(*owner).map(move |(room, _)| LostPosition { reader, room })
+        });
+        of_oldest.collect()
     }
 
     /// The noted positions of a client, the one that was changed the longest ago first.
@@ -180,18 +214,24 @@ impl Positions {
     }
 
     /// All noted positions. [Noting](Self::note) them in this order makes the same table.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (IdOwner, RoomId, Seq)> {
-        self.by_age.values().flat_map(|owner| self.of(*owner).map(|(room, seq)| (*owner, room, seq)))
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Reader, RoomId, Seq)> {
+        self.by_age.iter().flat_map(|(age, owner)| {
+            let reader = Reader { owner: *owner, is_guest: !age.is_kept };
+            self.of(*owner).map(move |(room, seq)| (reader, room, seq))
+        })
     }
 
+    /// Removes a position, noted or fresh.
     fn remove(&mut self, owner: IdOwner, room: RoomId) {
-        let Some(client) = self.clients.get_mut(&owner) else { return };
-        let before = client.noted.len();
-        client.noted.retain(|(of, _)| *of != room);
-        self.count -= before - client.noted.len();
-        if client.noted.is_empty() {
-            self.by_age.remove(&client.age);
-            self.clients.remove(&owner);
+        self.forget_fresh_in(owner, room, Seq(u64::MAX));
+        if let Some(client) = self.clients.get_mut(&owner) {
+            let before = client.noted.len();
+            client.noted.retain(|(of, _)| *of != room);
+            self.count -= before - client.noted.len();
+            if client.noted.is_empty() {
+                self.by_age.remove(&client.age);
+                self.clients.remove(&owner);
+            }
         }
         if let Some(readers) = self.readers.get_mut(&room) {
             readers.remove(&owner);
@@ -201,27 +241,57 @@ impl Positions {
         }
     }
 
+    /// Forgets the fresh position of a client in a room, unless it is beyond `upto`.
+    fn forget_fresh_in(&mut self, owner: IdOwner, room: RoomId, upto: Seq) {
+        if let Some((_, fresh)) = self.fresh.get_mut(&owner) {
+            fresh.retain(|fresh| fresh.room != room || fresh.seq > upto);
+            if fresh.is_empty() {
+                self.fresh.remove(&owner);
+            }
+        }
+    }
+
     /// The room has ended, with all positions in it.
     pub(crate) fn forget_room(&mut self, room: RoomId) {
-        for owner in self.readers.get(&room).cloned().unwrap_or_default() {
+        for owner in self.readers.remove(&room).unwrap_or_default() {
             self.remove(owner, room);
         }
-        self.fresh.retain(|_, (_, fresh)| {
-            fresh.retain(|fresh| fresh.room != room);
-            !fresh.is_empty()
-        });
+    }
+
+    /// A guest has gone, and nobody gets its name again.
+    pub(crate) fn forget_guest(&mut self, guest: IdOwner) {
+        let noted = self.of(guest).map(|(room, _)| room);
+        let fresh = self.fresh.get(&guest).into_iter().flat_map(|(_, fresh)| fresh).map(|fresh| fresh.room);
+        for room in noted.chain(fresh).collect::<SmallVec<[RoomId; 2]>>() {
+            self.remove(guest, room);
+        }
     }
 
     /// Forgets what was not noted: the notes of this node do not count any more.
     pub(crate) fn forget_fresh(&mut self) {
-        self.fresh.clear();
+        for (owner, (_, fresh)) in std::mem::take(&mut self.fresh) {
+            for Fresh { room, .. } in fresh {
+                if !self.of(owner).any(|(noted, _)| noted == room) {
+                    self.remove(owner, room);
+                }
+            }
+        }
     }
 
     /// Panics if an invariant of this module does not hold. For tests.
     pub(crate) fn check(&self) {
         let noted: usize = self.clients.values().map(|client| client.noted.len()).sum();
         assert_eq!(noted, self.count, "the count is that of the clients");
-        assert_eq!(self.readers.values().map(FxHashSet::len).sum::<usize>(), self.count, "every reader has a position");
+        let fresh = self.fresh.iter().flat_map(|(owner, (_, fresh))| fresh.iter().map(|fresh| (fresh.room, *owner)));
+        let noted = self.all().map(|(reader, room, _)| (room, reader.owner));
+        let positions: FxHashSet<_> = noted.chain(fresh).collect();
+        let readers = self.readers.iter().flat_map(|(room, owners)| owners.iter().map(|owner| (*room, *owner)));
+        assert_eq!(
+            readers.collect::<FxHashSet<_>>(),
+            positions,
+            "the readers of a room are those with a position there"
+        );
+        assert!(self.readers.values().all(|readers| !readers.is_empty()), "a room without positions has no readers");
         assert_eq!(self.by_age.len(), self.clients.len(), "every client has an age");
         assert!(self.count <= self.most.0, "there are not too many");
     }
@@ -243,9 +313,17 @@ mod tests {
         ClientId::parse("alice").unwrap()
     }
 
+    fn client(owner: u64) -> Reader {
+        Reader { owner: IdOwner(owner), is_guest: false }
+    }
+
+    fn guest(owner: u64) -> Reader {
+        Reader { is_guest: true, ..client(owner) }
+    }
+
     fn all(positions: &Positions) -> Vec<(u64, u32, u64)> {
         positions.check();
-        positions.all().map(|(owner, room, seq)| (owner.0, room.0, seq.0)).collect()
+        positions.all().map(|(reader, room, seq)| (reader.owner.0, room.0, seq.0)).collect()
     }
 
     #[test]
@@ -256,7 +334,7 @@ mod tests {
             assert_eq!(positions.upto(owner, room), Seq(upto), "{seq}");
         }
         for (seq, is_new) in [(6, true), (2, false), (6, false), (9, true)] {
-            assert_eq!(positions.note(owner, room, Seq(seq)).is_some(), is_new, "{seq}");
+            assert_eq!(positions.note(client(1), room, Seq(seq)).is_some(), is_new, "{seq}");
             assert_eq!(positions.upto(owner, room), Seq(seq.max(7)), "{seq}: what is fresh stays");
         }
         assert_eq!(all(&positions), [(1, 4, 9)]);
@@ -283,26 +361,61 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_take_from_the_client_itself_and_then_from_the_one_that_read_the_longest_ago() {
+    fn the_limits_take_from_the_client_itself_then_from_guests_then_from_the_one_that_read_the_longest_ago() {
         let mut positions = Positions::bounded(4, 2);
         let none: &[(u64, u32)] = &[];
         let steps = [
-            ((1, 10, 1), none),
-            ((1, 11, 1), none),
-            ((1, 10, 2), none),
-            ((1, 12, 1), &[(1, 11)][..]),
-            ((2, 10, 1), none),
-            ((2, 11, 1), none),
-            ((3, 10, 1), &[(1, 10), (1, 12)][..]),
-            ((2, 10, 2), none),
+            (client(1), 10, 1, none),
+            (client(1), 11, 1, none),
+            (client(1), 10, 2, none),
+            (client(1), 12, 1, &[(1, 11)][..]),
+            (guest(7), 10, 1, none),
+            (guest(8), 10, 1, none),
+            (guest(7), 10, 2, none),
+            (client(2), 10, 1, &[(8, 10)][..]),
+            (guest(9), 10, 1, &[(7, 10)][..]),
+            (guest(8), 10, 1, &[(9, 10)][..]),
+            (client(2), 11, 1, &[(8, 10)][..]),
+            (client(3), 10, 1, &[(1, 10), (1, 12)][..]),
+            (client(2), 10, 2, none),
         ];
-        for ((owner, room, seq), expected) in steps {
-            let lost = positions.note(IdOwner(owner), RoomId(room), Seq(seq)).unwrap();
-            let lost: Vec<_> = lost.into_iter().map(|(owner, room)| (owner.0, room.0)).collect();
-            assert_eq!(lost, expected, "{owner} in {room}");
+        for (reader, room, seq, expected) in steps {
+            let lost = positions.note(reader, RoomId(room), Seq(seq)).unwrap();
+            let lost: Vec<_> = lost.into_iter().map(|lost| (lost.reader.owner.0, lost.room.0)).collect();
+            assert_eq!(lost, expected, "{reader:?} in {room}");
+            positions.check();
         }
         assert_eq!(all(&positions), [(3, 10, 1), (2, 11, 1), (2, 10, 2)]);
+        assert_eq!(positions.lost(), 7);
         positions.forget_room(RoomId(10));
         assert_eq!(all(&positions), [(2, 11, 1)]);
+    }
+
+    #[test]
+    fn a_room_that_ends_a_guest_that_goes_and_a_node_that_is_cut_off_take_their_positions_along() {
+        let mut positions = Positions::default();
+        let begin = |positions: &mut Positions| {
+            for (reader, room) in [(client(1), 10), (client(1), 11), (guest(7), 10)] {
+                positions.note(reader, RoomId(room), Seq(1));
+            }
+            for (owner, room, seq) in [(1, 10, 2), (2, 10, 1), (7, 10, 3), (7, 11, 1)] {
+                positions.read(IdOwner(owner), &name(), RoomId(room), Seq(seq));
+            }
+            positions.check();
+        };
+        begin(&mut positions);
+        positions.forget_room(RoomId(10));
+        assert_eq!(all(&positions), [(1, 11, 1)]);
+        assert_eq!(positions.upto(IdOwner(2), RoomId(10)), Seq(0));
+        assert_eq!(positions.upto(IdOwner(7), RoomId(11)), Seq(1));
+        begin(&mut positions);
+        positions.forget_guest(IdOwner(7));
+        assert_eq!(all(&positions), [(1, 11, 1), (1, 10, 1)]);
+        assert_eq!(positions.upto(IdOwner(7), RoomId(10)), Seq(0));
+        assert_eq!(positions.upto(IdOwner(1), RoomId(10)), Seq(2));
+        begin(&mut positions);
+        positions.forget_fresh();
+        assert_eq!(all(&positions), [(7, 10, 1), (1, 11, 1), (1, 10, 1)]);
+        assert_eq!(positions.upto(IdOwner(1), RoomId(10)), Seq(1));
     }
 }

@@ -7,6 +7,7 @@ use super::{ChatState, Direct};
 use crate::chat_server::effect::{Effect, NodeEffect, Turn};
 use crate::chat_server::parts::cluster::Cluster;
 use crate::chat_server::parts::order::{Placed, Position};
+use crate::chat_server::parts::positions::Reader;
 use crate::chat_server::parts::remembered::{IdKey, RememberedIds};
 use crate::chat_server::parts::room::{OnNode, Room, Viewer};
 use crate::clock::{Instant, Now};
@@ -109,8 +110,8 @@ impl ChatState {
             counter: life.counter,
             out_since: life.out_since,
         });
-        let read = self.positions.all().filter_map(|(owner, room, seq)| {
-            Some(PositionThen { owner: owner.0, room: *numbers.get(&room)?, seq: seq.0 })
+        let read = self.positions.all().filter_map(|(Reader { owner, is_guest }, room, seq)| {
+            Some(PositionThen { owner: owner.0, is_guest, room: *numbers.get(&room)?, seq: seq.0 })
         });
         let names = cluster.names.iter().map(|(name, holders)| {
             let holders = holders.iter().map(|holder| HolderThen {
@@ -182,8 +183,9 @@ impl ChatState {
         for (room, seq) in deletions {
             self.order.note_deletion(*numbers.get(room as usize).ok_or(BadRecord::Foreign)?, Seq(seq));
         }
-        for PositionThen { owner, room, seq } in read {
-            self.positions.note(IdOwner(owner), *numbers.get(room as usize).ok_or(BadRecord::Foreign)?, Seq(seq));
+        for PositionThen { owner, is_guest, room, seq } in read {
+            let (reader, room) = (Reader { owner: IdOwner(owner), is_guest }, numbers.get(room as usize));
+            self.positions.note(reader, *room.ok_or(BadRecord::Foreign)?, Seq(seq));
         }
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         (cluster.digest, cluster.asked_at) = (Digest(digest), LogPosition(position));

@@ -140,8 +140,10 @@ impl ChatState {
         }
     }
 
+    /// Closes a session in favour of a newer one of the same client.
     pub(super) fn replace(&mut self, holder: SessionId, turn: &mut Turn) {
-        self.close_session(holder, turn);
+        self.note_positions_of_session(holder, turn);
+        self.remove_session(holder, turn);
         turn.close(holder, CloseCode::Replaced, "replaced by a newer connection of the same client");
     }
 
@@ -196,7 +198,7 @@ impl ChatState {
         }
         self.check_name(session, name, turn)?;
         let shown = self.claim(session, name, key, turn)?;
-        self.note_positions_of_session(session, turn);
+        self.leave_positions(session, turn);
         let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
         let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
         for room in rooms {
@@ -208,10 +210,14 @@ impl ChatState {
         Ok(())
     }
 
-    /// Removes a session from the chat, whatever the cause.
+    /// Removes a session from the chat, whatever the cause, unless another one [replaces](Self::replace) it.
     pub(super) fn close_session(&mut self, session: SessionId, turn: &mut Turn) {
+        self.leave_positions(session, turn);
+        self.remove_session(session, turn);
+    }
+
+    fn remove_session(&mut self, session: SessionId, turn: &mut Turn) {
         self.proofs.remove(session);
-        self.note_positions_of_session(session, turn);
         let Some(participant) = self.participants.remove(session) else { return };
         for room in participant.rooms() {
             turn.dismiss(session, *room);

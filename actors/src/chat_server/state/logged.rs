@@ -23,6 +23,7 @@ use crate::chat_server::parts::room::Room;
 use crate::clock::Instant;
 use crate::credits::Ticket;
 use crate::history::{Content, Entry, EntryCopy, EntryNumber, RoomKey, StoredCopy, Twin};
+use crate::identity::IdOwner;
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::NodeChange;
@@ -153,12 +154,7 @@ impl ChatState {
                 let session = RemoteSession { incarnation: source.life, session };
                 self.take_name(&name, Holder { session, key }, false, source, turn);
             }
-            LogEntry::Release { name, session } => {
-                let session = RemoteSession { incarnation: source.life, session };
-                if self.cluster.as_mut().is_some_and(|cluster| cluster.names.release(&name, session)) {
-                    self.holders_changed(&name, source.life, source, turn);
-                }
-            }
+            LogEntry::Release { name, session } => self.logged_release(&name, session, source, turn),
             LogEntry::Enter { key, name, epoch } => self.logged_enter(&key, &name, epoch, source, turn),
             LogEntry::Leave { key, name } => {
                 if let Some(room) = self.find(&key) {
@@ -397,6 +393,16 @@ impl ChatState {
         }
     }
 
+    /// A session gives its name up.
+    fn logged_release(&mut self, name: &ClientId, session: u64, source: Source, turn: &mut Turn) {
+        let session = RemoteSession { incarnation: source.life, session };
+        let freed = self.cluster.as_mut().and_then(|cluster| cluster.names.release(name, session));
+        if let Some(key) = freed {
+            self.forget_if_guest(IdOwner::keyed(name, key), name);
+            self.holders_changed(name, source.life, source, turn);
+        }
+    }
+
     // ---- lives
 
     fn ended_life(&mut self, life: Incarnation, (counter, as_of): (u64, u64), source: Source, turn: &mut Turn) {
@@ -408,12 +414,13 @@ impl ChatState {
         let is_own = cluster.life() == life;
         let name = cluster.replica.life(life).map_or_else(Box::default, |life| life.node.clone());
         let silence = cluster.silence(life, turn.now.at);
-        if has_ended {
-            cluster.names.release_all(life);
-        }
+        let guests = if has_ended { cluster.names.release_all(life) } else { Vec::new() };
         self.digest(&[u64::from(has_ended), life.0]);
         if !has_ended {
             return;
+        }
+        for (name, key) in guests {
+            self.forget_if_guest(IdOwner::keyed(&name, key), &name);
         }
         let change = if is_in_order { NodeChange::Left(name) } else { NodeChange::Died(name, silence) };
         self.tell_of(life, change, turn);

@@ -7,7 +7,7 @@ use super::ChatState;
 use crate::chat_server::command::Frame;
 use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::participants::Participant;
-use crate::chat_server::parts::positions::FreshPosition;
+use crate::chat_server::parts::positions::{FreshPosition, LostPosition, Reader};
 use crate::chat_server::parts::room::Room;
 use crate::identity::IdOwner;
 use crate::ids::{RoomId, SessionId};
@@ -127,6 +127,23 @@ impl ChatState {
         }
     }
 
+    /// The client of a session gives its name up: its positions are noted, or those of a guest forgotten. With other
+    /// nodes, the log does the latter.
+    pub(super) fn leave_positions(&mut self, session: SessionId, turn: &mut Turn) {
+        self.note_positions_of_session(session, turn);
+        let participant = self.participants.get(session).filter(|_| self.cluster.is_none());
+        if let Some((owner, name)) = participant.map(|it| (it.owner(), it.name().clone())) {
+            self.forget_if_guest(owner, &name);
+        }
+    }
+
+    /// Forgets the positions of a guest that has gone. Other clients may come back.
+    pub(super) fn forget_if_guest(&mut self, owner: IdOwner, name: &ClientId) {
+        if name.is_guest() {
+            self.positions.forget_guest(owner);
+        }
+    }
+
     fn note_positions(&mut self, fresh: Vec<FreshPosition>, turn: &mut Turn) {
         for position in fresh {
             if self.cluster.is_none() {
@@ -154,9 +171,13 @@ impl ChatState {
 
     fn note_position(&mut self, FreshPosition { owner, client_id, room, seq }: FreshPosition, turn: &mut Turn) {
         let told = self.positions.upto(owner, room);
-        let Some(lost) = self.positions.note(owner, room, seq) else { return };
-        turn.push(Effect::NoteRead { owner, room, seq: Some(seq) });
-        turn.effects.extend(lost.into_iter().map(|(owner, room)| Effect::NoteRead { owner, room, seq: None }));
+        let reader = Reader::new(owner, &client_id);
+        let Some(lost) = self.positions.note(reader, room, seq) else { return };
+        let lost = lost.into_iter().map(|LostPosition { reader, room }| (reader, room, None));
+        let notes = std::iter::once((reader, room, Some(seq))).chain(lost);
+        // No store has those of a guest: it is gone before they are read again.
+        let stored = notes.filter(|(reader, ..)| !reader.is_guest);
+        turn.effects.extend(stored.map(|(Reader { owner, .. }, room, seq)| Effect::NoteRead { owner, room, seq }));
         let own: Vec<_> = self.sessions_of(owner, &client_id).collect();
         let mut sessions = Vec::new();
         if self.is_seen_by_others(room) {

@@ -2,6 +2,7 @@
 
 use super::ChatState;
 use crate::chat_server::parts::order::{Placed, Position};
+use crate::chat_server::parts::positions::Reader;
 use crate::clock::Now;
 use crate::history::{Restored, RoomKey, StoredId, StoredPosition, StoredRoom};
 use crate::ids::RoomId;
@@ -24,7 +25,8 @@ impl ChatState {
         }
         self.restore_ids(ids, now);
         for StoredPosition { owner, room, seq } in read {
-            self.positions.note(owner, room, seq.min(self.order.position(room).seq));
+            let reader = Reader { owner, is_guest: false };
+            self.positions.note(reader, room, seq.min(self.order.position(room).seq));
         }
     }
 

@@ -10,10 +10,10 @@ use starling_protocol::Seq;
 
 use super::change;
 use super::command::{Append, NewCopy};
+use super::due_positions::DuePositions;
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
 use crate::clock;
 use crate::history::{Content, LogMark, Receipt, Twin};
-use crate::identity::IdOwner;
 
 /// A room that has ended.
 #[derive(Debug)]
@@ -67,9 +67,6 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// How far clients have read. `None`: a position is dropped.
-pub(super) type Positions = FxHashMap<(IdOwner, DbRoom), Option<Seq>>;
-
 /// The other content of a commit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DuePart<'a> {
@@ -78,7 +75,7 @@ pub(super) struct DuePart<'a> {
     /// The delivery positions of inboxes.
     pub(super) delivered: &'a FxHashMap<DbRoom, Seq>,
     /// The read positions of clients.
-    pub(super) read: &'a Positions,
+    pub(super) read: &'a DuePositions,
     /// The rows of the moderation that have changed.
     pub(super) moderation: &'a BTreeMap<String, Option<String>>,
     /// The position in the log of several nodes.
@@ -196,8 +193,8 @@ fn write_due(connection: &Connection, due: DuePart<'_>) -> rusqlite::Result<()> 
 }
 
 /// Stores how far clients have read. It comes last: a room of several nodes may have its first message in this commit.
-fn write_positions(connection: &Connection, read: &Positions) -> rusqlite::Result<()> {
-    for ((owner, room), seq) in read {
+fn write_positions(connection: &Connection, read: &DuePositions) -> rusqlite::Result<()> {
+    for (room, owner, seq) in read.iter() {
         let owner = owner.0.cast_signed();
         if let Some(seq) = seq {
             // Another `id` than before: the rows are in the order of their notes.

@@ -14,7 +14,8 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
-use super::commit::{DuePart, Forgotten, Numbering, Positions, is_of_a_message, write, write_singly};
+use super::commit::{DuePart, Forgotten, Numbering, is_of_a_message, write, write_singly};
+use super::due_positions::DuePositions;
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
 use super::report::Report;
@@ -65,7 +66,7 @@ struct Due {
     /// The delivery positions of inboxes.
     delivered: FxHashMap<DbRoom, Seq>,
     /// How far clients have read.
-    read: Positions,
+    read: DuePositions,
     /// The rows of the moderation that have changed, by key, and the callers that wait for them.
     moderation: BTreeMap<String, Option<String>>,
     decided: Vec<Receipt>,
@@ -197,7 +198,8 @@ impl Writer {
                     self.due.delivered.insert(room, seq);
                 }
                 WriterCommand::NoteRead(owner, room, seq) => {
-                    self.due.read.insert((owner, room), seq);
+                    let lost = self.due.read.note(owner, room, seq);
+                    self.metrics.positions_lost.fetch_add(lost.into(), Relaxed);
                 }
                 WriterCommand::KeepModeration(rows, receipt) => {
                     self.due.moderation.extend(rows.into_iter().map(|row| (row.key, row.value)));
@@ -218,7 +220,7 @@ impl Writer {
                     let bounds = self.bounds.remove(&room);
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
-                    self.due.read.retain(|(_, of), _| *of != room);
+                    self.due.read.forget_room(room);
                     self.due.forgotten.push_back(Forgotten { room, has_messages, receipt });
                 }
             }

@@ -159,3 +159,38 @@ fn the_inbox_has_a_position_and_a_dropped_room_has_none() {
         ",
     );
 }
+
+#[test]
+fn the_position_of_a_guest_goes_with_the_guest_and_not_with_its_connection() {
+    let mut chat = Chat::new();
+    chat.check(
+        "
+        a> opens
+        a< welcome guest-1 lobby #0
+        a> says one
+        a< lobby#1 guest-1: one
+        a> read room=lobby upto=1
+        a< read lobby#1 guest-1
+        wait 1s
+        again> opens name=guest-1 key=a
+        again< welcome guest-1 lobby #1
+        again< read lobby#1 guest-1
+        a< closed 4003
+        b> opens
+        b< welcome guest-2 lobby #1
+        b> read room=lobby upto=1
+        b< read lobby#1 guest-2
+        wait 1s
+        ",
+    );
+    assert_eq!(chat.state.positions.count(), 2);
+    chat.check("again> goes");
+    assert_eq!(chat.state.positions.count(), 1);
+    chat.check(
+        "
+        b> hello bob
+        b< welcome bob lobby #1
+        ",
+    );
+    assert_eq!(chat.state.positions.count(), 0);
+}
