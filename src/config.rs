@@ -25,12 +25,12 @@ use crate::origin::AllowedOrigins;
 use crate::path_prefix::PathPrefix;
 
 pub use self::error::ConfigError;
-pub(crate) use self::kinds::without_password;
 use self::kinds::{
     AUTH_MODES, Address, FORWARDED_HEADERS, FilePath, Folder, HISTORY_MODES, HISTORY_SYNCS, Hidden, Kind, LOG_FORMATS,
-    LogFilter, Name, NetworkList, Number, OptionalFile, Origins, Prefix, REPLICAS, SWITCH, Urls,
+    LogFilter, Name, NetworkList, Number, OptionalFile, Origins, Patterns, Prefix, REPLICAS, Receivers, SWITCH, Urls,
 };
-pub use self::kinds::{AuthMode, Chosen, HistoryMode, NatsUrls, Secret};
+pub use self::kinds::{AuthMode, Chosen, HistoryMode, NatsUrls, RoomPatterns, Secret, WebhookUrls};
+pub(crate) use self::kinds::{without_password, without_path};
 
 /// The prefix of every variable of the server.
 pub const PREFIX: &str = "CHAT_";
@@ -300,6 +300,15 @@ knobs! {
         /// cannot reach NATS closes its connections with 1001.
         node_timeout_seconds: u64 = "CHAT_NODE_TIMEOUT_SECONDS", "10", Number(2, 300);
     }
+    "Webhooks" {
+        /// Receivers to which the server posts every message and change of the rooms, in the order of each room, until
+        /// they are accepted. Empty: none.
+        webhook_urls: WebhookUrls = "CHAT_WEBHOOK_URLS", "", Receivers;
+        /// The secret with which the requests to them are signed (HMAC-SHA256).
+        webhook_secret: Secret = "CHAT_WEBHOOK_SECRET", "", Hidden(16);
+        /// The rooms that they get; private messages are never among them.
+        webhook_rooms: RoomPatterns = "CHAT_WEBHOOK_ROOMS", "*", Patterns;
+    }
     "Page and log" {
         /// The folder of the page, read at every request, for development of the page. Empty: the page that is compiled
         /// into the program.
@@ -386,6 +395,17 @@ impl Config {
             let (variable, missing) = ("CHAT_NATS_CREDENTIALS", "CHAT_NATS_URL");
             return Err(ConfigError::Alone { variable, missing, reason: "the credentials need an address" });
         }
+        if !self.webhook_urls.0.is_empty() && self.webhook_secret.as_bytes().is_none() {
+            let (variable, missing) = ("CHAT_WEBHOOK_URLS", "CHAT_WEBHOOK_SECRET");
+            return Err(ConfigError::Alone {
+                variable,
+                missing,
+                reason: "receivers must be able to check each request",
+            });
+        }
+        if !self.webhook_urls.0.is_empty() && self.history.value == HistoryMode::Off {
+            return Err(ConfigError::Contradiction("CHAT_WEBHOOK_URLS needs a history, but CHAT_HISTORY is off"));
+        }
         let (variable, missing) = match (self.tls_cert.is_empty(), self.tls_key.is_empty()) {
             (false, true) => ("CHAT_TLS_CERT", "CHAT_TLS_KEY"),
             (true, false) => ("CHAT_TLS_KEY", "CHAT_TLS_CERT"),
@@ -397,6 +417,12 @@ impl Config {
     /// The files of the certificate and the key, if TLS is configured.
     pub fn tls_files(&self) -> Option<(PathBuf, PathBuf)> {
         (!self.tls_cert.is_empty()).then(|| (self.tls_cert.clone().into(), self.tls_key.clone().into()))
+    }
+
+    /// The file with the positions of webhooks, beside the stored history; `None`: there is no stored history.
+    pub(crate) fn webhook_positions(&self) -> Option<PathBuf> {
+        (self.history.value == HistoryMode::Sqlite)
+            .then(|| PathBuf::from(&self.history_path).with_extension("webhooks.db"))
     }
 
     /// The log of several nodes, if there is one.
@@ -520,6 +546,8 @@ impl Config {
             session_credits: small(self.client_credits),
             server_credits: small(self.server_credits),
             ids_remembered: ChatConfig::IDS_REMEMBERED,
+            // Added by the edge, if there are receivers of webhooks.
+            followers: Vec::new(),
             // Verified by the edge, which adds its verifier.
             tokens: None,
             seen_by: self.seen_by.value,

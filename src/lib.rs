@@ -46,6 +46,7 @@ mod timed;
 mod tls;
 pub mod token_command;
 mod upgrade;
+mod webhooks;
 mod worker;
 
 pub use addresses::{ForwardedHeader, Networks};

@@ -24,6 +24,7 @@ use crate::nats::NatsLog;
 use crate::start_error::StartError;
 use crate::state::ServerState;
 use crate::tls::{self, Tls};
+use crate::webhooks::Webhooks;
 use crate::worker::{SharedChat, SharedLog, WaitingChat, Worker};
 use crate::{environment, logging, memory_watch, shutdown, summary, threads};
 
@@ -97,6 +98,7 @@ struct StartedChat {
     waiting_chat: WaitingChat,
     ended: oneshot::Receiver<bool>,
     kept: KeptBytes,
+    webhooks: Option<Webhooks>,
 }
 
 impl StartedChat {
@@ -107,9 +109,13 @@ impl StartedChat {
         open: impl FnOnce(&Config, &Metrics) -> Result<History, CannotOpen>,
     ) -> Result<Self, StartError> {
         let tokens = auth::verifier(config)?;
-        let chat_config = Arc::new(ChatConfig { tokens, ..config.chat() });
+        let chat_config = ChatConfig { tokens, ..config.chat() };
         let metrics = Metrics::new(workers, ServerCredits::new(chat_config.server_credits));
         let history = open(config, &metrics)?;
+        // Its file lies beside that of the history, whose folder is there now.
+        let webhooks = Webhooks::open(config)?;
+        let followers = webhooks.as_ref().map_or_else(Vec::new, Webhooks::followers);
+        let chat_config = Arc::new(ChatConfig { followers, ..chat_config });
         let kept = history.kept_bytes();
         let shared_log = log.as_ref().map(|log| SharedLog { reach: log.reach(), metrics: log.metrics() });
         let of_chat = ((*chat_config).clone(), history, Arc::clone(&metrics));
@@ -119,7 +125,7 @@ impl StartedChat {
         };
         let (arbiter, waiting_chat) = give_thread(prepared);
         let shared = SharedChat { handle, config: chat_config, metrics, log: shared_log };
-        Ok(Self { shared, arbiter, waiting_chat, ended, kept })
+        Ok(Self { shared, arbiter, waiting_chat, ended, kept, webhooks })
     }
 }
 
@@ -186,7 +192,7 @@ impl Server {
         let not_bound = |error| StartError::Bind { address: config.bind, error };
         let (socket, address) = bind(config.bind).map_err(not_bound)?;
         let workers = config.worker_count();
-        let StartedChat { shared, arbiter: chat_arbiter, waiting_chat, ended: chat_ended, kept } =
+        let StartedChat { shared, arbiter: chat_arbiter, waiting_chat, ended: chat_ended, kept, webhooks } =
             StartedChat::start(&config, workers, log, open)?;
 
         let open_files = environment::raise_open_files();
@@ -197,6 +203,9 @@ impl Server {
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
         let worker = Worker::register(&config, connections, shared, tls.clone(), waiting_chat)?;
         let (state, judged) = (Arc::clone(&worker.state), worker.judged.clone());
+        if let Some(webhooks) = webhooks {
+            webhooks.start(&config, &state, &worker.webhooks);
+        }
         // Not before: the history may be opened for long, and a connection would wait without an answer.
         let listener = listen(socket).map_err(not_bound)?;
         let server = actix_server::Server::build()

@@ -9,6 +9,7 @@ use starling_actors::history::CannotOpen;
 use crate::auth::AuthError;
 use crate::nats::CannotConnect;
 use crate::tls::TlsError;
+use crate::webhooks::CannotKeep;
 
 /// The reason that the server does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum StartError {
         "the limit of open files is {0} and leaves none for connections; raise it (ulimit -n, LimitNOFILE=, --ulimit nofile=)"
     )]
     OpenFiles(u64),
+    /// The positions of webhooks cannot be opened.
+    #[error(transparent)]
+    Webhooks(#[from] CannotKeep),
     /// The worker threads cannot be started.
     #[error("cannot start the worker threads: {0}")]
     Workers(io::Error),

@@ -12,7 +12,9 @@ use tokio_rustls::rustls::crypto::{
 };
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, OtherError, ServerConfig, SignatureScheme};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 /// The reason that TLS cannot be used: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,20 @@ pub(crate) fn client_of(cert: &Path) -> Result<ClientConfig, TlsError> {
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Only { expected, algorithms }))
+        .with_no_client_auth())
+}
+
+/// The configuration of a client that trusts the authorities that the system trusts.
+///
+/// # Errors
+/// [`TlsError`]: TLS cannot be used.
+pub(crate) fn client_of_system() -> Result<ClientConfig, TlsError> {
+    let mut authorities = RootCertStore::empty();
+    // What cannot be read or understood is no authority; a receiver that needs it is told as untrusted.
+    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(authorities)
         .with_no_client_auth())
 }
 

@@ -38,6 +38,7 @@ use crate::threads;
 use crate::timed::timed;
 use crate::tls::Tls;
 use crate::upgrade::Upgrade;
+use crate::webhooks::WebhookMetrics;
 
 /// The chat, for the first worker thread that takes it; `None` if it has a thread of its own.
 pub(crate) type WaitingChat = Arc<Mutex<Option<PreparedChat>>>;
@@ -69,6 +70,7 @@ pub(crate) struct Worker {
     waiting_chat: WaitingChat,
     /// The metrics that the diagnosis judges.
     pub(crate) judged: Registry,
+    pub(crate) webhooks: WebhookMetrics,
 }
 
 impl Worker {
@@ -127,6 +129,7 @@ impl Worker {
             next_hub: Arc::default(),
             waiting_chat,
             judged,
+            webhooks: WebhookMetrics::register(&registry).map_err(registered)?,
         })
     }
 

@@ -212,6 +212,9 @@ impl ChatServer {
             }
             Effect::Deliver { room, hubs, message, mut ticket } => {
                 ticket.passage.delivered(turn, now);
+                if let RoomKey::Room(room) = &message.room {
+                    self.state.followers().iter().for_each(|follower| follower.note(room));
+                }
                 let delivery = Arc::new(Delivery::of_room(message, ticket));
                 for hub in self.hubs.iter().flatten().filter(|hub| hubs.contains(hub.id())) {
                     hub.send(HubCommand::Deliver { room, delivery: Arc::clone(&delivery) }, now);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use starling_protocol::ServerLimits;
 
+use crate::followers::NewEntries;
 use crate::identity::TokenVerifier;
 
 /// Every bound of the chat. The server fills it from its environment (`docs/configuration.md` has the ranges).
@@ -36,6 +37,8 @@ pub struct ChatConfig {
     pub inboxes_per_client: u32,
     /// Whether private messages are kept: names are authenticated, and there is a history.
     pub private_is_kept: bool,
+    /// The followers of the rooms.
+    pub followers: Vec<NewEntries>,
     /// Verifies tokens. `None`: names are not authenticated.
     pub tokens: Option<TokenVerifier>,
     /// Whether the members of a small room are told how far the others have read.
@@ -115,6 +118,7 @@ impl Default for ChatConfig {
             inboxes: 100_000,
             inboxes_per_client: 1_000,
             private_is_kept: false,
+            followers: Vec::new(),
             tokens: None,
             seen_by: false,
             outbox_bytes: 1024 * 1024,

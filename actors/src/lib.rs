@@ -32,6 +32,7 @@ pub mod config;
 pub mod connection;
 pub mod credits;
 mod deflate;
+pub mod followers;
 pub mod frame;
 pub mod highest;
 pub mod histogram;

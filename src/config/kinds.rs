@@ -1,10 +1,12 @@
 //! The kinds of knob values: how each is parsed, which values it accepts, and how it is shown.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use starling_actors::history::Durability;
+use starling_actors::identity::RoomGlobs;
 use starling_process::log_lines;
 
 use crate::addresses::{ForwardedHeader, Networks};
@@ -324,6 +326,96 @@ impl Kind for Urls {
 
     fn shown(&self, text: &str) -> String {
         text.split(',').map(without_password).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The addresses of receivers of webhooks. Shown without their paths, which may be secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct WebhookUrls(pub(crate) Vec<String>);
+
+impl fmt::Display for WebhookUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(|url| without_path(url)).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl fmt::Debug for WebhookUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookUrls({self})")
+    }
+}
+
+/// An address as it may be shown: without its path, and without a user and a password.
+pub(crate) fn without_path(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.find(['/', '?']).map_or((rest, ""), |place| rest.split_at(place));
+    let path = if matches!(path, "" | "/") { path.to_owned() } else { format!("/{HIDDEN}") };
+    format!("{}{path}", without_password(&format!("{scheme}://{host}")))
+}
+
+/// Receivers of webhooks.
+pub(super) struct Receivers;
+
+/// Most receivers.
+const RECEIVERS_MAX: usize = 8;
+
+impl Kind for Receivers {
+    type Value = WebhookUrls;
+
+    fn parse(&self, text: &str) -> Option<WebhookUrls> {
+        let is_address = |url: &&str| {
+            let uri = url.parse::<awc::http::Uri>().ok();
+            let is_http =
+                uri.as_ref().and_then(|uri| uri.scheme_str()).is_some_and(|it| matches!(it, "http" | "https"));
+            // The HTTP client ignores a user and a password.
+            let has_host = uri.as_ref().and_then(|uri| uri.authority()).is_some_and(|it| !it.as_str().contains('@'));
+            is_http && has_host && !url.contains(HIDDEN)
+        };
+        let urls: Vec<&str> = if text.is_empty() { Vec::new() } else { text.split(',').collect() };
+        let is_once = urls.iter().collect::<HashSet<_>>().len() == urls.len();
+        let are_good = urls.len() <= RECEIVERS_MAX && is_once && urls.iter().all(is_address);
+        are_good.then(|| WebhookUrls(urls.into_iter().map(str::to_owned).collect()))
+    }
+
+    fn range(&self) -> String {
+        format!("at most {RECEIVERS_MAX} addresses between commas, like https://example.org/chat, or empty")
+    }
+
+    fn shown(&self, text: &str) -> String {
+        text.split(',').map(without_path).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Patterns of names of rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomPatterns(Vec<String>);
+
+impl RoomPatterns {
+    /// The rooms that match one of the patterns.
+    pub(crate) fn globs(&self) -> RoomGlobs {
+        RoomGlobs::new(&self.0)
+    }
+}
+
+impl fmt::Display for RoomPatterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+/// Patterns of names of rooms, as tokens have them.
+pub(super) struct Patterns;
+
+impl Kind for Patterns {
+    type Value = RoomPatterns;
+
+    fn parse(&self, text: &str) -> Option<RoomPatterns> {
+        let patterns: Vec<String> = text.split(',').map(str::to_owned).collect();
+        patterns.iter().all(|pattern| !pattern.is_empty()).then_some(RoomPatterns(patterns))
+    }
+
+    fn range(&self) -> String {
+        "names of rooms between commas, in which * stands for any characters and ? for one".into()
     }
 }
 

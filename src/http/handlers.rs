@@ -221,7 +221,10 @@ pub(super) async fn messages(
         return Err(HttpRefusal::new(HttpCode::BadRequest, text));
     }
     let bytes = state.chat_config().page_bytes();
-    let page = state.chat().history(HistoryQuery { room: room.clone(), page, search, limit, bytes }).await;
+    let page = state
+        .chat()
+        .history(HistoryQuery { room: room.clone(), page, search, with_changes: false, limit, bytes })
+        .await;
     let page = page.map_err(unanswered)?;
     let messages = page.messages.iter().map(|message| message.to_wire()).collect();
     let (room, has_more) = (Some(room), page.has_more);

@@ -92,4 +92,5 @@ mod vanished;
 #[cfg(test)]
 mod vitals;
 #[cfg(test)]
+mod webhooks;
 mod websocket;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::client_address::ClientAddress;
 use crate::credits::Ticket;
+use crate::followers::RoomPosition;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
@@ -108,6 +109,13 @@ pub enum Command {
         /// Receives the seconds; 0: none.
         reply: oneshot::Sender<u32>,
     },
+    /// A follower asks how far rooms are.
+    ReadPositions {
+        /// Only this room, or all.
+        room: Option<RoomName>,
+        /// Receives the named rooms that exist, in no order.
+        reply: oneshot::Sender<Vec<RoomPosition>>,
+    },
     /// An HTTP client asks for the list of rooms.
     ListRooms {
         /// The rooms that the caller may see.
@@ -163,6 +171,7 @@ impl Command {
             | Self::ListSanctions { .. }
             | Self::ReadAudit { .. }
             | Self::ReadSlowMode { .. }
+            | Self::ReadPositions { .. }
             | Self::ListRooms { .. }
             | Self::ListNodes { .. }
             | Self::Name { .. }
@@ -349,6 +358,8 @@ pub struct HistoryQuery {
     pub page: HistoryPage,
     /// Only messages with these words, the newest first.
     pub search: Option<SearchText>,
+    /// Whether the answer has the changes of messages, too, as entries of their own.
+    pub with_changes: bool,
     /// Maximum number of messages in the answer.
     pub limit: u16,
     /// Most bytes of messages in the answer.

@@ -14,6 +14,7 @@ use super::command::{
 };
 use crate::clock::Now;
 use crate::credits::Ticket;
+use crate::followers::RoomPosition;
 use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::identity::IdOwner;
@@ -224,6 +225,8 @@ pub enum Answer {
     Audit(oneshot::Sender<Vec<(u64, AuditEntry)>>, Vec<(u64, AuditEntry)>),
     /// The seconds of a slow mode.
     SlowMode(oneshot::Sender<u32>, u32),
+    /// To [`Command::ReadPositions`](super::command::Command::ReadPositions).
+    Positions(oneshot::Sender<Vec<RoomPosition>>, Vec<RoomPosition>),
     /// The list of rooms, and whether it was cut.
     Rooms(oneshot::Sender<(Vec<RoomSummary>, bool)>, (Vec<RoomSummary>, bool)),
     /// The names of sessions and rooms.
@@ -250,6 +253,7 @@ impl Answer {
             Self::Sanctions(reply, sanctions) => drop(reply.send(sanctions)),
             Self::Audit(reply, entries) => drop(reply.send(entries)),
             Self::SlowMode(reply, seconds) => drop(reply.send(seconds)),
+            Self::Positions(reply, positions) => drop(reply.send(positions)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Named(reply, names) => drop(reply.send(names)),
             Self::Page(reply, outcome) => drop(reply.send(outcome)),

@@ -15,6 +15,7 @@ use super::command::{
 use super::mailbox::{RegisterHub, Reported, SentToChat, WroteToMany};
 use crate::clock::{self, Instant};
 use crate::credits::Ticket;
+use crate::followers::RoomPosition;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
@@ -267,6 +268,23 @@ impl ChatServerHandle {
             Err(ReadError::NoSuchRoom) => Err(AskError::NotThere),
             Err(error @ (ReadError::Busy | ReadError::Failed)) => Err(AskError::Unavailable(error)),
         }
+    }
+
+    /// The position of a room; `None`: it does not exist.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn position(&self, room: RoomName) -> Result<Option<RoomPosition>, AskError> {
+        let positions = self.ask_for(|reply| Command::ReadPositions { room: Some(room), reply }).await?;
+        Ok(positions.into_iter().next())
+    }
+
+    /// The positions of all named rooms.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn positions(&self) -> Result<Vec<RoomPosition>, AskError> {
+        self.ask_for(|reply| Command::ReadPositions { room: None, reply }).await
     }
 
     /// Passes on a report of the history's threads: one message per commit, and one per requested read.

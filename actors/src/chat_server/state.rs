@@ -61,6 +61,7 @@ use super::parts::slowed::Slowed;
 use super::parts::typing::Typing;
 use crate::clock::{Instant, Numbers};
 use crate::config::ChatConfig;
+use crate::followers::{NewEntries, RoomPosition};
 use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
@@ -211,6 +212,9 @@ impl ChatState {
             Command::ReadSlowMode { room, reply } => {
                 turn.reply(Answer::SlowMode(reply, self.moderation.slow_seconds(&room)));
             }
+            Command::ReadPositions { room, reply } => {
+                turn.reply(Answer::Positions(reply, self.positions(room.as_ref())));
+            }
             Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
             Command::ListNodes { reply } => {
                 let known = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.known(turn.now.at));
@@ -273,6 +277,22 @@ impl ChatState {
             sessions: self.session_count(),
             sanctions: self.moderation.sanction_count(),
             dropped_for_space: self.dropped_for_space,
+        }
+    }
+
+    /// The followers of the rooms.
+    pub(super) fn followers(&self) -> &[NewEntries] {
+        &self.config.followers
+    }
+
+    fn positions(&self, only: Option<&RoomName>) -> Vec<RoomPosition> {
+        let position = |(name, id): (&RoomName, RoomId)| {
+            let Position { epoch, seq } = self.order.position(id);
+            RoomPosition { room: name.clone(), epoch, seq }
+        };
+        match only {
+            Some(name) => self.rooms.find(name.as_str()).map(|id| position((name, id))).into_iter().collect(),
+            None => self.rooms.named().map(position).collect(),
         }
     }
 

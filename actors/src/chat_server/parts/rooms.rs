@@ -291,6 +291,11 @@ impl Rooms {
         self.vacancies.first_over(now)
     }
 
+    /// The rooms that a lookup finds, without inboxes.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&RoomName, RoomId)> {
+        self.by_name.values().filter_map(|id| Some((self.get(*id)?.key().room()?, *id)))
+    }
+
     /// Lists the rooms that have members or messages and that `is_wanted` selects, those with the most members first.
     /// The flag tells whether the list was cut, after [`limits::ROOMS_LISTED_MAX`] rooms or [`LOOKED_AT_MAX`] examined
     /// ones.

@@ -64,7 +64,7 @@ impl ChatState {
         reply: oneshot::Sender<Result<Page, ReadError>>,
         turn: &mut Turn,
     ) {
-        let HistoryQuery { room: name, page, search, limit, bytes } = query;
+        let HistoryQuery { room: name, page, search, with_changes, limit, bytes } = query;
         let Some(room) = self.rooms.find(name.as_str()) else {
             // The lobby always counts as existing, even while nobody is in it.
             let is_lobby = name.as_str() == limits::LOBBY;
@@ -72,7 +72,8 @@ impl ChatState {
             return turn.reply(Answer::Page(reply, outcome));
         };
         let request = self.begin_read(Reader::Outside(reply), room, page);
-        turn.push(Effect::Read(ReadRequest { search, limit: limit.into(), bytes, ..request }));
+        let purpose = if with_changes { ReadPurpose::CatchUp } else { request.purpose };
+        turn.push(Effect::Read(ReadRequest { purpose, search, limit: limit.into(), bytes, ..request }));
     }
 
     /// Notes the reader of a room's history, and returns a request that covers all messages that may be shown.

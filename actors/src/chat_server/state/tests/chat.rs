@@ -357,7 +357,7 @@ impl Chat {
     pub(in super::super) fn read_from_outside(&mut self, name: &str) -> Vec<u64> {
         let (reply, mut answer) = oneshot::channel();
         let (page, bytes) = (HistoryPage::Newest, usize::MAX);
-        let query = HistoryQuery { room: room(name), page, search: None, limit: 200, bytes };
+        let query = HistoryQuery { room: room(name), page, search: None, with_changes: false, limit: 200, bytes };
         self.apply(Command::ReadRoom { query, reply });
         answer.try_recv().unwrap().unwrap().messages.iter().map(|message| message.seq.0).collect()
     }

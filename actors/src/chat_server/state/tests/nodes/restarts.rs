@@ -225,7 +225,7 @@ impl Reader {
     fn messages(&mut self, name: &str) -> Vec<(u64, String)> {
         let (reply, mut answer) = oneshot::channel();
         let (room, page) = (RoomName::parse(name).unwrap(), HistoryPage::Newest);
-        let query = HistoryQuery { room, page, search: None, limit: 1_000, bytes: usize::MAX };
+        let query = HistoryQuery { room, page, search: None, with_changes: false, limit: 1_000, bytes: usize::MAX };
         self.apply(Command::ReadRoom { query, reply });
         let page = loop {
             if let Ok(page) = answer.try_recv() {

@@ -50,8 +50,14 @@ impl World {
 
     fn history_of(&mut self, node: usize, name: &str) -> Vec<(u64, String, String)> {
         let (reply, mut answer) = oneshot::channel();
-        let query =
-            HistoryQuery { room: room(name), page: HistoryPage::Newest, search: None, limit: 2_000, bytes: usize::MAX };
+        let query = HistoryQuery {
+            room: room(name),
+            page: HistoryPage::Newest,
+            search: None,
+            with_changes: false,
+            limit: 2_000,
+            bytes: usize::MAX,
+        };
         self.apply(node, Command::ReadRoom { query, reply });
         let Ok(Ok(page)) = answer.try_recv() else { return Vec::new() };
         let shown = |message: &Arc<StoredMessage>| {
