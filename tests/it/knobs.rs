@@ -45,6 +45,7 @@ fn beside(variable: &str, value: &str) -> Vec<(&'static str, String)> {
         "CHAT_TLS_CERT" if !value.is_empty() => vec![("CHAT_TLS_KEY", "key.pem".into())],
         "CHAT_TLS_KEY" if !value.is_empty() => vec![("CHAT_TLS_CERT", "cert.pem".into())],
         "CHAT_NATS_CREDENTIALS" if !value.is_empty() => vec![("CHAT_NATS_URL", "nats://localhost".into())],
+        "CHAT_WEBHOOK_URLS" if !value.is_empty() => vec![("CHAT_WEBHOOK_SECRET", "s".repeat(16))],
         "CHAT_AUTH" if value == "jwt" => vec![("CHAT_JWT_SECRET", "s".repeat(32))],
         "CHAT_JWT_SECRET" | "CHAT_JWT_PUBLIC_KEY_FILE" if !value.is_empty() => vec![("CHAT_AUTH", "jwt".into())],
         _ => Vec::new(),
@@ -57,7 +58,6 @@ fn of_server(variable: &str, range: &str) -> Case {
         let (least, most) = ends.split_once(" to ").unwrap();
         return whole(least.parse().unwrap(), most.parse().unwrap());
     }
-    let secret = |length: usize| "s".repeat(length);
     let (good, bad) = match variable {
         "CHAT_BIND" => (
             strings(&["0.0.0.0:0", "127.0.0.1:65535", "[::1]:1", "255.255.255.255:1"]),
@@ -86,6 +86,18 @@ fn of_server(variable: &str, range: &str) -> Case {
         }
         "CHAT_HISTORY" => (strings(&["sqlite", "memory", "off"]), strings(&["", "x", "SQLite", "none"])),
         "CHAT_HISTORY_SYNC" => (strings(&["normal", "full"]), strings(&["", "x", "off", "FULL"])),
+        "CHAT_WEBHOOK_URLS" => (
+            strings(&["", "https://example.org/", "http://127.0.0.1:9000,https://example.org:8443"]),
+            strings(&[
+                "x",
+                "ftp://example.org",
+                "https://",
+                "https://a:b@example.org",
+                "http://a,http://a",
+                "http://a,",
+            ]),
+        ),
+        "CHAT_WEBHOOK_ROOMS" => (strings(&["*", "dev", "dev,team-*,x?"]), strings(&["", ",", "dev,"])),
         "CHAT_SEEN_BY" => (strings(&["true", "false"]), strings(&["", "1", "True", "yes"])),
         "CHAT_AUTH" => (strings(&["open", "jwt"]), strings(&["", "x", "JWT", "none"])),
         "CHAT_LOG_FORMAT" => (strings(&["text", "json"]), strings(&["", "x", "JSON", "logfmt"])),
@@ -101,6 +113,17 @@ fn of_server(variable: &str, range: &str) -> Case {
             strings(&["", "/chat", "/team/chat"]),
             strings(&["x", "chat", "//chat", "/a b", "/api", "/ws/chat", "/..", "/a/../b"]),
         ),
+        "CHAT_WEB_DIR" => (strings(&["", "."]), strings(&["no such folder"])),
+        _ => of_nodes(variable)
+            .or_else(|| of_secret(variable))
+            .unwrap_or_else(|| panic!("{variable} has no case: {range}")),
+    };
+    Case { good, bad }
+}
+
+/// The case of a knob of several nodes.
+fn of_nodes(variable: &str) -> Option<(Vec<String>, Vec<String>)> {
+    Some(match variable {
         "CHAT_NATS_URL" => (
             strings(&["", "nats://localhost:4222", "tls://[::1]", "nats://a:1,nats://b:2"]),
             strings(&[
@@ -120,16 +143,19 @@ fn of_server(variable: &str, range: &str) -> Case {
             (strings(&["", "node-1", &"n".repeat(32)]), strings(&["a.b", "a b", "\u{e4}", &"n".repeat(33)]))
         }
         "CHAT_NATS_REPLICAS" => (strings(&["1", "3", "5"]), strings(&["", "x", "0", "2", "7"])),
-        "CHAT_WEB_DIR" => (strings(&["", "."]), strings(&["no such folder"])),
-        "CHAT_JWT_SECRET" => {
-            (vec![String::new(), secret(32), secret(4_096)], vec![secret(31), secret(4_097), secret(1)])
-        }
-        "CHAT_ADMIN_TOKEN" => {
-            (vec![String::new(), secret(16), secret(4_096)], vec![secret(15), secret(4_097), secret(1)])
-        }
-        _ => panic!("{variable} has no case: {range}"),
+        _ => return None,
+    })
+}
+
+/// The case of a secret of the server.
+fn of_secret(variable: &str) -> Option<(Vec<String>, Vec<String>)> {
+    let least = match variable {
+        "CHAT_JWT_SECRET" => 32,
+        "CHAT_ADMIN_TOKEN" | "CHAT_WEBHOOK_SECRET" => 16,
+        _ => return None,
     };
-    Case { good, bad }
+    let secret = |length: usize| "s".repeat(length);
+    Some((vec![String::new(), secret(least), secret(4_096)], vec![secret(least - 1), secret(4_097), secret(1)]))
 }
 
 #[test]
@@ -148,7 +174,7 @@ fn the_server_takes_each_knob_within_its_range_and_refuses_it_past_it() {
             let stdout = String::from_utf8(output.stdout).unwrap();
             let stderr = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(0), "{}={value}: {stderr}", knob.variable);
-            let is_secret = ["CHAT_JWT_SECRET", "CHAT_ADMIN_TOKEN"].contains(&knob.variable) && !value.is_empty();
+            let is_secret = of_secret(knob.variable).is_some() && !value.is_empty();
             let shown = if is_secret { "(hidden)" } else { value };
             let line = starling_process::dotenv::line(knob.variable, shown);
             assert!(stdout.lines().any(|printed| printed == line), "{line}: {stdout}");

@@ -93,4 +93,5 @@ mod vanished;
 mod vitals;
 #[cfg(test)]
 mod webhooks;
+#[cfg(test)]
 mod websocket;

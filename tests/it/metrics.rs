@@ -51,7 +51,9 @@ pub(crate) fn documented_names() -> BTreeSet<String> {
 
 /// A server with some activity of every kind.
 async fn busy_server() -> (TestServer, [Client; 2]) {
-    let server = TestServer::start(&[]);
+    // A receiver of webhooks has metrics, even if nobody listens there.
+    let server =
+        TestServer::start(&[("CHAT_WEBHOOK_URLS", "http://127.0.0.1:9/"), ("CHAT_WEBHOOK_SECRET", "0123456789abcdef")]);
     let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
     let mut bob = Client::connect(&server, "/ws?clientId=bob").await;
     alice.send_json(&json!({"Message": "to all"})).await;
