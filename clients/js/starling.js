@@ -1034,10 +1034,15 @@ class Place extends Emitter {
     this[inner].typing.note();
   }
 
-  /** @param {number} seq */
+  /** @param {number} seq @returns {Promise<any>} */
   read(seq) {
     const { outgoing, changed } = this[inner];
-    return outgoing.client.request({ type: "read", ...changed, seq });
+    return new Promise((resolve, reject) => {
+      /** @type {Done} */
+      const done = (error, answer) => (error ? reject(error) : resolve(answer));
+      // Another connection does not repeat it: there the number may mean another message.
+      outgoing.client[inner].connection.ask({ type: "read", ...changed, seq }, done);
+    });
   }
 }
 
