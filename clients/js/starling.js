@@ -1426,7 +1426,8 @@ export class Client extends Emitter {
       (room ?? this.#privates.get(frame.from))?.[inner].typing.heard(frame);
     } else if (type === "error") {
       this[emit]("error", new ChatError(frame.code, frame.message, frame.retryAfterMs));
-    } else {
+    } else if (room || frame.room === undefined) {
+      // The others are of a room that the client has left.
       (room ?? this)[emit](type, frame);
     }
   }

@@ -104,7 +104,8 @@ export class Chat {
     this.reading = new Reading({
       conversations: this.conversations,
       isCounted: ({ clientId, deleted }) => clientId !== this.name && !deleted,
-      isCall: (conversation, frame) => this.isCall(conversation, frame),
+      // Counting fetches no message.
+      isCall: (conversation, frame) => this.isCall(conversation, frame, (seq) => this.quotes.known(conversation, seq)),
       pause: () => new Promise((resolve) => setTimeout(resolve, READ_PAUSE_MS)),
     });
   }
@@ -283,10 +284,12 @@ export class Chat {
 
   /** @param {Conversation} conversation @param {number} seq the newest message */
   async #askNewest(conversation, seq) {
+    const { epoch } = conversation.roomLog;
     conversation.isLoaded = false;
     if (conversation.log.hasMore) await this.#askPage(conversation, FIRST_PAGE);
     conversation.isLoaded = true;
-    this.reading.loaded(conversation, seq);
+    // Another connection may have found a new numbering meanwhile, and asks itself.
+    if (conversation.roomLog.epoch === epoch) this.reading.loaded(conversation, seq);
     this.#tell({ kind: "conversations" });
     this.#tell({ kind: "messages", conversation });
     this.#tell({ kind: "outbox", destination: conversation.key });
@@ -464,10 +467,11 @@ export class Chat {
    * Whether a message of another client concerns this one: a mention, a reply, or a private message.
    * @param {Conversation} conversation
    * @param {MessageFrame} frame
+   * @param {(seq: number) => MessageFrame | null | undefined} [quoted] finds the message that it replies to
    */
-  isCall(conversation, frame) {
+  isCall(conversation, frame, quoted = (seq) => this.quotes.of(conversation, seq)) {
     if (frame.clientId === this.name || frame.deleted) return false;
-    const isReply = frame.replyTo !== undefined && this.quotes.of(conversation, frame.replyTo)?.clientId === this.name;
+    const isReply = frame.replyTo !== undefined && quoted(frame.replyTo)?.clientId === this.name;
     return !conversation.isRoom || isReply || mentionsName(textOf(frame), this.name);
   }
 

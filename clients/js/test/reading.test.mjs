@@ -37,6 +37,21 @@ test("a position is the same on all connections, never goes back, and is there a
   await until("the phone is told again", () => ofPhone.includes("alice 2"));
 });
 
+test("how far a room is read that the client is not in is not taken for the inbox", async (t) => {
+  const server = await Server.start(t, JWT);
+  const [alice, elsewhere] = ["alice", "alice"].map((name) => server.client(t, { getToken: () => token(name), start: false }));
+  const lobby = alice.room("lobby");
+  alice.start();
+  await lobby.send("one");
+  await lobby.read(1);
+  const heard = positions(elsewhere);
+  elsewhere.start();
+  await opened(elsewhere);
+  // The server tells the position of the lobby, which every connection begins in, before it answers.
+  await elsewhere.rooms();
+  assert.deepEqual(heard, []);
+});
+
 test("private messages have one position for all conversations", async (t) => {
   const server = await Server.start(t, JWT);
   const [alice, again, bob] = ["alice", "alice", "bob"].map((name) => server.client(t, { getToken: () => token(name) }));
