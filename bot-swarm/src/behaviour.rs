@@ -8,6 +8,7 @@ mod hopper;
 mod lurker;
 mod private;
 mod reactor;
+mod reader;
 mod slow;
 
 use std::time::Duration;
@@ -33,13 +34,15 @@ pub enum BehaviourKind {
     Editor,
     /// Reads, and reacts to messages of its room.
     Reactor,
+    /// Reads, and says how far it has read.
+    Reader,
     /// Ignores the server's limits.
     Flooder,
 }
 
 impl BehaviourKind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Chatter,
         Self::Lurker,
         Self::Private,
@@ -48,6 +51,7 @@ impl BehaviourKind {
         Self::Churner,
         Self::Editor,
         Self::Reactor,
+        Self::Reader,
         Self::Flooder,
     ];
 
@@ -62,6 +66,7 @@ impl BehaviourKind {
             Self::Churner => "churner",
             Self::Editor => "editor",
             Self::Reactor => "reactor",
+            Self::Reader => "reader",
             Self::Flooder => "flooder",
         }
     }
@@ -83,6 +88,7 @@ impl BehaviourKind {
             Self::Churner => Box::new(churner::Churner::default()),
             Self::Editor => Box::new(editor::Editor),
             Self::Reactor => Box::new(reactor::Reactor),
+            Self::Reader => Box::new(reader::Reader),
             Self::Flooder => Box::new(flooder::Flooder),
         }
     }
@@ -108,6 +114,8 @@ pub(crate) enum Move {
     ChangeOwn,
     /// It reacts to the newest message of its room, or takes a reaction back.
     React,
+    /// It says that it has read the newest message of its room.
+    Read,
     /// It disconnects, then returns and resumes.
     Depart {
         /// Whether it closes the WebSocket first, or just drops the connection.

@@ -101,6 +101,7 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
         ("contradictions", theirs.contradictions, ours.contradictions),
         ("altered", theirs.altered, ours.altered),
         ("resurrected", theirs.resurrected, ours.resurrected),
+        ("unread", theirs.unread, ours.unread),
         ("unanswered", before.messages.unanswered, now.messages.unanswered),
         ("refused for now", before.messages.deferred, now.messages.deferred),
         ("refused", before.messages.refused, now.messages.refused),

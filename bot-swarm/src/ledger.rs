@@ -31,6 +31,7 @@ mod member;
 pub mod peers;
 mod position;
 pub mod private;
+mod read_position;
 pub mod room;
 mod room_change;
 pub mod sequence;
@@ -53,6 +54,7 @@ use peers::PeerBook;
 pub use position::Standing;
 use position::{Position, Step};
 use private::PrivateBook;
+use read_position::ReadPosition;
 use room::{Fingerprint, RoomRecord, Source, Witness};
 pub use room_change::RoomChange;
 use sequence::Arrival;
@@ -99,14 +101,15 @@ impl Ledger {
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
         let Some(member) = self.members.get_mut(&(bot, room)) else {
-            let member = Member { position: Position::after(epoch, seq), joined_at: seq, is_away: false, rests: false };
-            self.members.insert((bot, room), member);
+            let (position, read) = (Position::after(epoch, seq), ReadPosition::default());
+            self.members.insert((bot, room), Member { position, read, joined_at: seq, is_away: false, rests: false });
             return;
         };
         (member.is_away, member.rests, member.joined_at) = (false, false, seq);
         let position = &mut member.position;
         if position.epoch() != epoch {
-            // The room has a new epoch: missing messages of the old one will not come.
+            // The room has a new epoch: missing messages of the old one will not come, and nothing of it is read.
+            member.read = ReadPosition::default();
             let mut ended = std::mem::replace(position, Position::after(epoch, seq));
             ended.tell_lost_until(record.high_water(ended.epoch()).unwrap_or_default());
             self.tally += ended.tally(0);
@@ -124,6 +127,7 @@ impl Ledger {
     pub fn interrupted(&mut self, bot: u32, room: u32) {
         if let Some(member) = self.members.get_mut(&(bot, room)) {
             (member.is_away, member.rests) = (true, false);
+            member.read.interrupted();
         }
         self.private.interrupted(bot);
     }
@@ -227,6 +231,20 @@ impl Ledger {
         let record = self.rooms.entry(room).or_default();
         let witness = record.witness(epoch, seq, change.fingerprint(), Source::Delivery);
         self.charge(witness)
+    }
+
+    /// A bot says that it has read its room up to this message.
+    pub fn says_read(&mut self, bot: u32, room: u32, seq: u64) {
+        if let Some(member) = self.members.get_mut(&(bot, room)) {
+            member.read.says(seq);
+        }
+    }
+
+    /// A bot was told how far it has read its room. `is_answer`: it had just said so.
+    pub fn was_told_read(&mut self, bot: u32, room: u32, seq: u64, is_answer: bool, now: Nanos) {
+        if let Some(member) = self.members.get_mut(&(bot, room)) {
+            self.tally.unread += u64::from(member.read.is_told(seq, is_answer, now));
+        }
     }
 
     /// The server accepted a bot's change of a message, and assigned this position.
@@ -421,6 +439,7 @@ impl Ledger {
         unpromised: &[(u32, u32)],
     ) -> (Tally, PrivateBook) {
         for ((_, room), member) in &self.members {
+            self.tally.unread += u64::from(!member.is_away && member.read.is_due());
             let target = if member.is_away { None } else { targets.get(&(*room, member.position.epoch())).copied() };
             self.tally += member.position.tally(target.unwrap_or_default());
         }

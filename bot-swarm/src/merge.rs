@@ -155,6 +155,7 @@ fn add(sum: &mut Outcome, part: &Part<'_>) {
         contradictions: ledger.contradictions,
         altered: ledger.altered,
         resurrected: ledger.resurrected,
+        unread: ledger.unread,
         private_unknown: ledger.private_unknown,
     };
     // A report may contain any number.

@@ -33,7 +33,7 @@ pub(crate) struct Habits {
     pub(crate) sizes: Sizes,
     /// The mean time that a hopper stays in a visited room.
     pub(crate) hop: Duration,
-    /// The mean time between two changes of an editor or a reactor.
+    /// The mean time between two changes of an editor or a reactor, or two read positions of a reader.
     pub(crate) change: Duration,
     /// The mean time that a churner stays.
     pub(crate) churn: Duration,

@@ -28,6 +28,7 @@ impl Outcome {
             ("contradictory positions", tally.contradictions),
             ("altered on the way", tally.altered),
             ("deleted texts", tally.resurrected),
+            ("read positions that went back", tally.unread),
             ("sent and never answered", self.unanswered),
             ("refused temporarily and not accepted later", self.deferred),
             ("due and never sent", self.stats.counters.overdue),
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn each_fault_ends_with_1_and_is_named_in_the_first_line() {
         type Spoil = fn(&mut Outcome);
-        let spoil: [(&str, Spoil); 14] = [
+        let spoil: [(&str, Spoil); 15] = [
             ("2 lost", |r| r.tally.lost = 2),
             ("2 twice", |r| r.tally.twice = 2),
             ("2 out of order", |r| r.tally.out_of_order = 2),
@@ -103,6 +104,7 @@ mod tests {
             ("2 contradictory positions", |r| r.tally.contradictions = 2),
             ("2 altered on the way", |r| r.tally.altered = 2),
             ("2 deleted texts", |r| r.tally.resurrected = 2),
+            ("2 read positions that went back", |r| r.tally.unread = 2),
             ("2 sent and never answered", |r| r.unanswered = 2),
             ("2 refused temporarily and not accepted later", |r| r.deferred = 2),
             ("2 due and never sent", |r| r.stats.counters.overdue = 2),

@@ -71,10 +71,10 @@ fn newest_seq(event: &ServerEvent<'_>) -> Option<u64> {
         ServerEvent::Reaction(reaction) => Some(reaction.seq),
         ServerEvent::Ack(ack) => ack.seq,
         ServerEvent::Joined(joined) => Some(joined.seq),
+        ServerEvent::Read(read) => Some(read.seq),
         ServerEvent::Left { .. }
         | ServerEvent::Presence(_)
         | ServerEvent::Typing(_)
-        | ServerEvent::Read(_)
         | ServerEvent::Members(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::History(_)

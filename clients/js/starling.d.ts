@@ -202,6 +202,10 @@ export interface RoomEvents {
   presence: (presence: Presence) => void;
   /** The list of those who type has changed. A client leaves it with its message, or 4 s after its user has stopped. */
   typing: (typing: Typing) => void;
+  /**
+   * How far this client has read, after each `joined` and when another connection of it calls {@link Room.read}. Where the
+   * server allows it, also how far the other members have.
+   */
   read: (read: Read) => void;
   /** The server has refused the room, or has ended the membership. {@link Room.join} tries again, as does the next connection. */
   left: (reason: { code: string; message: string }) => void;
@@ -236,7 +240,8 @@ export interface Room extends Emitter<RoomEvents>, Changing {
   typing(): void;
   /**
    * Says that the user has read all messages up to `seq`. Resolves with the position, which never goes back. The other connections
-   * of the client get the event `read`.
+   * of the client get the event `read`. Rejects with the server's refusal, or with `lost` without a connection: the next one
+   * may have another numbering.
    */
   read(seq: number): Promise<Read>;
   /**
@@ -295,6 +300,8 @@ export interface ClientEvents {
   private: (message: Message, other: string) => void;
   /** Every change of a private message, and the name of the other client. */
   change: (change: Change, other: string) => void;
+  /** How far this client has read its private messages, where the server stores them: as in {@link RoomEvents}. */
+  read: (read: Read) => void;
   /** Only if the server stores private messages: the position at which their events begin. `recovered` as in {@link Joined}. */
   inbox: (inbox: { seq: number; epoch: string; recovered: boolean | undefined }) => void;
   /** A fault that belongs to no call: `getToken` or `getState` has failed, or the server reports an error. */

@@ -1034,10 +1034,15 @@ class Place extends Emitter {
     this[inner].typing.note();
   }
 
-  /** @param {number} seq */
+  /** @param {number} seq @returns {Promise<any>} */
   read(seq) {
     const { outgoing, changed } = this[inner];
-    return outgoing.client.request({ type: "read", ...changed, seq });
+    return new Promise((resolve, reject) => {
+      /** @type {Done} */
+      const done = (error, answer) => (error ? reject(error) : resolve(answer));
+      // Another connection does not repeat it: there the number may mean another message.
+      outgoing.client[inner].connection.ask({ type: "read", ...changed, seq }, done);
+    });
   }
 }
 
@@ -1421,7 +1426,8 @@ export class Client extends Emitter {
       (room ?? this.#privates.get(frame.from))?.[inner].typing.heard(frame);
     } else if (type === "error") {
       this[emit]("error", new ChatError(frame.code, frame.message, frame.retryAfterMs));
-    } else {
+    } else if (room || frame.room === undefined) {
+      // The others are of a room that the client has left.
       (room ?? this)[emit](type, frame);
     }
   }

@@ -11,7 +11,7 @@ use crate::Names;
 
 /// A server may be down for a while, so some messages cannot be sent. But every sent message has its position.
 const EXPECTED: &str = "lost=0, twice=0, out_of_order=0, wrong_room=0, misdelivered=0, contradictions=0, altered=0, resurrected=0, \
-                        never_connected=0, away=0, unanswered=0, connected=100%, deliveries>=1000";
+                        unread=0, never_connected=0, away=0, unanswered=0, connected=100%, deliveries>=1000";
 
 pub(crate) struct Swarm {
     child: Child,

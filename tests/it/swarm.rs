@@ -83,6 +83,22 @@ async fn bots_that_edit_delete_and_react_get_every_change_once_in_order_and_no_d
 }
 
 #[actix::test]
+async fn bots_that_say_how_far_they_have_read_are_told_the_same() {
+    let server = TestServer::start(&[("CHAT_SEEN_BY", "true")]);
+    let config = Config {
+        count: 40,
+        rooms: 2,
+        messages_per_second: 2.0,
+        change_seconds: 0.2,
+        behaviours: "reader=3,chatter=1".parse().unwrap(),
+        ..Config::default()
+    };
+    let report = run(&server, config, 4_000.0).await;
+    assert!(report.is_clean(), "{report}");
+    figures_when(&server, "the readers", |figures| figures.value("chat_read_positions", &[]) >= 30.0).await;
+}
+
+#[actix::test]
 async fn bots_that_flood_one_room_lose_nothing() {
     // Outboxes large enough for as long as a busy machine may keep the bots from reading.
     let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "67108864")]);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use test_kit::nats::Nats;
 use test_kit::token::{JWT, issue};
-use test_kit::{Client, wait_until, within};
+use test_kit::{Client, figures_when, wait_until, within};
 
 use crate::server::{Server, enters, members, nats, starling};
 
@@ -93,6 +93,33 @@ async fn a_position_is_known_to_the_clients_connections_on_all_nodes_and_to_the_
     drop((alice, phone));
     let (mut again, _) = enters(&b, &of("alice")).await;
     assert_eq!(again.next_of("read").await, position);
+}
+
+#[actix::test]
+async fn the_positions_of_guests_go_with_them_on_all_nodes_also_if_their_node_dies() {
+    let (_nats, a, b) = two(&[("CHAT_NODE_TIMEOUT_SECONDS", "3")]).await;
+    let (mut named, _) = b.enter("alice").await;
+    named.send_json(&json!({"Message": "one"})).await;
+    named.next_of("message").await;
+    let (mut here, _) = enters(&a, "/ws").await;
+    let (mut there, _) = enters(&b, "/ws").await;
+    for client in [&mut named, &mut here, &mut there] {
+        client.send_json(&json!({"type": "read", "room": "lobby", "seq": 1})).await;
+        client.next_of("read").await;
+    }
+    let are = async |node: &Server, count: f64| {
+        let what = format!("{count} positions");
+        figures_when(node, &what, |figures| (figures.value("chat_read_positions", &[]) - count).abs() < 0.5).await;
+    };
+    for node in [&a, &b] {
+        are(node, 3.0).await;
+    }
+    drop(there);
+    for node in [&a, &b] {
+        are(node, 2.0).await;
+    }
+    a.kill();
+    are(&b, 1.0).await;
 }
 
 #[actix::test]

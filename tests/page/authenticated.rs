@@ -7,11 +7,12 @@ use test_kit::token::{self, JWT};
 use crate::harness::keys::ENTER;
 use crate::harness::{Browser, Driver, TestServer};
 
-fn token(arguments: &[&str]) -> String {
+pub(crate) fn token(arguments: &[&str]) -> String {
     token::issue(&Program::new(env!("CARGO_BIN_EXE_starling")), arguments)
 }
 
-async fn show(browser: &Browser, token: &str) {
+/// Shows a token when the page asks for it.
+pub(crate) async fn show(browser: &Browser, token: &str) {
     browser.until_true("is asked for a token", "!document.querySelector('#enter-token-field').hidden").await;
     let enter = "document.querySelector('#enter-token').value = arguments[0]; \
         document.querySelector('#enter-form').requestSubmit();";

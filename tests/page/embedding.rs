@@ -34,6 +34,11 @@ fn clients_with_different_pasts_have_the_same_messages() {
 }
 
 #[test]
+fn how_far_a_client_has_read_is_known_to_all_its_connections() {
+    node("reading");
+}
+
+#[test]
 fn pauses_and_deadlines_are_as_promised() {
     node("timing");
 }

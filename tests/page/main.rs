@@ -25,6 +25,8 @@ mod places;
 #[cfg(test)]
 mod proxied;
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod screenshots;

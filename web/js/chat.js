@@ -11,6 +11,7 @@
  *
  * @typedef {{kind: "state", state: State} | {kind: "identity"} | {kind: "name refused", refusal: Refusal, name: string}
  *   | {kind: "conversations"} | {kind: "messages", conversation: Conversation} | {kind: "outbox", destination: string}
+ *   | {kind: "seen", conversation: Conversation}
  *   | {kind: "members", conversation: Conversation} | {kind: "active"} | {kind: "typing", conversation: Conversation}
  *   | {kind: "call", conversation: Conversation, frame: MessageFrame}
  *   | {kind: "heard", conversation: Conversation, frames: MessageFrame[]} | {kind: "problem", text: string}
@@ -23,6 +24,7 @@ import { OwnMessages } from "./own-messages.js";
 import { PrivateLog } from "./private-log.js";
 import { HISTORY_LIMIT_MAX, LOBBY, isGuest, isOperatorToken, textOf } from "./protocol.js";
 import { Quotes } from "./quotes.js";
+import { Reading } from "./reading.js";
 import { connect } from "./starling.js";
 import { mentionsName } from "./text-parts.js";
 
@@ -36,10 +38,20 @@ const REACH_PAGES_MAX = 100;
 /** Shortest time between two requests for the same list of members. */
 const MEMBERS_PAUSE_MS = 5_000;
 
+/** Shortest time between two frames about how far the person has read in one place. */
+const READ_PAUSE_MS = 1_000;
+
+/** Unread messages to load and count, and most requests for them. */
+const COUNTED_UNREAD = 100;
+const UNREAD_PAGES_MAX = 3;
+
 /** The reasons of a stop that concern the name, not the connection. */
 const NAME_REFUSED = new Set(["name_taken", "bad_name"]);
 
 export class Chat {
+  /** The name of the last connection, or before a change of it. */
+  #lastName = "";
+
   /**
    * @param {{base: URL, getToken: (reason: {message: string, refused: string}) => Promise<string>}} options
    */
@@ -65,6 +77,11 @@ export class Chat {
       const conversation = this.conversations.get(privateKey(other));
       if (conversation) this.#changed(conversation, change);
     });
+    this.client.on("read", ({ seq }) => {
+      this.reading.heardInbox(seq);
+      this.#tell({ kind: "conversations" });
+      if (this.active && !this.active.isRoom) this.#tell({ kind: "messages", conversation: this.active });
+    });
     this.client.on("inbox", ({ recovered }) => this.#inboxOpened(recovered));
     this.client.on("error", ({ message }) => this.#tell({ kind: "problem", text: message }));
     /** @type {Identity} */
@@ -83,6 +100,13 @@ export class Chat {
     this.quotes = new Quotes({
       ask: async (conversation, seq) => (await this.#history(conversation, seq + 1, 1)).messages[0],
       arrived: (conversation, seq) => this.#tell({ kind: "changed", conversation, seq }),
+    });
+    this.reading = new Reading({
+      conversations: this.conversations,
+      isCounted: ({ clientId, deleted }) => clientId !== this.name && !deleted,
+      // Counting fetches no message.
+      isCall: (conversation, frame) => this.isCall(conversation, frame, (seq) => this.quotes.known(conversation, seq)),
+      pause: () => new Promise((resolve) => setTimeout(resolve, READ_PAUSE_MS)),
     });
   }
 
@@ -138,6 +162,8 @@ export class Chat {
   }
 
   #named() {
+    if (this.#lastName !== this.name) this.reading.renamed();
+    this.#lastName = this.name;
     this.identity = { name: isGuest(this.name) ? "" : this.name, key: this.client.key };
     this.#tell({ kind: "identity" });
   }
@@ -173,6 +199,7 @@ export class Chat {
     this.conversations.set(key, conversation);
     const to = conversation.isRoom ? this.#enterRoom(conversation) : this.client.privateWith(conversation.name);
     conversation.to = to;
+    this.reading.begin(conversation);
     to.on("typing", (typing) => {
       conversation.typing = typing;
       this.#tell({ kind: "typing", conversation });
@@ -187,6 +214,7 @@ export class Chat {
     room.on("joined", (joined) => this.#joined(conversation, joined));
     room.on("message", (frame) => this.#show(conversation, conversation.log.take(frame)));
     room.on("change", (change) => this.#changed(conversation, change));
+    room.on("read", ({ clientId, seq }) => this.#hasRead(conversation, clientId, seq));
     room.on("presence", (change) => {
       conversation.members.change(change);
       if (conversation.members.isStale) this.askMembers(conversation);
@@ -207,7 +235,6 @@ export class Chat {
     this.active = this.open(key);
     if (before && before !== this.active && before.unread === 0) before.newFrom = null;
     this.#tell({ kind: "active" });
-    this.markRead();
   }
 
   /** @param {Conversation} conversation */
@@ -219,13 +246,21 @@ export class Chat {
     if (this.active === conversation) this.activate(roomKey(LOBBY));
   }
 
-  /** Marks the active conversation as read. */
+  /** Marks the active conversation as read, if the person sees its newest messages. */
   markRead() {
-    const { active } = this;
-    if (!active || (active.unread === 0 && active.calls === 0)) return;
-    active.unread = 0;
-    active.calls = 0;
+    if (this.active && this.isWatching && this.reading.seen(this.active)) this.#tell({ kind: "conversations" });
+  }
+
+  /** @param {Conversation} conversation @param {string} name @param {number} seq */
+  #hasRead(conversation, name, seq) {
+    if (name !== this.name) {
+      conversation.seenBy.set(name, seq);
+      this.#tell({ kind: "seen", conversation });
+      return;
+    }
+    this.reading.heard(conversation, seq);
     this.#tell({ kind: "conversations" });
+    this.#tell({ kind: "messages", conversation });
   }
 
   /**
@@ -233,11 +268,13 @@ export class Chat {
    * @param {import("./starling.js").Joined} joined
    */
   #joined(conversation, joined) {
+    if (conversation.roomLog.epoch !== joined.epoch) this.reading.begin(conversation);
+    else this.reading.resumed(conversation);
     const outcome = conversation.roomLog.enter(joined);
     if (outcome === "broken") this.outbox.forgotten(conversation.key);
     conversation.membership = "joined";
     conversation.members.count = joined.count;
-    if (outcome !== "resumed" || !conversation.isLoaded) this.#askNewest(conversation);
+    if (outcome !== "resumed" || !conversation.isLoaded) this.#askNewest(conversation, joined.seq);
     this.#tell({ kind: "conversations" });
     this.#tell({ kind: "messages", conversation });
     this.#tell({ kind: "members", conversation });
@@ -245,13 +282,20 @@ export class Chat {
     this.askMembers(conversation);
   }
 
-  /** @param {Conversation} conversation */
-  async #askNewest(conversation) {
+  /** @param {Conversation} conversation @param {number} seq the newest message */
+  async #askNewest(conversation, seq) {
+    const { epoch } = conversation.roomLog;
     conversation.isLoaded = false;
     if (conversation.log.hasMore) await this.#askPage(conversation, FIRST_PAGE);
     conversation.isLoaded = true;
+    // Another connection may have found a new numbering meanwhile, and asks itself.
+    if (conversation.roomLog.epoch === epoch) this.reading.loaded(conversation, seq);
+    this.#tell({ kind: "conversations" });
     this.#tell({ kind: "messages", conversation });
     this.#tell({ kind: "outbox", destination: conversation.key });
+    for (let page = 0; page < UNREAD_PAGES_MAX; page += 1) {
+      if (conversation.hasEarlierUnread && conversation.unread < COUNTED_UNREAD) await this.askOlder(conversation, HISTORY_LIMIT_MAX);
+    }
   }
 
   /**
@@ -266,6 +310,10 @@ export class Chat {
     this.#tell({ kind: "messages", conversation });
     await this.#askPage(conversation, limit);
     conversation.isAskingOlder = false;
+    if (conversation.hasEarlierUnread) {
+      this.reading.count(conversation);
+      this.#tell({ kind: "conversations" });
+    }
     this.#tell({ kind: "messages", conversation });
   }
 
@@ -365,6 +413,7 @@ export class Chat {
   async #inboxOpened(recovered) {
     this.isPrivateStored = true;
     if (recovered === true) return;
+    if (recovered === false) this.reading.beginInbox();
     for (const conversation of this.conversations.values()) {
       if (conversation.log instanceof PrivateLog) conversation.log.begin();
     }
@@ -379,8 +428,10 @@ export class Chat {
       for (const [other, frames] of byName) {
         const conversation = this.open(privateKey(other));
         conversation.log.takePage(frames, hasMore);
+        this.reading.count(conversation);
         this.#tell({ kind: "messages", conversation });
       }
+      this.#tell({ kind: "conversations" });
     } catch {
       // The connection has stopped.
     }
@@ -390,16 +441,24 @@ export class Chat {
    * Shows private messages that this tab has stored because the server does not.
    * @param {string} name
    * @param {MessageFrame[]} frames
+   * @param {number} unread the number of them that the person has not seen
    */
-  restorePrivate(name, frames) {
+  restorePrivate(name, frames, unread) {
     const conversation = this.open(privateKey(name));
     for (const frame of frames) conversation.log.take(frame);
+    const ofOther = frames.filter(({ clientId }) => clientId !== this.name);
+    for (const frame of unread > 0 ? ofOther.slice(-unread) : []) this.reading.arrived(conversation, frame, false);
+    this.#tell({ kind: "conversations" });
     this.#tell({ kind: "messages", conversation });
   }
 
   /** @param {Conversation} conversation @param {MessageChange} change */
   #changed(conversation, change) {
     conversation.log.change(change);
+    if (change.type === "deleted" && conversation.unread > 0) {
+      this.reading.count(conversation);
+      this.#tell({ kind: "conversations" });
+    }
     this.quotes.changed(conversation, change.of);
     this.#tell({ kind: "changed", conversation, seq: change.of });
   }
@@ -408,10 +467,11 @@ export class Chat {
    * Whether a message of another client concerns this one: a mention, a reply, or a private message.
    * @param {Conversation} conversation
    * @param {MessageFrame} frame
+   * @param {(seq: number) => MessageFrame | null | undefined} [quoted] finds the message that it replies to
    */
-  isCall(conversation, frame) {
+  isCall(conversation, frame, quoted = (seq) => this.quotes.of(conversation, seq)) {
     if (frame.clientId === this.name || frame.deleted) return false;
-    const isReply = frame.replyTo !== undefined && this.quotes.of(conversation, frame.replyTo)?.clientId === this.name;
+    const isReply = frame.replyTo !== undefined && quoted(frame.replyTo)?.clientId === this.name;
     return !conversation.isRoom || isReply || mentionsName(textOf(frame), this.name);
   }
 
@@ -421,7 +481,7 @@ export class Chat {
    */
   #show(conversation, frames) {
     if (frames.length === 0) return;
-    let unreadChanged = false;
+    const before = conversation.unread;
     let outboxChanged = false;
     const isSeen = this.isWatching && this.active === conversation;
     for (const frame of frames) {
@@ -430,18 +490,12 @@ export class Chat {
         continue;
       }
       if (frame.deleted) continue;
-      const isCall = this.isCall(conversation, frame);
-      if (!isSeen) {
-        if (conversation.unread === 0) conversation.newFrom = frame;
-        conversation.unread += 1;
-        if (isCall) conversation.calls += 1;
-        unreadChanged = true;
-      }
-      if (isCall) this.#tell({ kind: "call", conversation, frame });
+      this.reading.arrived(conversation, frame, isSeen);
+      if (this.isCall(conversation, frame)) this.#tell({ kind: "call", conversation, frame });
     }
     this.#tell({ kind: "messages", conversation });
     this.#tell({ kind: "heard", conversation, frames });
-    if (unreadChanged) this.#tell({ kind: "conversations" });
+    if (conversation.unread !== before) this.#tell({ kind: "conversations" });
     if (outboxChanged) this.#tell({ kind: "outbox", destination: conversation.key });
   }
 }

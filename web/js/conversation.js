@@ -19,14 +19,20 @@ export class Conversation {
     this.members = new Members();
     /** The client's room or private conversation. @type {import("./starling.js").Room | import("./starling.js").PrivateConversation | null} */
     this.to = null;
-    /** The number of messages that arrived while the conversation was not in view. */
+    /** How far the person has read, as a seq; `null`: not known yet. */
+    this.upto = /** @type {number | null} */ (null);
+    /** The number of messages of others after `upto`, as far as they are loaded. */
     this.unread = 0;
+    /** Whether there are earlier unread messages that are not loaded. */
+    this.hasEarlierUnread = false;
     /** The number of unread messages that concern this client: mentions, and all private messages. */
     this.calls = 0;
     /** The first message that was unread when the person opened the conversation. @type {import("./protocol.js").MessageFrame | null} */
     this.newFrom = null;
     /** The message that the person replies to. @type {import("./protocol.js").MessageFrame | null} */
     this.replyTo = null;
+    /** How far others have read, where the server tells it. @type {Map<string, number>} */
+    this.seenBy = new Map();
     /** The others who type. @type {import("./starling.js").Typing} */
     this.typing = { clientIds: [], more: false };
     /** @type {"joining" | "joined" | "refused"} */
@@ -36,6 +42,11 @@ export class Conversation {
     this.isAskingMembers = false;
     /** Whether the first page of messages has arrived. */
     this.isLoaded = !this.isRoom;
+  }
+
+  /** The number of unread messages, for a person. */
+  get unreadText() {
+    return `${this.unread.toLocaleString()}${this.hasEarlierUnread ? "+" : ""}`;
   }
 
   /** The log of a room. @returns {RoomLog} */

@@ -201,6 +201,9 @@ chat.listen((change) => {
       members.schedule();
       titleBar.schedule();
       break;
+    case "seen":
+      if (change.conversation === chat.active) messages.refreshSeen();
+      break;
     case "typing":
       if (change.conversation === chat.active) typingLine.show(chat.active);
       break;
@@ -248,17 +251,21 @@ let privatesTimer = 0;
 /** Stores private messages for a reload of the tab, if the server does not store them. */
 function rememberPrivates() {
   clearTimeout(privatesTimer);
-  privatesTimer = setTimeout(() => {
-    if (chat.isPrivateStored) {
-      tab.set("privates", null);
-      return;
-    }
-    const privates = [...chat.conversations.values()].filter(({ isRoom }) => !isRoom).slice(-PRIVATES_MAX);
-    tab.set("privates", { owner: chat.name, conversations: privates.map(({ name, log }) => ({
-      name, frames: log.items.slice(-PRIVATE_MESSAGES_MAX).flatMap((item) => (item.kind === "message" ? [item.frame] : [])),
-    })) });
-  }, 200);
+  privatesTimer = setTimeout(storePrivates, 200);
 }
+
+function storePrivates() {
+  if (!isRestored) return;
+  if (chat.isPrivateStored) {
+    tab.set("privates", null);
+  } else {
+    const privates = [...chat.conversations.values()].filter(({ isRoom }) => !isRoom).slice(-PRIVATES_MAX);
+    tab.set("privates", { owner: chat.name, conversations: privates.map(({ name, log, unread }) => ({
+      name, unread, frames: log.items.slice(-PRIVATE_MESSAGES_MAX).flatMap((item) => (item.kind === "message" ? [item.frame] : [])),
+    })) });
+  }
+}
+addEventListener("pagehide", storePrivates);
 
 let isRestored = false;
 
@@ -268,7 +275,7 @@ function restorePrivates() {
   isRestored = true;
   const kept = tab.get("privates");
   if (chat.isPrivateStored || kept?.owner !== chat.name) return;
-  for (const { name, frames } of kept.conversations) chat.restorePrivate(name, frames);
+  for (const { name, frames, unread } of kept.conversations) chat.restorePrivate(name, frames, unread);
 }
 
 /** @type {unknown} */

@@ -26,18 +26,28 @@ export class Quotes {
   }
 
   /**
+   * The message with this seq, if it is here. `null`: it is not there, or not here yet.
+   * @param {Conversation} conversation
+   * @param {number} seq
+   */
+  known(conversation, seq) {
+    const { log } = conversation;
+    const index = log.indexOf(seq);
+    const item = index === null ? undefined : log.items[index];
+    return item?.kind === "message" ? item.frame : this.fetched.get(keyOf(conversation, seq))?.frame ?? null;
+  }
+
+  /**
    * The message with this seq. `undefined`: it is on its way; `null`: it is not there.
    * @param {Conversation} conversation
    * @param {number} seq
    */
   of(conversation, seq) {
-    const { log } = conversation;
-    const index = log.indexOf(seq);
-    const item = index === null ? undefined : log.items[index];
-    if (item?.kind === "message") return item.frame;
+    const known = this.known(conversation, seq);
+    if (known) return known;
     const key = keyOf(conversation, seq);
-    const known = this.fetched.get(key);
-    if (known) return known.frame;
+    const fetched = this.fetched.get(key);
+    if (fetched) return fetched.frame;
     this.#fetch(key, conversation, seq);
     return undefined;
   }

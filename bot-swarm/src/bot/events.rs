@@ -135,10 +135,10 @@ impl Bot {
             }
             ServerEvent::Left { room, .. } => self.visited(&room),
             ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
+            ServerEvent::Read(read) => self.was_told_of_read(&read),
             // A bot does not request these.
             ServerEvent::Presence(_)
             | ServerEvent::Typing(_)
-            | ServerEvent::Read(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_) => {}

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use actix::Context;
-use starling_protocol::{Change, ChangeMessage, ChangedPlace, ClientCommand, Emoji, MessageId, RoomName, Seq};
+use starling_protocol::{
+    Change, ChangeMessage, ChangedPlace, ClientCommand, Emoji, MessageId, ReadEvent, RoomName, Seq,
+};
 
 use super::link::Link;
 use super::{Bot, PART_AFTER, Visit};
@@ -25,6 +27,9 @@ const REMOVALS_ONE_IN: u8 = 4;
 
 /// The emoji of reactors.
 const EMOJIS: [&str; 4] = ["👍", "🎉", "👀", "👩\u{200d}💻"];
+
+/// The `id` of the frames with which a bot says how far it has read.
+const READ_ID: &str = "read";
 
 /// The `id` of the frames with which a bot joins and leaves visited rooms.
 const VISIT_ID: &str = "visit";
@@ -112,6 +117,7 @@ impl Bot {
                 Move::Hop => self.hop(),
                 Move::ChangeOwn => self.change_own(),
                 Move::React => self.react(),
+                Move::Read => self.say_read(),
                 // The bot plans its next move when it has returned.
                 Move::Depart { politely, rest } => return self.rest(politely, rest, ctx),
             }
@@ -152,6 +158,25 @@ impl Bot {
         let Some(emoji) = emoji else { return };
         let remove = self.rng.u8(0..REMOVALS_ONE_IN) == 0;
         self.ask_to_change(of, Change::React { emoji, remove });
+    }
+
+    /// Says that it has read the newest message of its room.
+    fn say_read(&self) {
+        let Some(seq) = self.conduct.changes.heard.filter(|_| !self.is_plain()) else { return };
+        let (bot, home) = (self.identity.number, self.identity.room);
+        self.worker.ledger.borrow_mut().says_read(bot, home, seq);
+        let place = ChangedPlace::Room(self.worker.roster.room(home).name.clone());
+        self.ask(MessageId::parse(READ_ID).ok(), ClientCommand::Read { place, seq: Seq(seq) });
+    }
+
+    /// Handles how far a client has read a room.
+    pub(super) fn was_told_of_read(&self, read: &ReadEvent) {
+        let (bot, home) = (self.identity.number, self.identity.room);
+        let is_home = read.room.as_ref() == Some(&self.worker.roster.room(home).name);
+        // Others are told with CHAT_SEEN_BY.
+        if is_home && read.client_id == self.identity.name {
+            self.worker.ledger.borrow_mut().was_told_read(bot, home, read.seq.0, read.id.is_some(), self.worker.now());
+        }
     }
 
     fn ask_to_change(&mut self, of: u64, change: Change<'static>) {

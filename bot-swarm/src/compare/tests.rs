@@ -25,7 +25,7 @@ fn of_a_short_run_only_what_must_be_zero_is_judged() {
     let comparison = compare(&before, &now);
     assert_eq!(change_of(&comparison, "delivery p99"), Change::NotJudged);
     let text = comparison.to_string();
-    assert!(text.starts_with("SAME: 0 worse, 0 better, 16 the same; "), "{text}");
+    assert!(text.starts_with("SAME: 0 worse, 0 better, 17 the same; "), "{text}");
     assert!(text.lines().next().unwrap().ends_with(" not judged, because a run was shorter than 10 s"), "{text}");
     now.ledger.lost = 1;
     assert_eq!(compare(&before, &now).exit_code(), 1);

@@ -164,7 +164,7 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_BEHAVIOURS",
         flag: "behaviours",
         help: "Behaviours of the bots, with weights",
-        range: "like chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,editor=5,reactor=5,flooder=0; weights up to 10000",
+        range: "like chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,editor=5,reactor=5,reader=5,flooder=0; weights up to 10000",
         default: "chatter=1",
         set: |config, value| value.parse().ok().map(|mix| config.behaviours = mix),
         get: |config| config.behaviours.to_string(),
@@ -190,7 +190,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_CHANGE_SECONDS",
         flag: "change-seconds",
-        help: "Mean time between two changes of messages by an editor or a reactor, in seconds",
+        help: "Mean time between two changes of messages by an editor or a reactor, or two read positions of a reader, in seconds",
         range: "seconds, or a time like 500ms, 90s or 2m; 0.1 to 3600 seconds",
         default: "5",
         set: |config, value| seconds(value, 0.1, 3_600.0).map(|seconds| config.change_seconds = seconds),

@@ -55,7 +55,7 @@ pub struct Config {
     pub room_skew: f64,
     /// The mean time that a hopper stays in a visited room, in seconds. `BOT_HOP_SECONDS`.
     pub hop_seconds: f64,
-    /// The mean time between two changes of an editor or a reactor, in seconds. `BOT_CHANGE_SECONDS`.
+    /// The mean time between two changes of an editor or a reactor, or two read positions of a reader, in seconds. `BOT_CHANGE_SECONDS`.
     pub change_seconds: f64,
     /// The mean time that a churner stays, in seconds. `BOT_CHURN_SECONDS`.
     pub churn_seconds: f64,

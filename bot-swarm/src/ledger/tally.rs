@@ -27,6 +27,8 @@ pub struct Tally {
     pub altered: u64,
     /// Texts of deleted messages that arrived after a resume behind the deletion.
     pub resurrected: u64,
+    /// Read positions that went back, or that a later connection was not told.
+    pub unread: u64,
     /// Acknowledged private messages that may or may not be due; they are not in `expected`. If the server keeps none:
     /// those to or from a bot that lost its connection. If it keeps them: those that wait for a bot that is away at the
     /// end.
@@ -35,7 +37,7 @@ pub struct Tally {
 
 impl Tally {
     /// The names and counts of all faults.
-    pub fn faults(&self) -> [(&'static str, u64); 8] {
+    pub fn faults(&self) -> [(&'static str, u64); 9] {
         [
             ("lost", self.lost),
             ("twice", self.twice),
@@ -45,6 +47,7 @@ impl Tally {
             ("contradictions", self.contradictions),
             ("altered", self.altered),
             ("resurrected", self.resurrected),
+            ("unread", self.unread),
         ]
     }
 
@@ -69,6 +72,7 @@ impl AddAssign for Tally {
         sum(&mut self.contradictions, other.contradictions);
         sum(&mut self.altered, other.altered);
         sum(&mut self.resurrected, other.resurrected);
+        sum(&mut self.unread, other.unread);
         sum(&mut self.private_unknown, other.private_unknown);
     }
 }

@@ -190,6 +190,9 @@ pub struct Ledger {
     /// Texts of deleted messages that arrived after a resume behind the deletion.
     #[serde(default)]
     pub resurrected: u64,
+    /// Read positions that went back, or that a later connection was not told.
+    #[serde(default)]
+    pub unread: u64,
     /// Private messages across a lost connection that may or may not have been due.
     pub private_unknown: u64,
     /// Deliveries that were not timed: the message was not planned, a slow bot received it, or it came from another

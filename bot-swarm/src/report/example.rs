@@ -61,6 +61,7 @@ pub(crate) fn report() -> Report {
             contradictions: 0,
             altered: 0,
             resurrected: 0,
+            unread: 0,
             private_unknown: 0,
             untimed: 0,
         },

@@ -66,6 +66,7 @@ impl Report {
                 contradictions: tally.contradictions,
                 altered: tally.altered,
                 resurrected: tally.resurrected,
+                unread: tally.unread,
                 private_unknown: tally.private_unknown,
                 untimed: counters.untimed,
             },

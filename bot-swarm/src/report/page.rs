@@ -273,6 +273,7 @@ fn ledger(report: &Report) -> Markup {
         ("contradictory positions", ledger.contradictions),
         ("altered on the way", ledger.altered),
         ("deleted texts", ledger.resurrected),
+        ("read positions that went back", ledger.unread),
         ("private, across a lost connection (unknown)", ledger.private_unknown),
         ("messages planned", messages.planned),
         ("messages done", messages.done),

@@ -47,14 +47,15 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "faults      {} twice, {} out of order, {} wrong room, {} misdelivered, {} contradictions, {} altered, \
-             {} resurrected",
+             {} resurrected, {} unread",
             ledger.twice,
             ledger.out_of_order,
             ledger.wrong_room,
             ledger.misdelivered,
             ledger.contradictions,
             ledger.altered,
-            ledger.resurrected
+            ledger.resurrected,
+            ledger.unread
         )?;
         if ledger.private_unknown > 0 {
             writeln!(f, "unknown     {} private deliveries across lost connections", ledger.private_unknown)?;
@@ -93,7 +94,7 @@ impl Report {
 
 impl Ledger {
     /// The names and counts of all delivery faults.
-    pub fn faults(&self) -> [(&'static str, u64); 8] {
+    pub fn faults(&self) -> [(&'static str, u64); 9] {
         [
             ("lost", self.lost),
             ("twice", self.twice),
@@ -103,6 +104,7 @@ impl Ledger {
             ("contradictory positions", self.contradictions),
             ("altered on the way", self.altered),
             ("deleted texts", self.resurrected),
+            ("read positions that went back", self.unread),
         ]
     }
 }

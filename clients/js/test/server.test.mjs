@@ -240,7 +240,7 @@ describe("the client", { concurrency: 4 }, () => {
     const server = await Server.start(t, { CHAT_HISTORY: "memory" });
     const writer = server.client(t, { name: "writer" }).room("dev");
     await writer.send("1");
-    const first = writer.position ?? (await until("the position", () => writer.position));
+    const first = await until("the first message is an event", () => writer.position?.seq === 1 && writer.position);
     await writer.send("2");
     await writer.send("3");
     let loads = 0;

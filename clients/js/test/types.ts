@@ -24,6 +24,8 @@ const changed = (message: RoomMessage): string[] => {
 room.on("message", changed);
 room.on("typing", ({ clientIds, more }) => more || clientIds.length > 0);
 room.typing();
+room.on("read", ({ clientId, seq }) => clientId === client.name && seq > 0);
+client.on("read", ({ seq }) => seq.toFixed());
 // @ts-expect-error: there is no such event
 room.on("massage", () => undefined);
 client.privateWith("bob").on("message", ({ seq }) => seq?.toFixed());
@@ -38,6 +40,8 @@ export async function use(): Promise<number> {
   await room.edit(3, "mended");
   await client.privateWith("bob").react(3, "👍", { remove: true, id: "r" });
   await room.delete(3);
+  const { seq: upto } = await room.read(3);
+  await client.privateWith("bob").read(upto);
   // @ts-expect-error: a text is needed
   await room.send();
   try {

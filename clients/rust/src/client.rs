@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use starling_protocol::{
-    ClientCommand, ClientId, ClientKey, HistoryPage, MembersEvent, PostMessage, RoomName, RoomSummary, Seq,
-    ServerEvent, Target,
+    ChangedPlace, ClientCommand, ClientId, ClientKey, HistoryPage, MembersEvent, PostMessage, RoomName, RoomSummary,
+    Seq, ServerEvent, Target,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -242,6 +242,16 @@ impl RoomHandle {
         self.asker.post(Target::Room(self.room.clone()), text.into()).await
     }
 
+    /// Says that the user has read all messages up to this one. Returns how far the server knows now: a position never goes
+    /// back. The client's other connections get [`RoomEvent::Read`](crate::RoomEvent::Read).
+    ///
+    /// # Errors
+    /// [`SendError`]; [`Unconfirmed`](SendError::Unconfirmed) if the connection is lost: on the next one the number may mean
+    /// another message.
+    pub async fn read(&self, seq: Seq) -> Result<Seq, SendError> {
+        self.asker.read(ChangedPlace::Room(self.room.clone()), seq).await
+    }
+
     /// The messages of the room, the newest first, read page by page.
     pub fn history(&self) -> History {
         self.pages(HistoryPage::Newest)
@@ -318,6 +328,15 @@ impl PrivateHandle {
         self.asker.post(Target::Client(self.with.clone()), text.into()).await
     }
 
+    /// Says that the user has read all private messages up to this one, as [`RoomHandle::read`] does in a room. The messages
+    /// with all clients have one numbering. Only if the server stores private messages.
+    ///
+    /// # Errors
+    /// See [`RoomHandle::read`].
+    pub async fn read(&self, seq: Seq) -> Result<Seq, SendError> {
+        self.asker.read(ChangedPlace::Inbox, seq).await
+    }
+
     /// The messages with the other client, the newest first. Only if the server stores private messages.
     pub fn history(&self) -> History {
         History::new(self.asker.clone(), None, Some(self.with.clone()), HistoryPage::Newest)
@@ -356,6 +375,12 @@ impl Asker {
 
     async fn ask(&self, command: ClientCommand<'static>) -> Result<ServerEvent<'static>, SendError> {
         self.ask_about(command).await.map(|answered| answered.event)
+    }
+
+    async fn read(&self, place: ChangedPlace, seq: Seq) -> Result<Seq, SendError> {
+        let answer = self.ask(ClientCommand::Read { place, seq }).await?;
+        let ServerEvent::Read(read) = answer else { return Err(unexpected(&answer)) };
+        Ok(read.seq)
     }
 
     async fn post(&self, target: Target, text: String) -> Result<Receipt, SendError> {

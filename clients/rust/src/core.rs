@@ -263,15 +263,17 @@ impl Core {
         self.give_up(now);
     }
 
-    /// Fails the messages that are too long for this server, and those that may have been delivered and can no longer
-    /// be sent again.
+    /// Fails the messages that are too long for this server, and what may have been delivered and can no longer be sent
+    /// again.
     fn give_up(&mut self, now: Instant) {
         let name = self.name.clone();
         let is_lost = |waiting: &Outgoing| {
             let is_message = matches!(waiting.command, ClientCommand::Message(_));
             let is_repeatable =
                 waiting.sent.as_ref().is_none_or(|(at, by)| *by == name && now.duration_since(*at) < REMEMBERED);
-            is_message && !waiting.is_in_flight && !is_repeatable
+            // The number of a message may mean another one on this connection.
+            let is_read = matches!(waiting.command, ClientCommand::Read { .. });
+            is_read || (is_message && !waiting.is_in_flight && !is_repeatable)
         };
         for waiting in std::mem::take(&mut self.queue) {
             if let Some(refusal) = self.too_large(&waiting.command) {
@@ -411,6 +413,7 @@ impl Core {
                     open.outlet.events.try_send(event).unwrap_or_default();
                 }
             }
+            ServerEvent::Read(read) if read.id.is_some() => self.answered(read.id.clone(), ServerEvent::Read(read)),
             ServerEvent::Read(read) => {
                 let event = RoomEvent::Read { client_id: read.client_id, seq: read.seq };
                 if let Some(open) = read.room.and_then(|room| self.rooms.get_mut(&room))

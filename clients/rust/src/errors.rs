@@ -11,7 +11,7 @@ pub enum SendError {
     Refused(Refusal),
     /// The message was sent, but its acknowledgement was lost with a connection, and sending it again could deliver it
     /// twice: the client has another name now, or five minutes have passed. It is unknown whether the message was
-    /// delivered.
+    /// delivered. Or a position was not confirmed before the connection was lost.
     #[error("the message was sent, but not acknowledged in time")]
     Unconfirmed,
     /// [`Options::unsent_max`](crate::Options::unsent_max) messages and questions are already waiting.

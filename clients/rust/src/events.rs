@@ -75,8 +75,8 @@ pub enum RoomEvent {
         /// The exact number of members.
         count: u32,
     },
-    /// A client has read the messages up to this one: this client on any of its connections, or, where the server allows
-    /// it, another member.
+    /// A client has read the messages up to this one: this client, after [`Joined`](Self::Joined) or on another connection,
+    /// or, where the server allows it, another member.
     Read {
         /// The client.
         client_id: ClientId,

@@ -8,6 +8,7 @@
  * @typedef {import("../protocol.js").MessageFrame} MessageFrame
  */
 
+import { seenText } from "../seen-by.js";
 import { byId, icon, oncePerFrame } from "./dom.js";
 import { MessageEditor } from "./message-editor.js";
 import { MessageRows } from "./message-row.js";
@@ -20,6 +21,9 @@ const STEP = 60;
 /** The distance from an end at which the window moves, and that counts as "at the newest message", in pixels. */
 const NEAR = 800;
 const AT_END = 48;
+
+/** @param {Conversation} conversation */
+const newLabel = ({ unread, unreadText }) => `${unreadText} new ${unread === 1 ? "message" : "messages"}`;
 
 export class MessageList {
   /**
@@ -34,6 +38,7 @@ export class MessageList {
     this.top = byId("messages-top", HTMLElement);
     this.rows = byId("rows", HTMLOListElement);
     this.pending = byId("pending", HTMLOListElement);
+    this.seen = byId("seen", HTMLElement);
     this.newest = byId("newest", HTMLButtonElement);
     this.toNew = byId("to-new", HTMLButtonElement);
     /** The message whose row has the line "New messages". @type {import("../protocol.js").MessageFrame | null} */
@@ -65,23 +70,25 @@ export class MessageList {
       this.scroller.focus({ preventScroll: true });
     });
     this.toNew.addEventListener("click", () => {
-      const index = this.#log.items.findIndex((item) => item.kind === "message" && item.frame === this.lineAt);
+      const index = this.#lineIndex();
       this.toNew.hidden = true;
       if (index >= 0) this.#reveal(index);
     });
     // When the composer grows or a phone is turned, a list that was at its end stays there.
     new ResizeObserver(() => this.isAtEnd && this.#toEnd()).observe(this.scroller);
     document.addEventListener("visibilitychange", () => this.#watch());
+    for (const event of ["focus", "blur"]) addEventListener(event, () => this.#watch());
   }
 
   /** @param {Conversation} conversation */
   show(conversation) {
     this.conversation = conversation;
     const { unread } = conversation;
+    const label = newLabel(conversation);
     this.#restart();
     this.refreshPending();
-    this.toNew.replaceChildren(icon("up"), `${unread.toLocaleString()} new ${unread === 1 ? "message" : "messages"}`);
     this.toNew.hidden = unread === 0 || this.#isLineSeen();
+    this.toNew.replaceChildren(icon("up"), label);
   }
 
   /**
@@ -187,6 +194,16 @@ export class MessageList {
     const { conversation } = this;
     const entries = conversation ? this.chat.outbox.of(conversation.key) : [];
     this.pending.replaceChildren(...entries.flatMap((entry) => (conversation ? [this.makes.pending(conversation, entry)] : [])));
+    this.refreshSeen();
+    if (this.isAtEnd) this.#toEnd();
+  }
+
+  /** Shows who has seen the newest message. */
+  refreshSeen() {
+    const { conversation } = this;
+    const text = conversation && !this.pending.hasChildNodes() ? seenText(conversation, this.chat.name) : "";
+    if (this.seen.textContent === text) return;
+    this.seen.textContent = text;
     if (this.isAtEnd) this.#toEnd();
   }
 
@@ -214,10 +231,8 @@ export class MessageList {
 
   #refresh() {
     const log = this.#log;
-    if (this.lineAt !== (this.conversation?.newFrom ?? null)) {
-      for (const line of this.rows.querySelectorAll(".new-line")) line.remove();
-      this.lineAt = this.conversation?.newFrom ?? null;
-    }
+    if (this.lineAt !== (this.conversation?.newFrom ?? null)) this.#moveLine();
+    this.refreshSeen();
     if (log.generation !== this.generation || this.#total - this.end > WINDOW) {
       if (this.isAtEnd || log.generation !== this.generation) return this.#restart();
     }
@@ -234,6 +249,23 @@ export class MessageList {
     this.#describeTop();
     this.#watch();
     this.#extend();
+  }
+
+  /** The first unread message is another one: others were loaded, or were read elsewhere. */
+  #moveLine() {
+    const { conversation } = this;
+    for (const line of this.rows.querySelectorAll(".new-line")) line.remove();
+    this.lineAt = conversation?.newFrom ?? null;
+    if (!conversation || conversation.unread === 0) return;
+    this.#redraw((frame) => frame === this.lineAt);
+    this.toNew.replaceChildren(icon("up"), newLabel(conversation));
+    // A message that has just arrived is below.
+    this.toNew.hidden = this.#log.origin + this.#lineIndex() >= this.end || this.#isLineSeen();
+  }
+
+  /** The index in the log's items of the message with the line "New messages"; -1: none. */
+  #lineIndex() {
+    return this.#log.items.findLastIndex((item) => item.kind === "message" && item.frame === this.lineAt);
   }
 
   #scrolled() {
@@ -307,14 +339,13 @@ export class MessageList {
 
   /** Tells the chat whether the newest messages are visible, and shows the person how many are unread. */
   #watch() {
-    const isWatching = this.isAtEnd && document.visibilityState === "visible";
-    this.chat.isWatching = isWatching;
-    if (isWatching) this.chat.markRead();
+    this.chat.isWatching = this.isAtEnd && document.visibilityState === "visible" && document.hasFocus();
+    this.chat.markRead();
     const below = this.#total - this.end;
     const unread = this.conversation?.unread ?? 0;
     this.newest.hidden = this.isAtEnd;
     if (!this.toNew.hidden && this.#isLineSeen()) this.toNew.hidden = true;
-    const label = unread > 0 ? `${unread.toLocaleString()} new ${unread === 1 ? "message" : "messages"}` : "Go to the newest";
+    const label = this.conversation && unread > 0 ? newLabel(this.conversation) : "Go to the newest";
     if (!this.newest.hidden && this.newest.dataset.label !== label) {
       this.newest.dataset.label = label;
       this.newest.replaceChildren(icon("down"), label);

@@ -53,7 +53,7 @@ export class Sidebar {
 
   /** @param {Conversation} conversation */
   #row(conversation) {
-    const { key, name, isRoom, unread, calls } = conversation;
+    const { key, name, isRoom, unread, unreadText, calls } = conversation;
     let row = this.rows.get(key);
     if (!row) {
       row = el("li", {}, el("button", { type: "button", "data-key": key, click: () => this.onOpen(key) },
@@ -71,7 +71,7 @@ export class Sidebar {
     badge.hidden = unread === 0;
     badge.classList.toggle("calls", calls > 0);
     badge.replaceChildren(el("span", { "aria-hidden": "true" }, isRoom && calls > 0 ? `@ ${many}` : many),
-      el("span", { class: "sr" }, `${unread} unread${isRoom && calls > 0 ? `, ${calls} of them for you` : ""}`));
+      el("span", { class: "sr" }, `${unreadText} unread${isRoom && calls > 0 ? `, ${calls} of them for you` : ""}`));
     return row;
   }
 

@@ -223,3 +223,37 @@ fn a_text_that_comes_after_a_resume_behind_its_deletion_is_resurrected() {
     ledger.hears(1, 11, 0, 1);
     assert_eq!(ledger.findings().resurrected, 1);
 }
+
+#[test]
+fn a_read_position_that_goes_back_or_that_a_later_connection_is_not_told_is_found() {
+    let at = |seconds| Nanos(1).after(Duration::from_secs(seconds));
+    let read = |ledger: &mut Ledger, told: &[(u64, bool, u64)]| {
+        for (seq, is_answer, seconds) in told {
+            ledger.was_told_read(0, ROOM, *seq, *is_answer, at(*seconds));
+        }
+    };
+    let begin = || {
+        let mut ledger = ledger(1);
+        ledger.says_read(0, ROOM, 12);
+        read(&mut ledger, &[(12, true, 0), (12, false, 4)]);
+        ledger
+    };
+    assert_eq!(begin().sums().unread, 0);
+    let mut back = begin();
+    read(&mut back, &[(11, false, 5)]);
+    assert_eq!(back.sums().unread, 1);
+    for (what, epoch, told, unread) in [
+        ("not told", EPOCH, &[][..], 1),
+        ("told", EPOCH, &[(12, false, 5)], 0),
+        ("told less", EPOCH, &[(11, false, 5)], 1),
+        ("another numbering", Epoch(2), &[], 0),
+    ] {
+        let mut returned = begin();
+        returned.comes_back(0, epoch, 10, true);
+        read(&mut returned, told);
+        assert_eq!(returned.sums().unread, unread, "{what}");
+    }
+    let mut away = begin();
+    away.interrupted(0, ROOM);
+    assert_eq!(away.sums().unread, 0, "nobody can tell it");
+}

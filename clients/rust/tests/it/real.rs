@@ -284,6 +284,38 @@ async fn private_messages_are_resumed_where_they_are_kept() {
 }
 
 #[tokio::test]
+async fn how_far_a_client_has_read_is_known_to_its_other_connection_and_to_a_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &token::JWT);
+    let connect = || {
+        let of_alice = token::issue(&starling().with(&token::JWT), &["alice"]);
+        Client::connect(options(&[server.address()]).get_token(move || std::future::ready(Ok(of_alice.clone()))))
+    };
+    let (desk, phone) = (connect(), connect());
+    let (mut at_desk, mut on_phone) = (desk.room("dev").unwrap(), phone.room("dev").unwrap());
+    assert!(joined(&mut at_desk).await && joined(&mut on_phone).await);
+    at_desk.send("one").await.unwrap();
+    at_desk.send("two").await.unwrap();
+    assert_eq!(at_desk.read(Seq(1)).await, Ok(Seq(1)));
+    assert_eq!(on_phone.read(Seq(9)).await, Ok(Seq(2)));
+    assert_eq!(on_phone.read(Seq(1)).await, Ok(Seq(2)));
+    for (room, wanted) in [(&mut on_phone, [1].as_slice()), (&mut at_desk, &[2])] {
+        let mut heard = Vec::new();
+        while heard.len() < wanted.len() {
+            if let RoomEvent::Read { seq, .. } = next(room).await {
+                heard.push(seq.0);
+            }
+        }
+        assert_eq!(heard, wanted, "an answer is no event");
+    }
+    let mut later = connect().room("dev").unwrap();
+    assert!(joined(&mut later).await);
+    assert_eq!(next(&mut later).await, RoomEvent::Read { client_id: name("alice"), seq: Seq(2) });
+    desk.private_with("alice").unwrap().send("note").await.unwrap();
+    assert_eq!(phone.private_with("bob").unwrap().read(Seq(1)).await, Ok(Seq(1)));
+}
+
+#[tokio::test]
 async fn presence_is_told_to_those_who_ask_and_a_dropped_stream_leaves_the_room() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), &[]);
