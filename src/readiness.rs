@@ -52,6 +52,12 @@ impl NotReady {
     }
 }
 
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl From<NotReady> for HttpRefusal {
     fn from(it: NotReady) -> Self {
         Self::new(HttpCode::Unavailable, it.text)

@@ -98,6 +98,7 @@ impl Worker {
             metrics: Arc::clone(&metrics),
             chat: handle.clone(),
         });
+        let admission = Admission::register(config, connections, Arc::clone(&metrics), &registry, &judged);
         let state = Arc::new(ServerState::new(Shared {
             chat: handle,
             chat_config,
@@ -107,7 +108,7 @@ impl Worker {
             pages: Pages::new(config.web_folder()),
             path_prefix: config.path_prefix.clone(),
             access: Access::new(config),
-            admission: Admission::register(config, connections, &registry, &judged).map_err(registered)?,
+            admission: admission.map_err(registered)?,
             http_limits: config.http_limits(),
             log: log.map(|log| log.reach),
             diagnosis,

@@ -228,6 +228,7 @@ impl ChatServer {
                 self.count(&entry);
                 self.history.append(entry, &mut self.completions);
             }
+            Effect::CountRefusal(limit) => self.metrics.refused_by(limit),
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
             Effect::Node(effect) => self.perform_as_node(effect),
             Effect::Read(request) => self.history.read(request, &mut self.completions),

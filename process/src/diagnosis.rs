@@ -30,8 +30,11 @@ pub fn observe(readings: &[Reading]) -> Verdict {
     let Some(window) = Window::of(readings) else { return Verdict::unmeasured() };
     let mut distances = window.distances();
     distances.sort_by(|(_, a), (_, b)| b.share().total_cmp(&a.share()));
+    if ["stopping", "died"].iter().any(|reason| window.is_not_ready(reason)) {
+        return Verdict::stopping();
+    }
     let verdict = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
-    let verdict = verdict.unwrap_or_else(|| nothing(&window, &distances));
+    let verdict = verdict.unwrap_or_else(|| nothing(&distances));
     let mut limits = distances.iter().filter_map(|(what, it)| Some(((*what)?, it)));
     let nearest = limits.find(|(what, _)| *what != verdict.what);
     let nearest = nearest.map_or(verdict.nearest, |(what, it)| Nearest { what, used: rounded(it.share()) });
@@ -50,21 +53,15 @@ pub(crate) fn cores_used(readings: &[Reading]) -> f64 {
 }
 
 /// The verdict that nothing is saturated, with the figure that is nearest to its limit, of those in this order.
-fn nothing(window: &Window<'_>, distances: &[(Option<What>, Evidence)]) -> Verdict {
+fn nothing(distances: &[(Option<What>, Evidence)]) -> Verdict {
     let limits: Vec<&Evidence> = distances.iter().filter(|(what, _)| what.is_some()).map(|(_, it)| it).collect();
     let nearest = limits.first().map_or(String::new(), |nearest| {
         format!("; the nearest to its limit is {}, at {:.0} %", nearest.name, nearest.share() * 100.0)
     });
-    let is_stopping = ["stopping", "died"].iter().any(|reason| window.is_not_ready(reason));
-    let sentence = if is_stopping {
-        "The server is stopping, and takes no new clients.".to_owned()
-    } else {
-        format!("Nothing is saturated{nearest}.")
-    };
     Verdict {
         what: What::Nothing,
         confidence: SURE,
-        sentence,
+        sentence: format!("Nothing is saturated{nearest}."),
         evidence: limits.into_iter().take(3).cloned().collect(),
         remedy: "Nothing to do.".to_owned(),
         would_refute: "Latencies that grow at this load: then the cause is outside these figures, for example the \

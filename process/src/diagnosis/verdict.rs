@@ -189,6 +189,17 @@ impl Verdict {
         Self::bare(What::Nothing, 0.0, ["There are no measurements yet.", "Wait for a few seconds.", "Measurements."])
     }
 
+    /// The verdict on a server that is about to end: its limits matter no more.
+    pub fn stopping() -> Self {
+        let sentence = "The server is stopping, and takes no new clients.";
+        Self::bare(What::Nothing, SURE, [sentence, "Nothing to do.", "A server that takes new clients."])
+    }
+
+    /// Whether it has the same cause and the same remedy.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.what, &self.remedy) == (other.what, &other.remedy)
+    }
+
     /// Whether it rests on measurements.
     pub fn is_measured(&self) -> bool {
         self.confidence > 0.0

@@ -289,6 +289,7 @@ impl Real {
             Effect::Forget { .. } => panic!("no operator drops a room"),
             Effect::Answer(answer) => answer.send(),
             Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
+            Effect::CountRefusal(_) => {}
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
     }

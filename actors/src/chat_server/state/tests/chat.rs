@@ -269,7 +269,7 @@ impl Chat {
                     self.tell(session, &ServerEvent::Message((*message).clone()));
                 }
             }
-            Effect::NoteSent { .. } => {}
+            Effect::NoteSent { .. } | Effect::CountRefusal(_) => {}
             Effect::Append(entry) => return self.when_not_held(Held::Append(entry)),
             Effect::Read(request) => return self.when_not_held(Held::Read(request)),
             Effect::Forget { room, receipt } => {

@@ -179,7 +179,7 @@ impl Real {
                 }
             }
             Effect::Read(request) => self.history.read(request, done),
-            Effect::NoteSent { .. } => {}
+            Effect::NoteSent { .. } | Effect::CountRefusal(_) => {}
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
             Effect::Answer(answer) => answer.send(),
             Effect::TellMany { .. } | Effect::DeliverPrivate { .. } | Effect::Node(_) | Effect::Drain { .. } => {

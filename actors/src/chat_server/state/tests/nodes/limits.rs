@@ -250,6 +250,7 @@ impl Servers {
                 | Effect::Deliver { .. }
                 | Effect::DeliverPrivate { .. }
                 | Effect::NoteSent { .. }
+                | Effect::CountRefusal(_)
                 | Effect::Node(_)
                 | Effect::Drain { .. } => {}
             }

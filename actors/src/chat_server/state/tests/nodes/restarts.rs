@@ -208,6 +208,7 @@ impl Reader {
                     | Effect::DeliverPrivate { .. }
                     | Effect::Node(_)
                     | Effect::Append(_)
+                    | Effect::CountRefusal(_)
                     | Effect::Drain { .. } => {}
                 }
             }

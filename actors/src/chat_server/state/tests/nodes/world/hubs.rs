@@ -67,7 +67,9 @@ impl World {
             }
             Effect::Node(NodeEffect::Diverged { at }) => panic!("the nodes differ at {at:?}"),
             Effect::Node(NodeEffect::Checkpoint { at, state }) => self.checkpoints.push((at.position.0, state)),
-            Effect::Node(NodeEffect::Applied(_) | NodeEffect::Changed(_)) | Effect::NoteSent { .. } => {}
+            Effect::Node(NodeEffect::Applied(_) | NodeEffect::Changed(_))
+            | Effect::NoteSent { .. }
+            | Effect::CountRefusal(_) => {}
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
