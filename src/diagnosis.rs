@@ -4,7 +4,8 @@
 //! logged when it changes.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use log::info;
@@ -14,7 +15,7 @@ use prometheus::proto::MetricFamily;
 use schemars::JsonSchema;
 use serde::Serialize;
 use starling_actors::clock::{self, Instant};
-use starling_process::diagnosis::{Reading, Verdict, What, observe};
+use starling_process::diagnosis::{Reading, Verdict, What, not_ready, observe};
 use starling_process::exposition::Family;
 
 use crate::readiness::NotReady;
@@ -35,10 +36,19 @@ const TELL: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Diagnosis(Arc<Inner>);
 
-#[derive(Debug)]
+/// Asks the server why it is not ready.
+type AskReadiness = Box<dyn Fn() -> Option<NotReady> + Send + Sync>;
+
 struct Inner {
     desc: Desc,
     current: Mutex<Current>,
+    not_ready: OnceLock<AskReadiness>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("current", &self.current).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -67,26 +77,28 @@ impl Diagnosis {
         let desc = Desc::new("chat_limit_reached".into(), "The verdict.".into(), Vec::new(), labels)
             .expect("the description is valid");
         let (verdict, since, since_unix_ms) = (Verdict::unmeasured(), clock::now(), clock::unix_ms());
-        Self(Arc::new(Inner { desc, current: Mutex::new(Current { verdict, since, since_unix_ms }) }))
+        let current = Mutex::new(Current { verdict, since, since_unix_ms });
+        Self(Arc::new(Inner { desc, current, not_ready: OnceLock::new() }))
     }
 
     fn current(&self) -> Current {
         self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The verdict for HTTP.
-    pub(crate) fn told(&self) -> Diagnosed {
-        let Current { verdict, since, since_unix_ms } = self.current();
-        Diagnosed { verdict, since: since_unix_ms, for_seconds: since.elapsed().as_secs() }
+    /// Sets how to ask the server whether it is ready.
+    pub(crate) fn ask(&self, not_ready: impl Fn() -> Option<NotReady> + Send + Sync + 'static) {
+        // A second one would ask the same server.
+        self.0.not_ready.set(Box::new(not_ready)).unwrap_or_default();
     }
 
-    /// The verdict for HTTP, while the server is not ready for this reason. The next readings may still be a second away.
-    pub(crate) fn told_not_ready(&self, reason: &NotReady) -> Diagnosed {
-        let mut told = self.told();
-        if !told.verdict.what.is_limit() {
-            told.verdict.sentence = format!("The server takes no new clients: {reason}.");
+    /// The verdict for HTTP. A reason for which the server is not ready counts at once, before the next readings.
+    pub(crate) fn told(&self) -> Diagnosed {
+        let Current { verdict, since, since_unix_ms } = self.current();
+        let known = self.0.not_ready.get().and_then(|ask| ask()).map(|reason| not_ready(reason.label()));
+        match known.filter(|known| !known.is_like(&verdict)) {
+            Some(known) => Diagnosed { verdict: known, since: clock::unix_ms(), for_seconds: 0 },
+            None => Diagnosed { verdict, since: since_unix_ms, for_seconds: since.elapsed().as_secs() },
         }
-        told
     }
 
     /// Replaces the verdict.
@@ -204,14 +216,19 @@ mod tests {
 
     #[test]
     fn a_server_that_is_not_ready_says_so_before_the_next_reading() {
-        let diagnosis = Diagnosis::new();
-        let reason = NotReady::new(Cause::History, "the disk is full");
-        for (verdict, words) in [
-            (verdict(What::Nothing), "The server takes no new clients: the disk is full."),
-            (Verdict { sentence: "The disk is slow.".to_owned(), ..verdict(What::History) }, "The disk is slow."),
+        for (cause, words) in [
+            (Cause::History, "Nothing can be stored"),
+            (Cause::Memory, "short of memory"),
+            (Cause::Stopping, "The server is stopping"),
         ] {
-            diagnosis.set(verdict, clock::now());
-            assert_eq!(diagnosis.told_not_ready(&reason).verdict.sentence, words);
+            let diagnosis = Diagnosis::new();
+            diagnosis.ask(move || Some(NotReady::new(cause, "the reason")));
+            for before in [What::Nothing, What::Flood] {
+                diagnosis.set(verdict(before), clock::now());
+                let told = diagnosis.told().verdict;
+                assert!(told.sentence.contains(words), "{cause:?} {before:?}: {}", told.sentence);
+                assert_ne!(told.remedy, verdict(before).remedy);
+            }
         }
     }
 

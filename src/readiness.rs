@@ -50,11 +50,10 @@ impl NotReady {
     pub(crate) fn new(cause: Cause, text: impl Into<Cow<'static, str>>) -> Self {
         Self { cause, text: text.into() }
     }
-}
 
-impl fmt::Display for NotReady {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+    /// The kind of the reason, as a label.
+    pub(crate) fn label(&self) -> &'static str {
+        self.cause.as_str()
     }
 }
 

@@ -5,15 +5,18 @@
 
 mod latency;
 mod reading;
+mod rounding;
 mod rules;
 mod verdict;
 mod window;
 
 pub use latency::PartOfLatency;
 pub use reading::{Buckets, Reading};
+pub(crate) use rounding::rounded;
 pub use rules::{RULES, Rule};
-pub(crate) use verdict::rounded;
 pub use verdict::{Evidence, Nearest, Unit, Verdict, What};
+
+use std::time::Duration;
 
 use rules::Found;
 use verdict::SURE;
@@ -39,6 +42,11 @@ pub fn observe(readings: &[Reading]) -> Verdict {
     let nearest = limits.find(|(what, _)| *what != verdict.what);
     let nearest = nearest.map_or(verdict.nearest, |(what, it)| Nearest { what, used: rounded(it.share()) });
     Verdict { nearest, latency: window.latency(), ..verdict }
+}
+
+/// The verdict on a server of which only this is known: why it is not ready, as `chat_not_ready` names it.
+pub fn not_ready(reason: &str) -> Verdict {
+    observe(&[0, 1].map(|second| Reading::not_ready(reason, Duration::from_secs(second))))
 }
 
 /// All figures with a limit, and their distance from it, between the first and the last of these readings.

@@ -81,9 +81,7 @@ pub(super) struct Stats {
 
 /// What limits the server now.
 pub(super) async fn diagnosis(state: Data<ServerState>, _: Reader) -> HttpResponse {
-    let diagnosis = state.diagnosis();
-    let told = state.not_ready().map_or_else(|| diagnosis.told(), |reason| diagnosis.told_not_ready(&reason));
-    HttpResponse::Ok().json(told)
+    HttpResponse::Ok().json(state.diagnosis().told())
 }
 
 /// The figures of the lab: as JSON, or as events if the caller accepts them.

@@ -8,7 +8,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::samples::samples;
 
 /// The names of the metrics without labels.
-const SINGLE: [&str; 34] = [
+const SINGLE: [&str; 36] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
     "chat_container_cpu_throttled_periods_total",
@@ -37,7 +37,9 @@ const SINGLE: [&str; 34] = [
     "chat_memory_limit_bytes",
     "chat_nodes_lag_records",
     "chat_nodes_reachable",
+    "chat_outbox_bytes",
     "chat_outbox_bytes_highest",
+    "chat_outboxes_limit_bytes",
     "chat_outbox_limit_bytes",
     "chat_rooms",
     "chat_rooms_limit",
@@ -49,7 +51,7 @@ const SINGLE: [&str; 34] = [
 const PART: &str = "chat_delivery_part_seconds";
 
 /// The metrics with labels, and the names of these labels.
-const LABELLED: [(&str, &[&str]); 11] = [
+const LABELLED: [(&str, &[&str]); 12] = [
     ("chat_messages_total", &["kind"]),
     ("chat_thread_cpu_seconds_total", &["role", "worker"]),
     ("chat_thread_run_queue_seconds_total", &["role", "worker"]),
@@ -61,6 +63,7 @@ const LABELLED: [(&str, &[&str]); 11] = [
     ("chat_rejected_commands_total", &["code"]),
     ("chat_refused_handshakes_total", &["code"]),
     ("chat_disconnects_total", &["reason"]),
+    ("chat_broken_connections_total", &["reason"]),
 ];
 
 /// A histogram of waits: the upper bound of each bucket, and the cumulative count.
@@ -105,6 +108,12 @@ impl Reading {
             reading.take(&sample.name, &|label| sample.label(label), sample.value);
         }
         (!reading.stages.is_empty()).then_some(reading)
+    }
+
+    /// A reading of nothing but the reason for which the server is not ready.
+    pub(super) fn not_ready(reason: &str, at: Duration) -> Self {
+        let values = BTreeMap::from([(key("chat_not_ready", &[reason]), 1.0)]);
+        Self { at, values, ..Self::default() }
     }
 
     /// Reads the metrics that a registry or a collector has gathered.

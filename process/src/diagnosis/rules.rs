@@ -73,7 +73,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::MemoryLimit,
-        when: "90 % of the memory limit of the container or of CHAT_MEMORY_BYTES are in use, or the server refuses connections for lack of memory, or the container waits for memory a tenth of the time",
+        when: "90 % of the container's memory limit or of CHAT_MEMORY_BYTES is in use, or the server refuses connections for lack of memory, or the container waits for memory a tenth of the time",
         remedy: "Raise the container's memory limit or CHAT_MEMORY_BYTES, or lower CHAT_HISTORY_BYTES, CHAT_OUTBOXES_BYTES or CHAT_CONNECTIONS.",
         would_refute: "The same refusals and waits with more memory.",
         find: memory_limit,
@@ -151,7 +151,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         what: What::History,
         when: "the reading of the history is busy all of the time",
-        remedy: "Raise CHAT_HISTORY_BYTES, so that fewer pages come from the disk; search less often.",
+        remedy: "Search less often; raise CHAT_HISTORY_BYTES, so that fewer pages come from the disk.",
         would_refute: "The same waits while nobody reads old messages.",
         find: history_read,
     },
@@ -171,10 +171,38 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::Session,
-        when: "a command waits all of the time because CHAT_SERVER_CREDITS of them are in flight",
+        when: "commands wait half of the time or more because CHAT_SERVER_CREDITS of them are in flight",
         remedy: "Raise CHAT_SERVER_CREDITS, if there is memory.",
         would_refute: "The same waits with a higher limit.",
         find: credits,
+    },
+    Rule {
+        what: What::Flood,
+        when: "a connection is refused because CHAT_CONNECTIONS of them are open",
+        remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
+        would_refute: "The same refusals with a higher limit.",
+        find: |window| full_table(window, "connections", "CHAT_CONNECTIONS", PLACES),
+    },
+    Rule {
+        what: What::Flood,
+        when: "a room is refused because there are CHAT_ROOMS of them, and none of them is empty",
+        remedy: "Raise CHAT_ROOMS, if there is memory.",
+        would_refute: "The same refusals with a higher limit.",
+        find: |window| full_table(window, "rooms", "CHAT_ROOMS", ROOMS),
+    },
+    Rule {
+        what: What::Flood,
+        when: "an inbox is refused because there are CHAT_INBOXES of them, and none of them may be dropped",
+        remedy: "Raise CHAT_INBOXES, if there is memory.",
+        would_refute: "The same refusals with a higher limit.",
+        find: |window| full_table(window, "inboxes", "CHAT_INBOXES", INBOXES),
+    },
+    Rule {
+        what: What::SlowReaders,
+        when: "clients were closed because all outboxes together have reached CHAT_OUTBOXES_BYTES",
+        remedy: "Raise CHAT_OUTBOXES_BYTES, if there is memory, or lower CHAT_OUTBOX_BYTES, so that the slowest clients are closed before.",
+        would_refute: "The same closings with a higher limit.",
+        find: outboxes_full,
     },
     Rule {
         what: What::SlowReaders,
@@ -182,27 +210,6 @@ pub const RULES: &[Rule] = &[
         remedy: "One client: nothing to do, the server closes it at its limit. Many: look at what they have in common: their network, or the load of their machine.",
         would_refute: "The same waits for these clients on another network.",
         find: slow_readers,
-    },
-    Rule {
-        what: What::Flood,
-        when: "a connection is refused because there are as many as may be",
-        remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
-        would_refute: "The same refusals with a higher limit.",
-        find: |window| full_table(window, "connections", "CHAT_CONNECTIONS", PLACES),
-    },
-    Rule {
-        what: What::Flood,
-        when: "a room is refused because there are as many as may be, and none of them is empty",
-        remedy: "Raise CHAT_ROOMS, if there is memory.",
-        would_refute: "The same refusals with a higher limit.",
-        find: |window| full_table(window, "rooms", "CHAT_ROOMS", ROOMS),
-    },
-    Rule {
-        what: What::Flood,
-        when: "an inbox is refused because there are as many as may be, and none of them may be dropped",
-        remedy: "Raise CHAT_INBOXES, if there is memory.",
-        would_refute: "The same refusals with a higher limit.",
-        find: |window| full_table(window, "inboxes", "CHAT_INBOXES", INBOXES),
     },
     Rule {
         what: What::Flood,
@@ -234,10 +241,17 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::Flood,
-        when: "ten handshakes a second fail for another reason, those of TLS included",
+        when: "ten handshakes a second fail for another reason, with those of TLS and requests that are no HTTP or too slow",
         remedy: "Nothing to do, unless they come from your clients: then look up the code in the protocol, CHAT_ALLOWED_ORIGINS if it is `forbidden`, and the certificate for TLS.",
         would_refute: "Failures of handshakes that keep to the protocol.",
         find: failing_handshakes,
+    },
+    Rule {
+        what: What::Flood,
+        when: "ten connections a second are closed because of what their clients send, or because they are silent",
+        remedy: "Nothing to do, unless they are your clients: then raise CHAT_HEARTBEAT_SECONDS for `no_sign_of_life`, CHAT_FRAME_BYTES for `frame_too_large`, or look up the reason in the metrics.",
+        would_refute: "Closings of clients that keep to the protocol.",
+        find: closed_for_their_clients,
     },
 ];
 
@@ -486,18 +500,32 @@ fn node_lag(window: &Window<'_>) -> Option<Found> {
     })
 }
 
+/// The mean number of connections that wait for a credit. A single client waits at most all of the time that its own
+/// commands leave.
+const WAITS_FOR_CREDITS: f64 = 0.5;
+
 fn credits(window: &Window<'_>) -> Option<Found> {
     let waiting = window.rate("chat_credit_wait_seconds_total", &[]);
-    (waiting >= 1.0).then(|| {
+    (waiting >= WAITS_FOR_CREDITS).then(|| {
         let limit = window.gauge("chat_credits_limit");
         let sentence = format!(
-            "As many commands are in flight as may be, {limit:.0}: on average {waiting:.1} connections wait to be read."
+            "CHAT_SERVER_CREDITS is reached, {limit:.0} commands in flight: on average {waiting:.1} connections wait to be read."
         );
         let evidence = vec![
-            Evidence::new("connections that wait for a command of others to end", Unit::Count, waiting, 1.0),
+            Evidence::new("connections that wait, on average", Unit::Ratio, waiting, WAITS_FOR_CREDITS),
             Evidence::new("latency before the ChatServer", Unit::Ratio, window.share_of_latency("session"), 0.5),
         ];
         Found::sure(sentence, evidence).of("commands in flight".to_owned())
+    })
+}
+
+fn outboxes_full(window: &Window<'_>) -> Option<Found> {
+    let closed = window.growth("chat_disconnects_total", &["overload"]);
+    (closed >= 1.0).then(|| {
+        let verb = if closed < 1.5 { "client was" } else { "clients were" };
+        let sentence = format!("The outboxes of all clients together are full: {closed:.0} {verb} closed for it.");
+        let name = "clients closed because all outboxes are full";
+        Found::sure(sentence, vec![Evidence::new(name, Unit::Count, closed, 1.0)]).of("outboxes".to_owned())
     })
 }
 
@@ -588,6 +616,8 @@ fn failing_handshakes(window: &Window<'_>) -> Option<Found> {
     let by_code = window.growth_by_label("chat_refused_handshakes_total");
     let mut by_reason: Vec<_> = by_code.filter(|(code, _)| !JUDGED_CODES.contains(code)).collect();
     by_reason.push(("TLS", window.growth("chat_failed_tls_handshakes_total", &[])));
+    let broken = window.growth_by_label("chat_broken_connections_total");
+    by_reason.extend(broken.filter(|(reason, _)| ["malformed", "slow"].contains(reason)));
     let failed = window.per_second(by_reason.iter().map(|(_, failed)| failed).sum());
     (failed >= FLOOD).then(|| {
         let most = by_reason.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |(reason, _)| reason);
@@ -595,5 +625,21 @@ fn failing_handshakes(window: &Window<'_>) -> Option<Found> {
             format!("Clients cannot connect: {failed:.0} handshakes a second fail, most of them by `{most}`.");
         let name = "handshakes that fail for another reason";
         Found::sure(sentence, vec![Evidence::new(name, Unit::PerSecond, failed, FLOOD)]).of("handshakes".to_owned())
+    })
+}
+
+/// The reasons of closings that a client has caused, apart from those that other rules judge.
+const CAUSED_BY_CLIENTS: [&str; 6] =
+    ["no_sign_of_life", "policy", "binary_frame", "not_utf8", "frame_too_large", "protocol_error"];
+
+fn closed_for_their_clients(window: &Window<'_>) -> Option<Found> {
+    let by_reason = window.growth_by_label("chat_disconnects_total");
+    let by_reason: Vec<_> = by_reason.filter(|(reason, _)| CAUSED_BY_CLIENTS.contains(reason)).collect();
+    let closed = window.per_second(by_reason.iter().map(|(_, closed)| closed).sum());
+    (closed >= FLOOD).then(|| {
+        let most = by_reason.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |(reason, _)| reason);
+        let sentence = format!("{closed:.0} connections a second are closed, most of them for `{most}`.");
+        let name = "connections closed because of their clients";
+        Found::sure(sentence, vec![Evidence::new(name, Unit::PerSecond, closed, FLOOD)]).of("closings".to_owned())
     })
 }

@@ -211,28 +211,29 @@ fn causes() -> Vec<(What, Load)> {
         (What::Log, having(|load| load.stage("log", "-", 0.1, 0.9).set("chat_nodes_reachable", 1.0))),
         (What::NodeLag, having(|load| load.stage("log", "-", 0.9, 0.9).set("chat_nodes_lag_records", 5_000.0))),
         (What::Session, having(|load| load.set("chat_credit_wait_seconds_total", 7.5))),
-        (What::SlowReaders, having(|load| load.set("chat_connections_slow", 40.0))),
     ]
     .into_iter()
     .chain(floods())
     .collect()
 }
 
-/// Every limit that refuses, in the order of the rules.
+/// Every effect on clients, in the order of the rules.
 fn floods() -> Vec<(What, Load)> {
     let refusing = |setting: &str, per_second| having(|load| load.refuse(setting, per_second));
-    [
-        refusing("CHAT_CONNECTIONS", 20.0),
-        refusing("CHAT_ROOMS", 0.3),
-        refusing("CHAT_INBOXES", 0.3),
-        refusing("CHAT_CONNECTIONS_PER_ADDRESS", 3.0),
-        refusing("CHAT_HANDSHAKES_PER_SECOND", 3.0),
-        refusing("CHAT_MESSAGES_PER_SECOND", 300.0),
-        having(|load| load.set("chat_refused_handshakes_total{code=\"unauthorized\"}", 230.0)),
-        having(|load| load.set("chat_refused_handshakes_total{code=\"forbidden\"}", 50.0)),
+    let counting = |series: &str, per_second| having(|load| load.set(series, per_second));
+    vec![
+        (What::Flood, refusing("CHAT_CONNECTIONS", 20.0)),
+        (What::Flood, refusing("CHAT_ROOMS", 0.3)),
+        (What::Flood, refusing("CHAT_INBOXES", 0.3)),
+        (What::SlowReaders, counting("chat_disconnects_total{reason=\"overload\"}", 0.3)),
+        (What::SlowReaders, having(|load| load.set("chat_connections_slow", 40.0))),
+        (What::Flood, refusing("CHAT_CONNECTIONS_PER_ADDRESS", 3.0)),
+        (What::Flood, refusing("CHAT_HANDSHAKES_PER_SECOND", 3.0)),
+        (What::Flood, refusing("CHAT_MESSAGES_PER_SECOND", 300.0)),
+        (What::Flood, counting("chat_refused_handshakes_total{code=\"unauthorized\"}", 230.0)),
+        (What::Flood, counting("chat_refused_handshakes_total{code=\"forbidden\"}", 50.0)),
+        (What::Flood, counting("chat_disconnects_total{reason=\"frame_too_large\"}", 50.0)),
     ]
-    .map(|load| (What::Flood, load))
-    .into()
 }
 
 #[test]
@@ -373,6 +374,34 @@ fn a_moment_after_the_start_is_no_rate() {
 }
 
 #[test]
+fn a_full_table_comes_before_one_slow_client() {
+    let verdict = having(|load| load.refuse("CHAT_CONNECTIONS", 0.5).set("chat_connections_slow", 1.0)).verdict();
+    assert_eq!((verdict.what, verdict.subject.as_deref()), (What::Flood, Some("connections")), "{verdict:#?}");
+}
+
+#[test]
+fn one_client_that_waits_for_its_own_commands_is_enough() {
+    for (waiting, expected) in [(0.4, What::Nothing), (0.8, What::Session)] {
+        assert_eq!(having(|load| load.set("chat_credit_wait_seconds_total", waiting)).verdict().what, expected);
+    }
+}
+
+#[test]
+fn what_is_known_without_measurements_has_the_remedy_of_its_rule() {
+    for (reason, what, words) in [
+        ("history", What::History, "CHAT_HISTORY_PATH"),
+        ("memory", What::MemoryLimit, "CHAT_MEMORY_BYTES"),
+        ("log", What::Log, "NATS"),
+        ("stopping", What::Nothing, "Nothing to do"),
+        ("died", What::Nothing, "Nothing to do"),
+    ] {
+        let verdict = not_ready(reason);
+        assert_eq!(verdict.what, what, "{reason}");
+        assert!(verdict.remedy.contains(words) && verdict.is_measured(), "{verdict:#?}");
+    }
+}
+
+#[test]
 fn a_server_that_is_stopping_says_only_that() {
     for reason in ["stopping", "died"] {
         for (what, load) in causes() {
@@ -402,6 +431,7 @@ fn a_server_that_is_not_ready_never_says_that_nothing_is_saturated() {
 fn each_limit_of_clients_has_its_own_remedy() {
     let limit = |setting: &str| format!("chat_limit_refusals_total{{limit=\"{setting}\"}}");
     let handshake = |code: &str| format!("chat_refused_handshakes_total{{code=\"{code}\"}}");
+    let closed = |reason: &str| format!("chat_disconnects_total{{reason=\"{reason}\"}}");
     for (series, per_second, subject, remedy) in [
         (limit("CHAT_MESSAGES_PER_SECOND"), 12.0, "commands", "CHAT_MESSAGES_PER_SECOND"),
         (limit("CHAT_JOINS_PER_MINUTE"), 12.0, "commands", "CHAT_JOINS_PER_MINUTE"),
@@ -412,6 +442,9 @@ fn each_limit_of_clients_has_its_own_remedy() {
         (handshake("forbidden"), 12.0, "handshakes", "CHAT_ALLOWED_ORIGINS"),
         (handshake("name_taken"), 12.0, "handshakes", "code"),
         ("chat_failed_tls_handshakes_total".to_owned(), 12.0, "handshakes", "certificate"),
+        ("chat_broken_connections_total{reason=\"slow\"}".to_owned(), 12.0, "handshakes", "code"),
+        (closed("no_sign_of_life"), 12.0, "closings", "CHAT_HEARTBEAT_SECONDS"),
+        (closed("frame_too_large"), 12.0, "closings", "CHAT_FRAME_BYTES"),
         (handshake("unauthorized"), 12.0, "tokens", "key"),
         ("chat_rejected_commands_total{code=\"unauthorized\"}".to_owned(), 12.0, "tokens", "key"),
     ] {

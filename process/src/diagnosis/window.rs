@@ -249,7 +249,7 @@ pub(super) const ROOMS: UseAndLimit = ["chat_rooms", "chat_rooms_limit"];
 pub(super) const INBOXES: UseAndLimit = ["chat_inboxes", "chat_inboxes_limit"];
 
 /// What has a configured limit, with the verdict when it is reached.
-const TABLES: [(Option<What>, &str, Unit, UseAndLimit); 8] = [
+const TABLES: [(Option<What>, &str, Unit, UseAndLimit); 9] = [
     (Some(What::MemoryLimit), "the container's memory", Unit::Bytes, CONTAINER_MEMORY),
     (Some(What::MemoryLimit), "the memory of the process", Unit::Bytes, PROCESS_MEMORY),
     (Some(What::Flood), "the connections", Unit::Count, PLACES),
@@ -258,6 +258,12 @@ const TABLES: [(Option<What>, &str, Unit, UseAndLimit); 8] = [
     // A connected client always gets one, also beyond the limit.
     (None, "the inboxes", Unit::Count, INBOXES),
     (Some(What::Session), "the commands in flight", Unit::Count, ["chat_credits_in_use", "chat_credits_limit"]),
+    (
+        Some(What::SlowReaders),
+        "the outboxes of all clients",
+        Unit::Bytes,
+        ["chat_outbox_bytes", "chat_outboxes_limit_bytes"],
+    ),
     // Older messages leave the memory.
     (None, "the messages in memory", Unit::Bytes, ["chat_history_memory_bytes", "chat_history_memory_limit_bytes"]),
     // Of the last minute: its client may be gone.
