@@ -82,6 +82,15 @@ async fn a_server_that_stalls_and_goes_on_keeps_everything_but_the_latencies() {
 }
 
 #[actix_rt::test]
+async fn what_comes_after_the_end_of_the_run_changes_nothing() {
+    // The stall begins shortly before the end of the plan and ends after that of the drain, while the bots leave.
+    let run = Run::with(Options { stalls_after: Some(250), ..Options::default() }, "clean").await;
+    run.must_say(1, "BROKEN: clean: ", &["sent and never answered"]);
+    run.must_add_up();
+    assert_eq!(run.report.latencies["ack"].percentiles.count, run.report.messages.planned, "each message has one ack");
+}
+
+#[actix_rt::test]
 async fn a_server_that_refuses_messages_without_need_is_not_said_to_keep_anything() {
     let (for_good, for_now) = ("refused without reason", "refused for now and not accepted later");
     for (code, said, unsaid) in [
