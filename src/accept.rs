@@ -28,7 +28,7 @@ pub(crate) struct Accept {
 }
 
 impl Accept {
-    /// Registers the counters; the diagnosis judges the closed connections, too.
+    /// Registers the counters; the diagnosis judges the failed handshakes, too.
     ///
     /// # Errors
     /// A registry already has them.
@@ -46,9 +46,9 @@ impl Accept {
             "chat_closed_at_accept_total",
             "Connections that were closed at once: the server had no place for them, nor for an answer.",
         )?;
-        registry.register(Box::new(failures.clone()))?;
+        registry.register(Box::new(closed.clone()))?;
         for registry in [registry, judged] {
-            registry.register(Box::new(closed.clone()))?;
+            registry.register(Box::new(failures.clone()))?;
         }
         Ok(Arc::new(Self { tls, time, failures, closed }))
     }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use actix_http::{HttpMessage, Request};
 use prometheus::{IntGauge, Registry};
 use starling_actors::client_address::ClientAddress;
-use starling_actors::clock;
+use starling_actors::metrics::Limit;
+use starling_actors::{Metrics, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::addresses::{AddressPlace, Addresses, Proxies};
@@ -48,6 +49,7 @@ pub(crate) struct Admission {
     open: IntGauge,
     /// The number of [`places`](Self::places) that are taken.
     taken: IntGauge,
+    metrics: Arc<Metrics>,
 }
 
 /// The use that a place allows.
@@ -93,14 +95,6 @@ impl Drop for CountedConnection {
 }
 
 impl Place {
-    /// Checks that the connection may become a WebSocket.
-    ///
-    /// # Errors
-    /// 503 if the place is for plain HTTP only.
-    pub(crate) fn check_websocket(&self) -> Result<(), HttpRefusal> {
-        if self.worth == Worth::Full { Ok(()) } else { Err(server_is_full()) }
-    }
-
     /// Called when a request is answered: until the next one, a proxy's connection counts for no address.
     pub(crate) fn request_ended(&mut self) {
         if self.is_of_proxy {
@@ -119,10 +113,6 @@ impl Drop for CountedWebSocket {
     }
 }
 
-fn server_is_full() -> HttpRefusal {
-    HttpRefusal::new(HttpCode::Unavailable, "the server has reached its limit of connections")
-}
-
 impl Admission {
     /// Registers the gauges of connections; the diagnosis needs only the places.
     ///
@@ -131,6 +121,7 @@ impl Admission {
     pub(crate) fn register(
         config: &Config,
         connections_max: u64,
+        metrics: Arc<Metrics>,
         registry: &Registry,
         judged: &Registry,
     ) -> prometheus::Result<Self> {
@@ -154,6 +145,7 @@ impl Admission {
             websockets: Arc::default(),
             open,
             taken,
+            metrics,
         })
     }
 
@@ -185,11 +177,25 @@ impl Admission {
                 return Some(place(permit, of_address, worth));
             }
         }
-        refused(server_is_full(), of_address)
+        refused(self.full(), of_address)
+    }
+
+    fn full(&self) -> HttpRefusal {
+        self.metrics.refused_by(Limit::Connections);
+        HttpRefusal::new(HttpCode::Unavailable, "the server has reached its limit of connections")
+    }
+
+    /// Checks that the connection may become a WebSocket.
+    ///
+    /// # Errors
+    /// 503 if the place is for plain HTTP only.
+    pub(crate) fn check_websocket(&self, place: &Place) -> Result<(), HttpRefusal> {
+        if place.worth == Worth::Full { Ok(()) } else { Err(self.full()) }
     }
 
     fn of_address(&self, address: IpAddr) -> Result<AddressPlace, HttpRefusal> {
         self.addresses.enter(ClientAddress::of(address), clock::now()).ok_or_else(|| {
+            self.metrics.refused_by(Limit::ConnectionsPerAddress);
             let text = "this address has reached its limit of connections";
             HttpRefusal::new(HttpCode::TooManyConnections, text)
         })
@@ -226,6 +232,7 @@ impl Admission {
         }
         let client = ClientAddress::of(self.proxies.client_of(peer, request.headers()));
         self.addresses.shake_hands(client, clock::now()).map_err(|wait| {
+            self.metrics.refused_by(Limit::HandshakesPerSecond);
             let refusal = HttpRefusal::new(HttpCode::RateLimited, "too many handshakes from this address");
             refusal.retry_after(wait)
         })?;

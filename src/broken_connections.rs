@@ -25,14 +25,16 @@ enum Reason {
 pub(crate) struct BrokenConnections([IntCounter; 4]);
 
 impl BrokenConnections {
-    /// Registers the counters.
+    /// Registers the counters; the diagnosis judges them, too.
     ///
     /// # Errors
-    /// The registry has them already.
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    /// A registry has them already.
+    pub(crate) fn register(registries: [&Registry; 2]) -> Result<Self, prometheus::Error> {
         let help = "Connections that ended before they were a WebSocket, because of their client, by reason.";
         let counters = IntCounterVec::new(Opts::new("chat_broken_connections_total", help), &["reason"])?;
-        registry.register(Box::new(counters.clone()))?;
+        for registry in registries {
+            registry.register(Box::new(counters.clone()))?;
+        }
         Ok(Self(["malformed", "slow", "lost", "other"].map(|reason| counters.with_label_values(&[reason]))))
     }
 

@@ -4,7 +4,8 @@
 //! logged when it changes.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use log::info;
@@ -14,8 +15,10 @@ use prometheus::proto::MetricFamily;
 use schemars::JsonSchema;
 use serde::Serialize;
 use starling_actors::clock::{self, Instant};
-use starling_process::diagnosis::{Reading, Verdict, What, observe};
+use starling_process::diagnosis::{Reading, Verdict, What, not_ready, observe};
 use starling_process::exposition::Family;
+
+use crate::readiness::NotReady;
 
 /// The interval between two readings.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -33,10 +36,19 @@ const TELL: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Diagnosis(Arc<Inner>);
 
-#[derive(Debug)]
+/// Asks the server why it is not ready.
+type AskReadiness = Box<dyn Fn() -> Option<NotReady> + Send + Sync>;
+
 struct Inner {
     desc: Desc,
     current: Mutex<Current>,
+    not_ready: OnceLock<AskReadiness>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("current", &self.current).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -65,24 +77,35 @@ impl Diagnosis {
         let desc = Desc::new("chat_limit_reached".into(), "The verdict.".into(), Vec::new(), labels)
             .expect("the description is valid");
         let (verdict, since, since_unix_ms) = (Verdict::unmeasured(), clock::now(), clock::unix_ms());
-        Self(Arc::new(Inner { desc, current: Mutex::new(Current { verdict, since, since_unix_ms }) }))
+        let current = Mutex::new(Current { verdict, since, since_unix_ms });
+        Self(Arc::new(Inner { desc, current, not_ready: OnceLock::new() }))
     }
 
     fn current(&self) -> Current {
         self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The verdict for HTTP.
+    /// Sets how to ask the server whether it is ready.
+    pub(crate) fn ask(&self, not_ready: impl Fn() -> Option<NotReady> + Send + Sync + 'static) {
+        // A second one would ask the same server.
+        self.0.not_ready.set(Box::new(not_ready)).unwrap_or_default();
+    }
+
+    /// The verdict for HTTP. A reason for which the server is not ready counts at once, before the next readings.
     pub(crate) fn told(&self) -> Diagnosed {
         let Current { verdict, since, since_unix_ms } = self.current();
-        Diagnosed { verdict, since: since_unix_ms, for_seconds: since.elapsed().as_secs() }
+        let known = self.0.not_ready.get().and_then(|ask| ask()).map(|reason| not_ready(reason.label()));
+        match known.filter(|known| !known.is_like(&verdict)) {
+            Some(known) => Diagnosed { verdict: known, since: clock::unix_ms(), for_seconds: 0 },
+            None => Diagnosed { verdict, since: since_unix_ms, for_seconds: since.elapsed().as_secs() },
+        }
     }
 
     /// Replaces the verdict.
     fn set(&self, verdict: Verdict, now: Instant) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = !current.verdict.is_measured();
-        if is_first || current.verdict.what != verdict.what {
+        if is_first || !current.verdict.is_like(&verdict) {
             (current.since, current.since_unix_ms) = (now, clock::unix_ms());
         }
         current.verdict = verdict;
@@ -104,7 +127,7 @@ impl Diagnosis {
             let readings = readings.make_contiguous();
             let verdict = observe(readings);
             let line = steps.take(&verdict, now);
-            if steps.current == Some(verdict.what) {
+            if steps.current.is_like(&verdict) {
                 self.set(verdict, now);
             }
             if let Some(line) = line {
@@ -118,32 +141,34 @@ impl Diagnosis {
 /// Decides when a new cause counts, and when it is logged.
 #[derive(Debug)]
 struct Steps {
-    /// `None` before the first measurements.
-    current: Option<What>,
-    /// A cause that does not count yet, and its number of consecutive findings.
-    next: (Option<What>, u8),
-    told: What,
-    told_at: Option<Instant>,
+    current: Verdict,
+    /// The newest finding, and the number of consecutive ones like it.
+    next: (Verdict, u8),
+    /// The verdict that was logged, and when.
+    told: Option<(Verdict, Instant)>,
 }
 
 impl Steps {
     fn new() -> Self {
-        // A log line that nothing is saturated would be useless at the start.
-        Self { current: None, next: (None, 0), told: What::Nothing, told_at: None }
+        Self { current: Verdict::unmeasured(), next: (Verdict::unmeasured(), 0), told: None }
     }
 
     /// Takes the next verdict. Returns a log line if one is due.
     fn take(&mut self, verdict: &Verdict, now: Instant) -> Option<String> {
-        let found = Some(verdict.what).filter(|_| verdict.is_measured());
-        let times = if self.next.0 == found { self.next.1.saturating_add(1) } else { 1 };
-        self.next = (found, times);
+        let times = if self.next.0.is_like(verdict) { self.next.1.saturating_add(1) } else { 1 };
+        self.next = (verdict.clone(), times);
         if times >= CONFIRMATIONS {
-            self.current = found;
+            self.current = verdict.clone();
         }
-        let is_due = self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL);
-        let current = self.current.filter(|what| *what != self.told && found == Some(*what) && is_due)?;
-        self.told = current;
-        self.told_at = Some(now);
+        let is_news = match &self.told {
+            Some((told, at)) => !told.is_like(verdict) && now.saturating_duration_since(*at) >= TELL,
+            // A log line that nothing is saturated would be useless at the start.
+            None => verdict.what.is_limit(),
+        };
+        if !is_news || !self.current.is_like(verdict) || !verdict.is_measured() {
+            return None;
+        }
+        self.told = Some((verdict.clone(), now));
         let remedy = if verdict.what.is_limit() { format!(" {}", verdict.remedy) } else { String::new() };
         Some(format!("diagnosis: {}{remedy}", verdict.sentence))
     }
@@ -168,9 +193,15 @@ impl Collector for Diagnosis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::Cause;
 
     fn verdict(what: What) -> Verdict {
-        Verdict { what, confidence: 0.9, ..Verdict::unmeasured() }
+        Verdict { what, confidence: 0.9, remedy: "A remedy.".to_owned(), ..Verdict::unmeasured() }
+    }
+
+    /// By another rule of the same cause.
+    fn other_rule(what: What) -> Verdict {
+        Verdict { remedy: "Another one.".to_owned(), ..verdict(what) }
     }
 
     #[test]
@@ -184,28 +215,68 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_not_ready_says_so_before_the_next_reading() {
+        for (cause, words) in [
+            (Cause::History, "Nothing can be stored"),
+            (Cause::Memory, "short of memory"),
+            (Cause::Stopping, "The server is stopping"),
+        ] {
+            let diagnosis = Diagnosis::new();
+            diagnosis.ask(move || Some(NotReady::new(cause, "the reason")));
+            for before in [What::Nothing, What::Flood] {
+                diagnosis.set(verdict(before), clock::now());
+                let told = diagnosis.told().verdict;
+                assert!(told.sentence.contains(words), "{cause:?} {before:?}: {}", told.sentence);
+                assert_ne!(told.remedy, verdict(before).remedy);
+            }
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_verdict_begins_anew_with_each_rule() {
+        let diagnosis = Diagnosis::new();
+        let start = diagnosis.current().since;
+        for (second, verdict, since) in [
+            (1, verdict(What::Flood), 1),
+            (2, verdict(What::Flood), 1),
+            (3, other_rule(What::Flood), 3),
+            (4, other_rule(What::Flood), 3),
+            (5, verdict(What::Nothing), 5),
+        ] {
+            diagnosis.set(verdict, start + Duration::from_secs(second));
+            assert_eq!(diagnosis.current().since, start + Duration::from_secs(since), "at {second}");
+        }
+    }
+
+    #[test]
     fn a_change_counts_when_it_lasts_and_is_logged_at_most_every_ten_seconds() {
         let start = clock::now();
         let mut steps = Steps::new();
         let mut lines = Vec::new();
-        assert_eq!((steps.take(&Verdict::unmeasured(), start), steps.current), (None, None));
+        assert_eq!(steps.take(&Verdict::unmeasured(), start), None);
+        assert!(!steps.current.is_measured());
+        let (nothing, history, flood) = (verdict(What::Nothing), verdict(What::History), verdict(What::Flood));
+        let other_flood = other_rule(What::Flood);
         let script = [
-            (1, What::Nothing, None, false),
-            (2, What::Nothing, Some(What::Nothing), false),
-            (3, What::History, Some(What::Nothing), false),
-            (4, What::Nothing, Some(What::Nothing), false),
-            (5, What::History, Some(What::Nothing), false),
-            (6, What::History, Some(What::History), true),
-            (7, What::Flood, Some(What::History), false),
-            (8, What::Flood, Some(What::Flood), false),
-            (16, What::Flood, Some(What::Flood), true),
-            (17, What::Nothing, Some(What::Flood), false),
-            (18, What::Nothing, Some(What::Nothing), false),
-            (30, What::Nothing, Some(What::Nothing), true),
+            (1, &nothing, &Verdict::unmeasured(), false),
+            (2, &nothing, &nothing, false),
+            (3, &history, &nothing, false),
+            (4, &nothing, &nothing, false),
+            (5, &history, &nothing, false),
+            (6, &history, &history, true),
+            (7, &flood, &history, false),
+            (8, &flood, &flood, false),
+            (16, &flood, &flood, true),
+            (17, &other_flood, &flood, false),
+            (18, &other_flood, &other_flood, false),
+            (27, &other_flood, &other_flood, true),
+            (28, &nothing, &other_flood, false),
+            (29, &nothing, &nothing, false),
+            (40, &nothing, &nothing, true),
         ];
         for (second, found, current, is_logged) in script {
-            let line = steps.take(&verdict(found), start + Duration::from_secs(second));
-            assert_eq!((steps.current, line.is_some()), (current, is_logged), "at {second}");
+            let line = steps.take(found, start + Duration::from_secs(second));
+            assert_eq!((&steps.current, line.is_some()), (current, is_logged), "at {second}");
             lines.extend(line);
         }
         assert!(lines.iter().all(|line| line.starts_with("diagnosis: ")), "{lines:?}");

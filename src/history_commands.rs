@@ -79,7 +79,8 @@ impl RestoreCommand {
 }
 
 fn contents(CheckReport { version, rooms, messages, .. }: &CheckReport) -> String {
-    format!("version {version}, {rooms} rooms, {messages} messages")
+    let many = |number: u64, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+    format!("version {version}, {}, {}", many(*rooms, "room"), many(*messages, "message"))
 }
 
 /// A line of an export.

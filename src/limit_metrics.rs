@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) inboxes: u64,
     /// Unsent bytes of one client.
     pub(crate) outbox_bytes: u64,
+    /// Unsent bytes of all clients together.
+    pub(crate) outboxes_bytes: u64,
     /// Bytes of messages in memory.
     pub(crate) history_bytes: u64,
     /// Bytes of memory of the process; 0 without a limit of its own.
@@ -32,6 +34,7 @@ impl Limits {
             rooms: config.rooms,
             inboxes: config.inboxes,
             outbox_bytes: config.outbox_bytes,
+            outboxes_bytes: config.outboxes_bytes,
             history_bytes: config.history_bytes,
             memory_bytes: config.memory_bytes,
         }
@@ -45,6 +48,11 @@ impl Limits {
             ("chat_rooms_limit", "Maximum number of rooms.", self.rooms),
             ("chat_inboxes_limit", "Maximum number of inboxes that come from writing to clients.", self.inboxes),
             ("chat_outbox_limit_bytes", "Maximum number of bytes that may wait for one client.", self.outbox_bytes),
+            (
+                "chat_outboxes_limit_bytes",
+                "Maximum number of bytes that may wait for all clients.",
+                self.outboxes_bytes,
+            ),
             ("chat_history_memory_limit_bytes", "Maximum number of bytes of messages in memory.", self.history_bytes),
             ("chat_memory_limit_bytes", "Maximum number of bytes of memory of the process, or 0.", self.memory_bytes),
         ] {

@@ -50,6 +50,11 @@ impl NotReady {
     pub(crate) fn new(cause: Cause, text: impl Into<Cow<'static, str>>) -> Self {
         Self { cause, text: text.into() }
     }
+
+    /// The kind of the reason, as a label.
+    pub(crate) fn label(&self) -> &'static str {
+        self.cause.as_str()
+    }
 }
 
 impl From<NotReady> for HttpRefusal {

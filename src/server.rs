@@ -231,7 +231,8 @@ impl Server {
         let spoken = if tls.is_some() { ", TLS" } else { "" };
         actix_rt::spawn(tls::reload_at(hangup, tls));
 
-        info!("listening on {address}: {workers} workers, up to {connections} connections{spoken}");
+        let plural = if workers == 1 { "" } else { "s" };
+        info!("listening on {address}: {workers} worker{plural}, up to {connections} connections{spoken}");
         if config.connections > allowed {
             warn!("CHAT_CONNECTIONS is {}, but the limit of open files allows {allowed}", config.connections);
         }

@@ -43,7 +43,7 @@ mod tests {
     async fn only_the_time_of_work_counts_and_the_end_whatever_it_is() {
         let stage = Arc::new(Stage::default());
         let work = async {
-            actix_rt::time::sleep(Duration::from_millis(100)).await;
+            actix_rt::time::sleep(Duration::from_secs(1)).await;
             let started = clock::now();
             while started.elapsed() < Duration::from_millis(10) {}
         };
@@ -53,6 +53,6 @@ mod tests {
         timed(Arc::clone(&stage), work).await;
         drop(dropped);
         assert_eq!((stage.backlog(), stage.completions()), (0, 2));
-        assert!((0.01..0.09).contains(&stage.busy_seconds()), "{}", stage.busy_seconds());
+        assert!((0.01..0.9).contains(&stage.busy_seconds()), "{}", stage.busy_seconds());
     }
 }

@@ -144,7 +144,7 @@ impl Upgrade {
         }
         let mut wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
         // Checked before the token, because verifying a token costs more than refusing the connection.
-        stream.place().check_websocket()?;
+        self.state.admission().check_websocket(stream.place())?;
         let token = auth::shown_token(request.headers(), wanted.token.take());
         let identity = match (&self.state.chat_config().tokens, token) {
             (None, _) => Identity::Open,

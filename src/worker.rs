@@ -100,27 +100,29 @@ impl Worker {
             metrics: Arc::clone(&metrics),
             chat: handle.clone(),
         });
+        let admission = Admission::register(config, connections, Arc::clone(&metrics), &registry, &judged);
         let state = Arc::new(ServerState::new(Shared {
             chat: handle,
             chat_config,
             metrics,
             refused: RefusedHandshakes::register([&registry, &judged]).map_err(registered)?,
-            broken: BrokenConnections::register(&registry).map_err(registered)?,
+            broken: BrokenConnections::register([&registry, &judged]).map_err(registered)?,
             pages: Pages::new(config.web_folder()),
             path_prefix: config.path_prefix.clone(),
             access: Access::new(config),
-            admission: Admission::register(config, connections, &registry, &judged).map_err(registered)?,
+            admission: admission.map_err(registered)?,
             http_limits: config.http_limits(),
             log: log.map(|log| log.reach),
             diagnosis,
             lab,
         }));
+        // The state may hold what the registry and the diagnosis hold.
+        let weak = Arc::downgrade(&state);
+        let not_ready = move || weak.upgrade()?.not_ready();
         for registry in [&registry, &judged] {
-            // The state may hold what the registry holds.
-            let weak = Arc::downgrade(&state);
-            let metric = ReadinessMetric::new(move || weak.upgrade()?.not_ready());
-            registry.register(Box::new(metric)).map_err(registered)?;
+            registry.register(Box::new(ReadinessMetric::new(not_ready.clone()))).map_err(registered)?;
         }
+        state.diagnosis().ask(not_ready);
         Ok(Self {
             state,
             accept: Accept::register(tls, config.handshake_time(), &registry, &judged).map_err(registered)?,

@@ -235,6 +235,7 @@ impl ChatServer {
                 self.history.keep_moderation(rows, receipt, &mut self.completions);
             }
             Effect::Decided(decision) => info!(target: "audit", "{decision}"),
+            Effect::CountRefusal(limit) => self.metrics.refused_by(limit),
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
             Effect::NoteRead { owner, room, seq } => self.history.note_read(owner, room, seq),
             Effect::Node(effect) => self.perform_as_node(effect),

@@ -6,15 +6,16 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::passage::Passage;
 
 /// The credits of all sessions together.
@@ -22,17 +23,69 @@ use crate::passage::Passage;
 pub struct ServerCredits {
     semaphore: Arc<Semaphore>,
     total: u32,
+    waits: Arc<Mutex<Waits>>,
+}
+
+/// The sessions that wait for one of the server's credits, and how long all of them have waited.
+#[derive(Debug)]
+struct Waits {
+    sessions: u32,
+    /// Up to the last change of `sessions`.
+    waited: Duration,
+    changed: Instant,
+}
+
+impl Waits {
+    fn until(&self, now: Instant) -> Duration {
+        self.waited + now.saturating_duration_since(self.changed) * self.sessions
+    }
+
+    fn set(&mut self, sessions: u32, now: Instant) {
+        *self = Self { sessions, waited: self.until(now), changed: now };
+    }
+}
+
+/// A session waits for one of the server's credits until this is dropped.
+#[derive(Debug)]
+struct Waiting(Arc<Mutex<Waits>>);
+
+impl Waiting {
+    fn new(waits: &Arc<Mutex<Waits>>) -> Self {
+        let waiting = Self(Arc::clone(waits));
+        waiting.set(|sessions| sessions + 1);
+        waiting
+    }
+
+    fn set(&self, sessions: impl FnOnce(u32) -> u32) {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = sessions(waits.sessions);
+        // Read while locked: the time never goes back.
+        waits.set(sessions, clock::now());
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(|sessions| sessions - 1);
+    }
 }
 
 impl ServerCredits {
     /// Makes `total` credits.
     pub fn new(total: u32) -> Self {
-        Self { semaphore: Arc::new(Semaphore::new(total as usize)), total }
+        let waits = Waits { sessions: 0, waited: Duration::ZERO, changed: clock::now() };
+        Self { semaphore: Arc::new(Semaphore::new(total as usize)), total, waits: Arc::new(Mutex::new(waits)) }
     }
 
     /// Credits in circulation: an upper bound of everything in all mailboxes.
     pub fn in_use(&self) -> usize {
         (self.total as usize).saturating_sub(self.semaphore.available_permits())
+    }
+
+    /// The time that sessions have waited because all credits were in use, summed over the sessions.
+    pub fn waited(&self) -> Duration {
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.until(clock::now())
     }
 }
 
@@ -138,8 +191,11 @@ pub struct SessionCredits {
 struct Gate {
     session: Arc<OwnBound>,
     server: PollSemaphore,
+    waits: Arc<Mutex<Waits>>,
     /// A credit of the session whose counterpart of the server is still to be acquired.
     half: Option<OwnCredit>,
+    /// While no credit of the server is left for [`half`](Self::half).
+    waiting: Option<Waiting>,
     ready: Option<Credit>,
 }
 
@@ -153,7 +209,9 @@ impl SessionCredits {
                 taker: AtomicWaker::new(),
             }),
             server: PollSemaphore::new(Arc::clone(&server.semaphore)),
+            waits: Arc::clone(&server.waits),
             half: None,
+            waiting: None,
             ready: None,
         };
         Self { own, gate: RefCell::new(gate) }
@@ -174,10 +232,14 @@ impl SessionCredits {
         match gate.server.poll_acquire(cx) {
             Poll::Ready(Some(server)) => {
                 gate.ready = gate.half.take().map(|session| Credit { session, _server: server });
+                gate.waiting = None;
                 Poll::Ready(())
             }
             // The semaphores are never closed.
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            Poll::Ready(None) | Poll::Pending => {
+                gate.waiting.get_or_insert_with(|| Waiting::new(&gate.waits));
+                Poll::Pending
+            }
         }
     }
 
@@ -200,7 +262,7 @@ impl SessionCredits {
     pub fn all_back(&self) -> impl Future<Output = ()> + use<> {
         let mut gate = self.gate.borrow_mut();
         // These credits were acquired for a frame that will not arrive.
-        (gate.half, gate.ready) = (None, None);
+        (gate.half, gate.ready, gate.waiting) = (None, None, None);
         let (session, own) = (Arc::clone(&gate.session), self.own);
         poll_fn(move |cx| session.poll_all_back(own, cx))
     }
@@ -278,5 +340,34 @@ mod tests {
         assert_eq!(server.in_use(), 1);
         drop(session);
         assert_eq!(server.in_use(), 0);
+    }
+
+    #[test]
+    fn the_time_for_which_sessions_wait_is_summed_over_them() {
+        let start = clock::now();
+        let mut waits = Waits { sessions: 0, waited: Duration::ZERO, changed: start };
+        for (second, sessions, waited) in [(5, 1, 0), (7, 3, 2), (8, 2, 5), (18, 0, 25), (100, 0, 25)] {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(waits.until(now), Duration::from_secs(waited), "at {second}");
+            waits.set(sessions, now);
+        }
+    }
+
+    #[test]
+    fn a_session_waits_until_it_gets_a_credit_or_ends() {
+        let server = ServerCredits::new(1);
+        let waiting = || server.waits.lock().unwrap().sessions;
+        let [a, b, c] = [0, 1, 2].map(|_| SessionCredits::new(5, &server));
+        let held = take(&a);
+        for session in [&b, &b, &c] {
+            assert!(take(session).is_none());
+        }
+        assert_eq!(waiting(), 2);
+        drop(c);
+        assert_eq!(waiting(), 1);
+        drop(held);
+        assert!(take(&b).is_some());
+        assert_eq!(waiting(), 0);
+        assert!(server.waited() > Duration::ZERO);
     }
 }

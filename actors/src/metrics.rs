@@ -110,6 +110,30 @@ closed_set! {
 }
 
 closed_set! {
+    /// A limit that refuses, by its setting.
+    Limit {
+        /// Connections of all clients.
+        Connections = "CHAT_CONNECTIONS",
+        /// Connections of one address.
+        ConnectionsPerAddress = "CHAT_CONNECTIONS_PER_ADDRESS",
+        /// Handshakes of one address.
+        HandshakesPerSecond = "CHAT_HANDSHAKES_PER_SECOND",
+        /// Rooms, and none of them may be dropped.
+        Rooms = "CHAT_ROOMS",
+        /// Rooms of one connection.
+        RoomsPerClient = "CHAT_ROOMS_PER_CLIENT",
+        /// Inboxes, and none of them may be dropped.
+        Inboxes = "CHAT_INBOXES",
+        /// Inboxes that one client has made and nobody has claimed.
+        InboxesPerClient = "CHAT_INBOXES_PER_CLIENT",
+        /// Frames of one connection.
+        MessagesPerSecond = "CHAT_MESSAGES_PER_SECOND",
+        /// Joins of one connection.
+        JoinsPerMinute = "CHAT_JOINS_PER_MINUTE",
+    }
+}
+
+closed_set! {
     /// Actors whose mailboxes are counted together.
     ActorKind {
         /// The one `ChatServer`.
@@ -165,6 +189,7 @@ const MESSAGE_KINDS: usize = MessageKind::ALL.len();
 const CHANGE_KINDS: usize = ChangeKind::ALL.len();
 const ERROR_CODES: usize = ErrorCode::ALL.len();
 const PARTS: usize = Part::ALL.len();
+const LIMITS: usize = Limit::ALL.len();
 
 /// The sizes of the `ChatServer`'s tables.
 #[derive(Debug, Clone, Copy)]
@@ -209,6 +234,7 @@ pub struct Metrics {
     changes: CountersBy<CHANGE_KINDS>,
     deliveries: AtomicU64,
     rejected: CountersBy<ERROR_CODES>,
+    refused_by: CountersBy<LIMITS>,
     session_panics: AtomicU64,
     message_bytes: Histogram,
     frame_received_bytes: Histogram,
@@ -260,6 +286,7 @@ impl Metrics {
             changes: CountersBy::default(),
             deliveries: AtomicU64::new(0),
             rejected: CountersBy::default(),
+            refused_by: CountersBy::default(),
             session_panics: AtomicU64::new(0),
             message_bytes: Histogram::of_sizes(),
             frame_received_bytes: Histogram::of_sizes(),
@@ -392,6 +419,11 @@ impl Metrics {
     /// Counts a refused command.
     pub fn rejected(&self, code: ErrorCode) {
         self.rejected.add(code as usize, 1);
+    }
+
+    /// Counts what a limit has refused: a connection, a handshake or a command.
+    pub fn refused_by(&self, limit: Limit) {
+        self.refused_by.add(limit as usize, 1);
     }
 
     /// Counts a panic in a session; only that session ended.

@@ -28,7 +28,7 @@ use crate::credits::Ticket;
 use crate::frame::{self, Format};
 use crate::hub::{Closing, FromHub, LocalHub, SentToSession, SessionHandle};
 use crate::ids::SessionId;
-use crate::metrics::{ActorKind, DisconnectReason, Mailbox};
+use crate::metrics::{ActorKind, DisconnectReason, Limit, Mailbox};
 use crate::rate_limit::RateLimit;
 use crate::socket::ReadHalf;
 
@@ -127,18 +127,23 @@ impl Session {
 
     /// Refuses a frame that exceeds a rate limit.
     fn limit(&mut self, asked: &Asked, read_at: Instant) -> Result<(), Refusal> {
-        let too_often = |what: &'static str| {
+        let hub = &self.hub;
+        let too_often = |limit: Limit, what: &'static str| {
             move |wait: Duration| {
+                hub.metrics().refused_by(limit);
                 // Rounded up, so that a client that waits for exactly this time is not refused again.
                 let retry_after_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
                 Refusal::new(ErrorCode::RateLimited, what).retry_after_ms(retry_after_ms)
             }
         };
-        self.frames.take(read_at).map_err(too_often("too many frames"))?;
+        self.frames.take(read_at).map_err(too_often(Limit::MessagesPerSecond, "too many frames"))?;
         if matches!(asked, Asked::Command(ClientCommand::Join { .. })) {
-            let most = self.hub.config().joins_per_minute;
+            let most = hub.config().joins_per_minute;
             let full = || Box::new(RateLimit::new(most, Duration::from_mins(1), most, read_at));
-            self.joins.get_or_insert_with(full).take(read_at).map_err(too_often("too many joins"))?;
+            self.joins
+                .get_or_insert_with(full)
+                .take(read_at)
+                .map_err(too_often(Limit::JoinsPerMinute, "too many joins"))?;
         }
         Ok(())
     }

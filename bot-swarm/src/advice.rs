@@ -92,7 +92,10 @@ const OF_KINDS: [(&str, &str); 22] = [
     ("HTTP 409", "the names are taken: choose another BOT_NAME_PREFIX"),
     ("HTTP 426", "the server expects another protocol: check the path of BOT_SERVER_URL, and BOT_DIALECT"),
     ("HTTP 429", "the server limits the rate or the connections of this address"),
-    ("rate_limited", "the bots send more than the server allows: lower BOT_MESSAGES_PER_SECOND, or raise its limit"),
+    (
+        "rate_limited",
+        "the bots send more than the server allows: lower BOT_MESSAGES_PER_SECOND or BOT_FLOOD_PER_SECOND, or raise its limit",
+    ),
     ("HTTP 500", "the server failed: its log should say why"),
     ("HTTP 502", NOTHING_BEHIND),
     ("HTTP 504", NOTHING_BEHIND),

@@ -190,11 +190,11 @@ impl Verdicts {
             let sentence = verdict.sentence.trim_end_matches('.');
             return LongestLimit {
                 what: verdict.what,
-                words: format!("{sentence} (so in {seconds} of {} s)", self.seconds),
+                words: format!("{sentence} (so in {seconds} of {} judged seconds)", self.seconds),
             };
         }
         let nothing = self.found.get(&What::Nothing).map(|(_, verdict)| verdict);
-        let words = nothing.map_or("the run was too short for a verdict", |verdict| &verdict.sentence);
+        let words = nothing.map_or("the run was too short for a diagnosis", |verdict| &verdict.sentence);
         LongestLimit { what: What::Nothing, words: words.trim_end_matches('.').to_owned() }
     }
 }

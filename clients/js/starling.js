@@ -818,10 +818,10 @@ class Outgoing {
     this.#isInFlight = false;
   }
 
-  /** A frame of the destination has arrived. An own message in it has reached the server, even if its acknowledgement was lost. @param {Frame} frame */
+  /** A frame of the destination has arrived. An own one has reached the server, even if its acknowledgement was lost. @param {Frame} frame */
   seen({ id, seq, at }) {
     const first = this.#queue[0];
-    if (first?.sentAt !== null && first?.frame.id === id) this.#settle({ seq, at });
+    if (!this.#isInFlight && first?.sentAt && first.frame.id === id) this.#settle({ seq, at });
     else this.flush();
   }
 

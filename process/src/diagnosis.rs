@@ -5,15 +5,18 @@
 
 mod latency;
 mod reading;
+mod rounding;
 mod rules;
 mod verdict;
 mod window;
 
 pub use latency::PartOfLatency;
 pub use reading::{Buckets, Reading};
+pub(crate) use rounding::rounded;
 pub use rules::{RULES, Rule};
-pub(crate) use verdict::rounded;
 pub use verdict::{Evidence, Nearest, Unit, Verdict, What};
+
+use std::time::Duration;
 
 use rules::Found;
 use verdict::SURE;
@@ -30,12 +33,20 @@ pub fn observe(readings: &[Reading]) -> Verdict {
     let Some(window) = Window::of(readings) else { return Verdict::unmeasured() };
     let mut distances = window.distances();
     distances.sort_by(|(_, a), (_, b)| b.share().total_cmp(&a.share()));
+    if ["stopping", "died"].iter().any(|reason| window.is_not_ready(reason)) {
+        return Verdict::stopping();
+    }
     let verdict = RULES.iter().find_map(|rule| (rule.find)(&window).map(|found| rule.verdict(found)));
-    let verdict = verdict.unwrap_or_else(|| nothing(&window, &distances));
+    let verdict = verdict.unwrap_or_else(|| nothing(&distances));
     let mut limits = distances.iter().filter_map(|(what, it)| Some(((*what)?, it)));
     let nearest = limits.find(|(what, _)| *what != verdict.what);
     let nearest = nearest.map_or(verdict.nearest, |(what, it)| Nearest { what, used: rounded(it.share()) });
     Verdict { nearest, latency: window.latency(), ..verdict }
+}
+
+/// The verdict on a server of which only this is known: why it is not ready, as `chat_not_ready` names it.
+pub fn not_ready(reason: &str) -> Verdict {
+    observe(&[0, 1].map(|second| Reading::not_ready(reason, Duration::from_secs(second))))
 }
 
 /// All figures with a limit, and their distance from it, between the first and the last of these readings.
@@ -50,21 +61,15 @@ pub(crate) fn cores_used(readings: &[Reading]) -> f64 {
 }
 
 /// The verdict that nothing is saturated, with the figure that is nearest to its limit, of those in this order.
-fn nothing(window: &Window<'_>, distances: &[(Option<What>, Evidence)]) -> Verdict {
+fn nothing(distances: &[(Option<What>, Evidence)]) -> Verdict {
     let limits: Vec<&Evidence> = distances.iter().filter(|(what, _)| what.is_some()).map(|(_, it)| it).collect();
     let nearest = limits.first().map_or(String::new(), |nearest| {
         format!("; the nearest to its limit is {}, at {:.0} %", nearest.name, nearest.share() * 100.0)
     });
-    let is_stopping = ["stopping", "died"].iter().any(|reason| window.is_not_ready(reason));
-    let sentence = if is_stopping {
-        "The server is stopping, and takes no new clients.".to_owned()
-    } else {
-        format!("Nothing is saturated{nearest}.")
-    };
     Verdict {
         what: What::Nothing,
         confidence: SURE,
-        sentence,
+        sentence: format!("Nothing is saturated{nearest}."),
         evidence: limits.into_iter().take(3).cloned().collect(),
         remedy: "Nothing to do.".to_owned(),
         would_refute: "Latencies that grow at this load: then the cause is outside these figures, for example the \

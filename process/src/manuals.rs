@@ -9,7 +9,7 @@ use clap_complete::Shell;
 /// The shells that completions are made for.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Fish, Shell::Zsh];
 
-/// The arguments of the command `manuals`.
+/// Writes the man pages and the shell completions of this program into a folder.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub struct ManualsCommand {
     /// The folder for `man` and `completions`; it is created, and existing files are replaced

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use starling_process::diagnosis::{RULES, Verdict, What};
-use test_kit::{Exposition, raw, within};
+use test_kit::{Exposition, Received, raw, within};
 
 use crate::harness::TestServer;
 
@@ -43,7 +43,7 @@ async fn a_full_server_says_that_it_is_near_and_then_that_connections_are_refuse
     let futures_util::future::Either::Right((answer, _)) =
         futures_util::future::select(pin!(refused), pin!(answer)).await;
     assert_eq!(answer["subject"], "connections");
-    assert!(answer["sentence"].as_str().unwrap().contains("2 of 2 are open"), "{answer}");
+    assert!(answer["sentence"].as_str().unwrap().contains("CHAT_CONNECTIONS allows 2"), "{answer}");
     assert!(answer["remedy"].as_str().unwrap().contains("CHAT_CONNECTIONS"), "{answer}");
     let figures = Exposition::scrape(&server).await;
     assert!(figures.value("chat_limit_reached", &[("what", "flood")]) > 0.5);
@@ -60,103 +60,124 @@ const HERE: [u8; 4] = [127, 0, 0, 2];
 /// What clients do again and again at a limit.
 #[derive(Debug, Clone, Copy)]
 enum Refused {
-    /// Handshakes, at this path.
+    /// One handshake at this path; it stays if it succeeds.
     Handshake(&'static str),
-    /// A command of the client that is connected.
+    /// Many handshakes at once, which end at once.
+    Burst(usize),
+    /// A connection that sends nothing.
+    Silence,
+    /// A command of a connected client.
     Command(&'static str),
 }
 
-/// The connections that are there before.
+/// The limit of a server that refuses, and what the diagnosis must say.
 #[derive(Debug, Clone, Copy)]
-enum Held {
-    WebSocket,
-    /// Plain connections for HTTP, this number.
-    Plain(usize),
+struct Case {
+    variables: &'static [(&'static str, &'static str)],
+    /// Connections for plain HTTP that are there before.
+    plain: usize,
+    refused: Refused,
+    pause_ms: u64,
+    subject: &'static str,
+    /// What the remedy names.
+    setting: &'static str,
+}
+
+const OPERATOR: &str = "letmein-letmein-letmein";
+const TOKENS: &[(&str, &str)] =
+    &[("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"), ("CHAT_ADMIN_TOKEN", OPERATOR)];
+const JOIN: Refused = Refused::Command(r#"{"type":"join","room":"tea"}"#);
+
+/// Does the same again and again.
+async fn again(case: Case, server: &TestServer) {
+    let mut plain = Vec::new();
+    for _ in 0..case.plain {
+        plain.push(raw::Raw::open_from(HERE, server.address()).await);
+    }
+    let (mut kept, mut client) = (Vec::new(), None);
+    if matches!(case.refused, Refused::Command(_)) {
+        // Takes the only place of CHAT_ROOMS=1.
+        let mut holder = test_kit::Client::connect(server, "/ws?clientId=bob").await;
+        holder.send_text(r#"{"type":"join","room":"coffee"}"#).await;
+        client = Some((holder, test_kit::Client::connect(server, "/ws").await));
+    }
+    let handshake = async |path| {
+        let mut raw = raw::Raw::open_from(HERE, server.address()).await;
+        let status = raw.ask_for_websocket(path, "").await.status;
+        (raw, status)
+    };
+    loop {
+        for raw in &mut plain {
+            assert_eq!(raw.get("/healthz").await.status, 200);
+        }
+        match (case.refused, &mut client) {
+            (Refused::Handshake(path), _) => {
+                let (raw, status) = handshake(path).await;
+                kept.extend(Some(raw).filter(|_| status == 101));
+            }
+            (Refused::Burst(number), _) => {
+                let all = futures_util::future::join_all((0..number).map(|_| handshake("/ws"))).await;
+                let refused = all.iter().filter(|(_, status)| *status == 503).count();
+                assert!(refused > 0 && refused < number, "{refused} of {number}");
+            }
+            (Refused::Silence, _) => kept.push(raw::Raw::open_from(HERE, server.address()).await),
+            (Refused::Command(text), Some((_, client))) => {
+                let command: Value = serde_json::from_str(text).unwrap();
+                // Too many errors end a connection.
+                if !client.try_send_json(&command).await || !matches!(client.receive().await, Received::Text(_)) {
+                    *client = test_kit::Client::connect(server, "/ws").await;
+                }
+            }
+            (Refused::Command(_), None) => unreachable!("a command needs a client"),
+        }
+        actix_rt::time::sleep(Duration::from_millis(case.pause_ms)).await;
+    }
 }
 
 #[actix::test]
 async fn each_limit_that_refuses_is_named_with_the_setting_that_raises_it() {
-    use Held::{Plain, WebSocket};
-    use Refused::{Command, Handshake};
-    let operator = "letmein-letmein-letmein";
-    let tokens =
-        [("CHAT_AUTH", "jwt"), ("CHAT_JWT_SECRET", "0123456789abcdef0123456789abcdef"), ("CHAT_ADMIN_TOKEN", operator)];
-    for (variables, held, refused, pause, subject, setting) in [
-        // A small server that refuses seldom.
-        (&[("CHAT_CONNECTIONS", "2")][..], Plain(2), Handshake("/ws"), 1_500, "connections", "CHAT_CONNECTIONS"),
-        (
-            &[("CHAT_CONNECTIONS_PER_ADDRESS", "1")],
-            Plain(1),
-            Handshake("/ws"),
-            100,
-            "connections of an address",
-            "CHAT_CONNECTIONS_PER_ADDRESS",
-        ),
-        (
+    use Refused::{Burst, Handshake, Silence};
+    let case = |variables, plain, refused, pause_ms, subject, setting| Case {
+        variables,
+        plain,
+        refused,
+        pause_ms,
+        subject,
+        setting,
+    };
+    let address = &[("CHAT_CONNECTIONS_PER_ADDRESS", "1")];
+    let rooms = &[
+        ("CHAT_ROOMS_PER_CLIENT", "1"),
+        ("CHAT_JOINS_PER_MINUTE", "100000"),
+        ("CHAT_MESSAGES_PER_SECOND", "1000"),
+        ("CHAT_BURST", "1000"),
+    ];
+    let cases = [
+        // A small server that refuses seldom, and whose places plain HTTP holds.
+        case(&[("CHAT_CONNECTIONS", "2")], 2, Handshake("/ws"), 1_500, "connections", "CHAT_CONNECTIONS"),
+        // Full only between two readings.
+        case(&[("CHAT_CONNECTIONS", "6")], 0, Burst(24), 600, "connections", "CHAT_CONNECTIONS"),
+        case(address, 1, Handshake("/ws"), 100, "connections of an address", "CHAT_CONNECTIONS_PER_ADDRESS"),
+        case(address, 0, Silence, 100, "connections of an address", "CHAT_CONNECTIONS_PER_ADDRESS"),
+        case(
             &[("CHAT_HANDSHAKES_PER_SECOND", "1")],
-            Plain(0),
+            0,
             Handshake("/ws"),
             50,
             "handshakes of an address",
             "CHAT_HANDSHAKES_PER_SECOND",
         ),
-        (&tokens, Plain(0), Handshake("/ws?token=wrong"), 20, "tokens", "key"),
-        (&[("CHAT_ROOMS", "1")], WebSocket, Command(r#"{"type":"join","room":"tea"}"#), 900, "rooms", "CHAT_ROOMS"),
-        (
-            &[("CHAT_JOINS_PER_MINUTE", "1")],
-            WebSocket,
-            Command(r#"{"type":"join","room":"tea"}"#),
-            20,
-            "commands",
-            "CHAT_JOINS_PER_MINUTE",
-        ),
-    ] {
-        let server = TestServer::start(variables);
-        let mut plain = Vec::new();
-        let (mut holder, mut client) = (None, None);
-        match held {
-            WebSocket => {
-                holder = Some(test_kit::Client::connect(&server, "/ws?clientId=bob").await);
-                client = Some(test_kit::Client::connect(&server, "/ws").await);
-            }
-            Plain(number) => {
-                for _ in 0..number {
-                    plain.push(raw::Raw::open_from(HERE, server.address()).await);
-                }
-            }
-        }
-        if let Some(holder) = &mut holder {
-            // Takes the only place of CHAT_ROOMS=1.
-            holder.send_text(r#"{"type":"join","room":"coffee"}"#).await;
-        }
-        let again = async {
-            let mut round = 0;
-            loop {
-                round += 1;
-                for raw in &mut plain {
-                    assert_eq!(raw.get("/healthz").await.status, 200);
-                }
-                match (refused, &mut client) {
-                    (Command(text), Some(client)) => {
-                        let command: Value = serde_json::from_str(text).unwrap();
-                        client.send_json(&command).await;
-                        // Twenty errors in a row end a connection, and a client that only writes hears of it late.
-                        if round % 15 == 0 {
-                            *client = test_kit::Client::connect(&server, "/ws").await;
-                        }
-                    }
-                    (Handshake(path), _) => {
-                        let mut raw = raw::Raw::open_from(HERE, server.address()).await;
-                        raw.ask_for_websocket(path, "").await;
-                    }
-                    (Command(_), None) => unreachable!("a command needs a client"),
-                }
-                actix_rt::time::sleep(Duration::from_millis(pause)).await;
-            }
-        };
-        let is_secret = variables.contains(&tokens[2]);
-        let bearer = format!("Authorization: Bearer {operator}\r\nConnection: close\r\n");
-        let headers = if is_secret { bearer.as_str() } else { "Connection: close\r\n" };
+        case(TOKENS, 0, Handshake("/ws?token=wrong"), 20, "tokens", "key"),
+        case(&[], 0, Handshake("/ws?clientId=guest-1"), 20, "handshakes", "code"),
+        case(&[("CHAT_ROOMS", "1")], 0, JOIN, 900, "rooms", "CHAT_ROOMS"),
+        case(rooms, 0, JOIN, 20, "commands", "CHAT_ROOMS_PER_CLIENT"),
+        case(&[("CHAT_JOINS_PER_MINUTE", "1")], 0, JOIN, 20, "commands", "CHAT_JOINS_PER_MINUTE"),
+    ];
+    // Before any of them is asked: a start blocks this thread.
+    let servers = cases.map(|case| (case, TestServer::start(case.variables)));
+    let judged = servers.map(async |(case, server)| {
+        let bearer = format!("Authorization: Bearer {OPERATOR}\r\nConnection: close\r\n");
+        let headers = if case.variables == TOKENS { bearer.as_str() } else { "Connection: close\r\n" };
         let named = async {
             loop {
                 let answer = raw::http(&server, "GET", "/api/diagnosis", headers).await.json();
@@ -166,12 +187,36 @@ async fn each_limit_that_refuses_is_named_with_the_setting_that_raises_it() {
                 actix_rt::time::sleep(Duration::from_millis(500)).await;
             }
         };
-        let (again, named) = (pin!(again), pin!(named));
-        let futures_util::future::Either::Right((answer, _)) =
-            within(setting, futures_util::future::select(again, named)).await;
-        assert_eq!((&answer["what"], &answer["subject"]), (&json!("flood"), &json!(subject)), "{answer}");
-        assert!(answer["remedy"].as_str().unwrap().contains(setting), "{answer}");
-    }
+        let (again, named) = (pin!(again(case, &server)), pin!(named));
+        let either = within(format!("{case:?}"), futures_util::future::select(again, named)).await;
+        let futures_util::future::Either::Right((answer, _)) = either else { unreachable!("it goes on for ever") };
+        assert_eq!(answer["subject"], case.subject, "{case:?}: {answer}");
+        assert!(answer["remedy"].as_str().unwrap().contains(case.setting), "{case:?}: {answer}");
+        for evidence in answer["evidence"].as_array().unwrap().iter().take(1) {
+            assert!(evidence["value"].as_f64() >= evidence["limit"].as_f64(), "{case:?}: {answer}");
+        }
+    });
+    futures_util::future::join_all(judged).await;
+}
+
+/// A server whose commands wait for each other, because only one may be in flight, and the disk takes its time.
+#[actix::test]
+async fn commands_that_wait_for_a_credit_are_named() {
+    let server =
+        TestServer::start(&[("CHAT_SERVER_CREDITS", "1"), ("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_BURST", "1000")]);
+    let clients = futures_util::future::join_all((0..16).map(|_| test_kit::Client::connect(&server, "/ws"))).await;
+    let talking = futures_util::future::join_all(clients.into_iter().map(async |mut client| {
+        loop {
+            client.send_text(r#"{"Message":"hello"}"#).await;
+            tokio::task::yield_now().await;
+        }
+    }));
+    let named = diagnosed(&server, |answer| answer["subject"] == "commands in flight");
+    let (talking, named) = (pin!(talking), pin!(named));
+    let either = within("commands in flight", futures_util::future::select(talking, named)).await;
+    let futures_util::future::Either::Right((answer, _)) = either else { unreachable!("they never end") };
+    assert_eq!(answer["what"], "session", "{answer}");
+    assert!(answer["remedy"].as_str().unwrap().contains("CHAT_SERVER_CREDITS"), "{answer}");
 }
 
 /// Every field of `GET /api/diagnosis`, as the protocol promises it.

@@ -290,6 +290,26 @@ async fn a_client_that_reads_nothing_is_counted_as_slow_while_it_waits() {
 }
 
 #[actix::test]
+async fn a_client_that_is_closed_as_slow_is_counted_as_slow_no_more() {
+    let server = TestServer::start(&[("CHAT_MESSAGES_PER_SECOND", "0"), ("CHAT_OUTBOX_BYTES", "262144")]);
+    let _silent = raw::Raw::connect(&server, "/ws?clientId=silent").await;
+    let mut alice = Client::connect(&server, "/ws?clientId=alice").await;
+    let text = "x".repeat(8_000);
+    let closed = |figures: &Exposition| figures.value("chat_disconnects_total", &[("reason", "slow_consumer")]) > 0.5;
+    while !closed(&Exposition::scrape(&server).await) {
+        for _ in 0..50 {
+            alice.send_json(&json!({"Message": text})).await;
+            alice.expect(r#"{"type":"message"}"#).await;
+        }
+    }
+    // Its socket is still open, beside those of alice and of the reader of these figures.
+    let lingers = |figures: &Exposition| {
+        figures.value("chat_connections_slow", &[]) < 0.5 && figures.value("chat_connections_open", &[]) > 2.5
+    };
+    figures_when(&server, "nobody is slow", lingers).await;
+}
+
+#[actix::test]
 async fn the_threads_have_names_and_the_machine_a_clock() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("history.db");

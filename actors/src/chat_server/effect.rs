@@ -19,6 +19,7 @@ use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage
 use crate::hub::{Replay, ToSession};
 use crate::identity::IdOwner;
 use crate::ids::{HubSet, RoomId, SessionId};
+use crate::metrics::Limit;
 use crate::moderation::{AuditEntry, Decision, Row, Sanction};
 use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
@@ -56,6 +57,11 @@ impl Turn {
     pub(super) fn answer(&mut self, frame: &mut Frame, event: ServerEvent<'static>) {
         let ticket = frame.ticket.take();
         self.to(frame.session, ToSession::Tell { event: Box::new(event), ticket });
+    }
+
+    /// Counts a refusal by a limit.
+    pub(super) fn refused_by(&mut self, limit: Limit) {
+        self.push(Effect::CountRefusal(limit));
     }
 
     pub(super) fn refuse(&mut self, frame: &mut Frame, refusal: Refusal) {
@@ -125,6 +131,8 @@ pub enum Effect {
     },
     /// With other nodes: an action on the log, on another node, or on the history that follows the log.
     Node(NodeEffect),
+    /// Count a refusal by a limit.
+    CountRefusal(Limit),
     /// Append a message to the history. The history reports the commit as a `Completion`.
     Append(Entry),
     /// Record in the history that all messages up to `seq` were sent to the owner of an inbox.

@@ -65,7 +65,7 @@ use crate::followers::{NewEntries, RoomPosition};
 use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
-use crate::metrics::Held;
+use crate::metrics::{Held, Limit};
 use crate::moderation::Moderation;
 use crate::nodes::log::NodeFigures;
 use crate::nodes::record::Incarnation;
@@ -471,6 +471,8 @@ impl ChatState {
             return Ok(room);
         }
         if self.cluster.is_some() {
+            // The log has just refused it, so the reason still holds.
+            turn.refused_by(Limit::Rooms);
             return Err(TooManyRooms);
         }
         self.make_space_for(name, turn)?;

@@ -37,7 +37,8 @@ impl Core {
                 most = most.max(queued);
                 let oldest = entry.connection.oldest_offered();
                 let waited = oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-                slow += u64::from(waited >= SLOW_FROM);
+                // One that is being closed is no client any more.
+                slow += u64::from(waited >= SLOW_FROM && !entry.connection.is_closing());
                 note_slow(&mut slowest, SlowSession { session, bytes: queued, waited });
                 self.metrics.outboxes_seen(queued, 1);
             }

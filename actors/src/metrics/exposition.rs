@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 use starling_process::exposition::Family;
 use starling_protocol::ErrorCode;
 
-use super::{ActorKind, ChangeKind, DisconnectReason, MessageKind, Metrics, Part};
+use super::{ActorKind, ChangeKind, DisconnectReason, Limit, MessageKind, Metrics, Part};
 use crate::history::{HistoryMetrics, KeptBytes};
 use crate::stage::Stage;
 
@@ -99,6 +99,11 @@ impl Metrics {
                 "Commands in flight, the bound of all mailboxes together.",
                 self.credits.in_use() as f64,
             ),
+            Family::single_counter(
+                "chat_credit_wait_seconds_total",
+                "Seconds that connections waited because all commands that may be in flight were, summed over them.",
+                self.credits.waited().as_secs_f64(),
+            ),
         ]
     }
 
@@ -147,6 +152,11 @@ impl Metrics {
         for code in ErrorCode::ALL {
             rejected.add(&[("code", code.as_str())], self.rejected.get(*code as usize) as f64);
         }
+        let help = "Connections, handshakes and commands that a limit refused, by its setting.";
+        let mut refused_by = Family::counter("chat_limit_refusals_total", help);
+        for limit in Limit::ALL {
+            refused_by.add(&[("limit", limit.as_str())], self.refused_by.get(*limit as usize) as f64);
+        }
         let counter = |name, help, value: u64| Family::single_counter(name, help, value as f64);
         vec![
             counter("chat_connects_total", "Accepted connections.", self.connects.load(Relaxed)),
@@ -165,6 +175,7 @@ impl Metrics {
             changes.finish(),
             counter("chat_deliveries_total", "Messages offered to clients, each client counted.", self.deliveries()),
             rejected.finish(),
+            refused_by.finish(),
             counter(
                 "chat_session_panics_total",
                 "Sessions that ended because of a fault of the server.",

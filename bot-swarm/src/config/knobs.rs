@@ -523,8 +523,8 @@ fn explain_urls(value: &str) -> Option<String> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let why = match scheme {
         "" => "it has no scheme: write ws:// before it, or wss:// for TLS",
-        "http" => "a WebSocket's URL begins with ws://",
-        "https" => "a WebSocket's URL begins with wss:// if the server uses TLS",
+        "http" => "a WebSocket's URL begins with ws://, or with wss:// for TLS",
+        "https" => "a WebSocket's URL begins with wss:// for TLS, or with ws://",
         "ws" | "wss" if authority.contains('@') => {
             "a URL cannot contain a user or a password: use BOT_TOKEN for a token, or BOT_HEADERS for a header like \
              'Authorization: Basic …'"

@@ -280,7 +280,7 @@ fn ledger(report: &Report) -> Markup {
         ("messages refused", messages.refused),
         ("messages refused without reason", messages.refused_unprovoked),
         ("messages not done: never answered", messages.unanswered),
-        ("messages not done: refused temporarily", messages.deferred),
+        ("messages not done: refused for now", messages.deferred),
         ("messages not done: never sent", messages.overdue),
         ("messages sent again", messages.sent_again),
         ("reconnects", bots.reconnects),

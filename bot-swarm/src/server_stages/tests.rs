@@ -88,12 +88,12 @@ fn what_limits_the_server_is_named_by_the_servers_own_rules() {
     let (calm, server, worker) = ([0.5, 0.2, 0.3], [0.95, 0.5, 0.5], [0.5, 0.5, 1.0]);
     assert_eq!(
         judgement([server; 15]),
-        "The ChatServer is full: its stage is busy 95 % of the time (so in 10 of 10 s)"
+        "The ChatServer is full: its stage is busy 95 % of the time (so in 10 of 10 judged seconds)"
     );
     assert_eq!(
         judgement([worker; 15]),
         "The thread of worker 1 is full (100 % busy): writing to sockets takes 50 %; the other workers are busy only \
-         50 % (so in 10 of 10 s)"
+         50 % (so in 10 of 10 judged seconds)"
     );
     assert_eq!(
         judgement([calm; 15]),
@@ -103,7 +103,7 @@ fn what_limits_the_server_is_named_by_the_servers_own_rules() {
     assert!(judgement(late).starts_with("The ChatServer is full"), "what starts late is not averaged away");
     let moment = [calm; 40].into_iter().chain([server; 6]).chain([calm; 40]);
     assert!(judgement(moment).starts_with("Nothing"), "a moment is not the run");
-    assert_eq!(judgement([calm; 3]), "the run was too short for a verdict");
+    assert_eq!(judgement([calm; 3]), "the run was too short for a diagnosis");
 }
 
 #[test]

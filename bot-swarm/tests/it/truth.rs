@@ -82,8 +82,17 @@ async fn a_server_that_stalls_and_goes_on_keeps_everything_but_the_latencies() {
 }
 
 #[actix_rt::test]
+async fn what_comes_after_the_end_of_the_run_changes_nothing() {
+    // The stall begins shortly before the end of the plan and ends after that of the drain, while the bots leave.
+    let run = Run::with(Options { stalls_after: Some(250), ..Options::default() }, "clean").await;
+    run.must_say(1, "BROKEN: clean: ", &["sent and never answered"]);
+    run.must_add_up();
+    assert_eq!(run.report.latencies["ack"].percentiles.count, run.report.messages.planned, "each message has one ack");
+}
+
+#[actix_rt::test]
 async fn a_server_that_refuses_messages_without_need_is_not_said_to_keep_anything() {
-    let (for_good, for_now) = ("refused without reason", "refused temporarily and not accepted later");
+    let (for_good, for_now) = ("refused without reason", "refused for now and not accepted later");
     for (code, said, unsaid) in [
         (ErrorCode::Forbidden, for_good, for_now),
         (ErrorCode::NoSuchRoom, for_good, for_now),
@@ -177,7 +186,7 @@ async fn what_a_person_says_in_the_bots_rooms_breaks_nothing() {
 #[actix_rt::test]
 async fn messages_that_were_refused_for_their_rate_are_not_called_unanswered() {
     let run = Run::with(Options { limits_after: Some(100), ..Options::default() }, "clean").await;
-    run.must_say(1, "BROKEN: clean: ", &["refused temporarily and not accepted later", "due and never sent"]);
+    run.must_say(1, "BROKEN: clean: ", &["refused for now and not accepted later", "due and never sent"]);
     assert!(!run.first_line().contains("never answered"), "{}", run.first_line());
     run.must_add_up();
     let messages = &run.report.messages;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reading::{Buckets, Reading, grown};
+use super::rounding::rounded;
 
 /// A part of the time of deliveries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +48,7 @@ pub(crate) fn parts(first: &Reading, last: &Reading) -> Vec<PartGrowth> {
 pub(super) fn latency(first: &Reading, last: &Reading) -> Vec<PartOfLatency> {
     let parts = parts(first, last);
     let all: f64 = parts.iter().map(|part| part.seconds).sum();
-    let ms = |times: &Buckets, share| times.quantile(share).unwrap_or(0.0) * 1e3;
+    let ms = |times: &Buckets, share| rounded(times.quantile(share).unwrap_or(0.0) * 1e3);
     let told = parts.iter().map(|part| PartOfLatency {
         part: part.part.to_owned(),
         p50_ms: ms(&part.times, 0.5),

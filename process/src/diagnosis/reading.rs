@@ -8,7 +8,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use crate::samples::samples;
 
 /// The names of the metrics without labels.
-const SINGLE: [&str; 33] = [
+const SINGLE: [&str; 36] = [
     "chat_cores",
     "chat_container_cpu_periods_total",
     "chat_container_cpu_throttled_periods_total",
@@ -20,13 +20,14 @@ const SINGLE: [&str; 33] = [
     "chat_connection_places",
     "chat_connections_limit",
     "chat_connections_slow",
-    "chat_closed_at_accept_total",
     "chat_connects_total",
+    "chat_credit_wait_seconds_total",
     "chat_credits_in_use",
     "chat_credits_limit",
     "chat_deliveries_total",
     "chat_delivery_seconds_count",
     "chat_delivery_seconds_sum",
+    "chat_failed_tls_handshakes_total",
     "chat_history_commit_seconds_count",
     "chat_history_commit_seconds_sum",
     "chat_history_memory_bytes",
@@ -36,7 +37,9 @@ const SINGLE: [&str; 33] = [
     "chat_memory_limit_bytes",
     "chat_nodes_lag_records",
     "chat_nodes_reachable",
+    "chat_outbox_bytes",
     "chat_outbox_bytes_highest",
+    "chat_outboxes_limit_bytes",
     "chat_outbox_limit_bytes",
     "chat_rooms",
     "chat_rooms_limit",
@@ -48,7 +51,7 @@ const SINGLE: [&str; 33] = [
 const PART: &str = "chat_delivery_part_seconds";
 
 /// The metrics with labels, and the names of these labels.
-const LABELLED: [(&str, &[&str]); 10] = [
+const LABELLED: [(&str, &[&str]); 12] = [
     ("chat_messages_total", &["kind"]),
     ("chat_thread_cpu_seconds_total", &["role", "worker"]),
     ("chat_thread_run_queue_seconds_total", &["role", "worker"]),
@@ -56,9 +59,11 @@ const LABELLED: [(&str, &[&str]); 10] = [
     ("chat_machine_cpu_seconds_total", &["state"]),
     ("chat_busiest_room_share", &["worker"]),
     ("chat_not_ready", &["reason"]),
+    ("chat_limit_refusals_total", &["limit"]),
     ("chat_rejected_commands_total", &["code"]),
     ("chat_refused_handshakes_total", &["code"]),
     ("chat_disconnects_total", &["reason"]),
+    ("chat_broken_connections_total", &["reason"]),
 ];
 
 /// A histogram of waits: the upper bound of each bucket, and the cumulative count.
@@ -103,6 +108,12 @@ impl Reading {
             reading.take(&sample.name, &|label| sample.label(label), sample.value);
         }
         (!reading.stages.is_empty()).then_some(reading)
+    }
+
+    /// A reading of nothing but the reason for which the server is not ready.
+    pub(super) fn not_ready(reason: &str, at: Duration) -> Self {
+        let values = BTreeMap::from([(key("chat_not_ready", &[reason]), 1.0)]);
+        Self { at, values, ..Self::default() }
     }
 
     /// Reads the metrics that a registry or a collector has gathered.
@@ -245,10 +256,15 @@ impl Buckets {
 }
 
 impl Reading {
+    /// The values of a metric with labels, each with the values of the labels.
+    pub(super) fn by_label<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        let values = self.values.iter();
+        values.filter_map(move |(key, value)| Some((key.strip_prefix(name)?.strip_prefix(' ')?, *value)))
+    }
+
     /// The sum of a metric over all values of its labels.
     pub(crate) fn sum(&self, name: &str) -> f64 {
-        let is_its = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
-        self.values.iter().filter(|(key, _)| is_its(key)).map(|(_, value)| value).sum()
+        self.by_label(name).map(|(_, value)| value).sum()
     }
 
     /// The roles and numbers of the threads whose CPU time is known.

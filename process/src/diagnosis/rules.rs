@@ -2,7 +2,7 @@
 //! last stage to the first, and the clients.
 
 use super::verdict::{Evidence, LIKELY, SURE, Unit, What};
-use super::window::{INBOXES, PLACES, ROOMS, UseAndLimit, Window};
+use super::window::{CONTAINER_MEMORY, INBOXES, PLACES, PROCESS_MEMORY, ROOMS, UseAndLimit, Window};
 
 /// The utilisation from which a thread counts as full: the queue of a thread that is busy 90 % of the time is about ten
 /// deep.
@@ -73,7 +73,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::MemoryLimit,
-        when: "90 % of the memory limit are in use, or the server refuses connections for lack of memory, or the container waits for memory a tenth of the time",
+        when: "90 % of the container's memory limit or of CHAT_MEMORY_BYTES is in use, or the server refuses connections for lack of memory, or the container waits for memory a tenth of the time",
         remedy: "Raise the container's memory limit or CHAT_MEMORY_BYTES, or lower CHAT_HISTORY_BYTES, CHAT_OUTBOXES_BYTES or CHAT_CONNECTIONS.",
         would_refute: "The same refusals and waits with more memory.",
         find: memory_limit,
@@ -151,7 +151,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         what: What::History,
         when: "the reading of the history is busy all of the time",
-        remedy: "Raise CHAT_HISTORY_BYTES, so that fewer pages come from the disk; search less often.",
+        remedy: "Search less often; raise CHAT_HISTORY_BYTES, so that fewer pages come from the disk.",
         would_refute: "The same waits while nobody reads old messages.",
         find: history_read,
     },
@@ -170,6 +170,41 @@ pub const RULES: &[Rule] = &[
         find: node_lag,
     },
     Rule {
+        what: What::Session,
+        when: "commands wait half of the time or more because CHAT_SERVER_CREDITS of them are in flight",
+        remedy: "Raise CHAT_SERVER_CREDITS, if there is memory.",
+        would_refute: "The same waits with a higher limit.",
+        find: credits,
+    },
+    Rule {
+        what: What::Flood,
+        when: "a connection is refused because CHAT_CONNECTIONS of them are open",
+        remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
+        would_refute: "The same refusals with a higher limit.",
+        find: |window| full_table(window, "connections", "CHAT_CONNECTIONS", PLACES),
+    },
+    Rule {
+        what: What::Flood,
+        when: "a room is refused because there are CHAT_ROOMS of them, and none of them is empty",
+        remedy: "Raise CHAT_ROOMS, if there is memory.",
+        would_refute: "The same refusals with a higher limit.",
+        find: |window| full_table(window, "rooms", "CHAT_ROOMS", ROOMS),
+    },
+    Rule {
+        what: What::Flood,
+        when: "an inbox is refused because there are CHAT_INBOXES of them, and none of them may be dropped",
+        remedy: "Raise CHAT_INBOXES, if there is memory.",
+        would_refute: "The same refusals with a higher limit.",
+        find: |window| full_table(window, "inboxes", "CHAT_INBOXES", INBOXES),
+    },
+    Rule {
+        what: What::SlowReaders,
+        when: "clients were closed because all outboxes together have reached CHAT_OUTBOXES_BYTES",
+        remedy: "Raise CHAT_OUTBOXES_BYTES, if there is memory, or lower CHAT_OUTBOX_BYTES, so that the slowest clients are closed before.",
+        would_refute: "The same closings with a higher limit.",
+        find: outboxes_full,
+    },
+    Rule {
         what: What::SlowReaders,
         when: "a frame has waited a second for a client, or clients were closed because they are slow",
         remedy: "One client: nothing to do, the server closes it at its limit. Many: look at what they have in common: their network, or the load of their machine.",
@@ -178,33 +213,23 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         what: What::Flood,
-        when: "connections are refused, and 95 % of those that are allowed are open",
-        remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
-        would_refute: "Refusals with places left.",
-        find: too_many_connections,
-    },
-    Rule {
-        what: What::Flood,
-        when: "rooms or inboxes are refused, and 95 % of those that are allowed exist",
-        remedy: "Raise CHAT_ROOMS or CHAT_INBOXES, if there is memory.",
-        would_refute: "Refusals while there are fewer.",
-        find: |window| {
-            full_table(window, "rooms", "too_many_rooms", ROOMS)
-                .or_else(|| full_table(window, "inboxes", "too_many_inboxes", INBOXES))
-        },
-    },
-    Rule {
-        what: What::Flood,
-        when: "a handshake a second is refused because its address has too many connections or handshakes",
-        remedy: "Nothing to do, unless many clients share an address: then raise CHAT_CONNECTIONS_PER_ADDRESS or CHAT_HANDSHAKES_PER_SECOND, or name their proxy in CHAT_TRUSTED_PROXIES.",
+        when: "a connection a second is refused because its address has too many",
+        remedy: "Nothing to do, unless many clients share an address: then raise CHAT_CONNECTIONS_PER_ADDRESS, or name their proxy in CHAT_TRUSTED_PROXIES.",
         would_refute: "Refusals of addresses that keep to their limit.",
-        find: too_many_of_one_address,
+        find: |window| too_many_of_one_address(window, "connections", "CHAT_CONNECTIONS_PER_ADDRESS"),
     },
     Rule {
         what: What::Flood,
-        when: "ten commands a second are refused as too many",
-        remedy: "Nothing to do, unless a client needs more: then raise CHAT_MESSAGES_PER_SECOND, or CHAT_JOINS_PER_MINUTE for joins.",
-        would_refute: "Refusals of clients that keep to their limit.",
+        when: "a handshake a second is refused because its address makes too many",
+        remedy: "Nothing to do, unless many clients share an address: then raise CHAT_HANDSHAKES_PER_SECOND, or name their proxy in CHAT_TRUSTED_PROXIES.",
+        would_refute: "Refusals of addresses that keep to their limit.",
+        find: |window| too_many_of_one_address(window, "handshakes", "CHAT_HANDSHAKES_PER_SECOND"),
+    },
+    Rule {
+        what: What::Flood,
+        when: "ten commands a second are refused by a limit of their client",
+        remedy: "Nothing to do, unless a client needs more: then raise CHAT_MESSAGES_PER_SECOND, for joins CHAT_JOINS_PER_MINUTE, for rooms CHAT_ROOMS_PER_CLIENT, or for inboxes CHAT_INBOXES_PER_CLIENT.",
+        would_refute: "Refusals of clients that keep to their limits.",
         find: too_many_commands,
     },
     Rule {
@@ -213,6 +238,20 @@ pub const RULES: &[Rule] = &[
         remedy: "Nothing to do, unless they come from your clients: then compare the key and the clock of the service that makes their tokens with the server's.",
         would_refute: "Refusals of valid tokens.",
         find: wrong_tokens,
+    },
+    Rule {
+        what: What::Flood,
+        when: "ten handshakes a second fail for another reason, with those of TLS and requests that are no HTTP or too slow",
+        remedy: "Nothing to do, unless they come from your clients: then look up the code in the protocol, CHAT_ALLOWED_ORIGINS if it is `forbidden`, and the certificate for TLS.",
+        would_refute: "Failures of handshakes that keep to the protocol.",
+        find: failing_handshakes,
+    },
+    Rule {
+        what: What::Flood,
+        when: "ten connections a second are closed because of what their clients send, or because they are silent",
+        remedy: "Nothing to do, unless they are your clients: then raise CHAT_HEARTBEAT_SECONDS for `no_sign_of_life`, CHAT_FRAME_BYTES for `frame_too_large`, or look up the reason in the metrics.",
+        would_refute: "Closings of clients that keep to the protocol.",
+        find: closed_for_their_clients,
     },
 ];
 
@@ -249,25 +288,31 @@ fn cpu_limit(window: &Window<'_>) -> Option<Found> {
 }
 
 fn memory_limit(window: &Window<'_>) -> Option<Found> {
-    let (used, limit) =
-        (window.gauge("chat_container_memory_bytes"), window.gauge("chat_container_memory_limit_bytes"));
-    let share = if limit > 0.0 { used / limit } else { 0.0 };
+    let of_what = [("container", CONTAINER_MEMORY), ("process", PROCESS_MEMORY)];
+    let uses = of_what.map(|(of, [used, limit])| (of, window.gauge(used), window.gauge(limit)));
+    let share = |(_, used, limit): &(&str, f64, f64)| if *limit > 0.0 { used / limit } else { 0.0 };
+    let limited = || uses.iter().filter(|(_, _, limit)| *limit > 0.0);
+    let fullest = limited().max_by(|a, b| share(a).total_cmp(&share(b)));
+    let full = fullest.map_or(0.0, share);
     let pressure = window.pressure("container", "memory", "some");
     let refuses = window.is_not_ready("memory");
-    (share >= 0.9 || refuses || pressure >= 0.1).then(|| {
+    (full >= 0.9 || refuses || pressure >= 0.1).then(|| {
         let sentence = if refuses {
             "The server is short of memory, and refuses new connections and searches.".to_owned()
-        } else if share >= 0.9 {
-            format!("The container's memory is {} full.", percent(share))
+        } else if full >= 0.9 {
+            format!("The memory of the {} is {} full.", fullest.map_or("", |(of, ..)| of), percent(full))
         } else {
             format!("The container waited for memory {} of the time.", percent(pressure))
         };
-        let evidence = vec![
-            Evidence::new("memory of the container in use", Unit::Ratio, share, 0.9),
+        let in_use = |(of, used, limit): &(&str, f64, f64)| {
+            Evidence::new(format!("memory of the {of}"), Unit::Bytes, *used, 0.9 * limit)
+        };
+        let mut evidence: Vec<_> = limited().map(in_use).collect();
+        evidence.extend([
             Evidence::new("the server refuses work for lack of memory", Unit::Count, f64::from(u8::from(refuses)), 1.0),
             Evidence::new("time in which tasks waited for memory", Unit::Ratio, pressure, 0.1),
-        ];
-        Found::sure(sentence, evidence).sure_if(share >= 0.9 || refuses)
+        ]);
+        Found::sure(sentence, evidence).sure_if(full >= 0.9 || refuses)
     })
 }
 
@@ -455,6 +500,35 @@ fn node_lag(window: &Window<'_>) -> Option<Found> {
     })
 }
 
+/// The mean number of connections that wait for a credit. A single client waits at most all of the time that its own
+/// commands leave.
+const WAITS_FOR_CREDITS: f64 = 0.5;
+
+fn credits(window: &Window<'_>) -> Option<Found> {
+    let waiting = window.rate("chat_credit_wait_seconds_total", &[]);
+    (waiting >= WAITS_FOR_CREDITS).then(|| {
+        let limit = window.gauge("chat_credits_limit");
+        let sentence = format!(
+            "CHAT_SERVER_CREDITS is reached, {limit:.0} commands in flight: on average {waiting:.1} connections wait to be read."
+        );
+        let evidence = vec![
+            Evidence::new("connections that wait, on average", Unit::Ratio, waiting, WAITS_FOR_CREDITS),
+            Evidence::new("latency before the ChatServer", Unit::Ratio, window.share_of_latency("session"), 0.5),
+        ];
+        Found::sure(sentence, evidence).of("commands in flight".to_owned())
+    })
+}
+
+fn outboxes_full(window: &Window<'_>) -> Option<Found> {
+    let closed = window.growth("chat_disconnects_total", &["overload"]);
+    (closed >= 1.0).then(|| {
+        let verb = if closed < 1.5 { "client was" } else { "clients were" };
+        let sentence = format!("The outboxes of all clients together are full: {closed:.0} {verb} closed for it.");
+        let name = "clients closed because all outboxes are full";
+        Found::sure(sentence, vec![Evidence::new(name, Unit::Count, closed, 1.0)]).of("outboxes".to_owned())
+    })
+}
+
 fn slow_readers(window: &Window<'_>) -> Option<Found> {
     let (slow, all) = (window.lasting("chat_connections_slow"), window.gauge("chat_connections"));
     let closed = window.growth("chat_disconnects_total", &["slow_consumer"]);
@@ -474,84 +548,98 @@ fn slow_readers(window: &Window<'_>) -> Option<Found> {
     })
 }
 
-/// The share from which a table counts as full: some of its places are between two uses.
-const FULL_TABLE: f64 = 0.95;
-
 /// The signs that things are refused because all of their places are taken.
-fn full(window: &Window<'_>, things: &str, verb: &str, refused: f64, [used, limit]: UseAndLimit) -> Option<Found> {
-    let (used, limit) = (window.gauge(used), window.gauge(limit));
-    let full = (FULL_TABLE * limit).ceil();
-    (refused >= 1.0 && limit > 0.0 && used >= full).then(|| {
+fn full_table(window: &Window<'_>, things: &str, setting: &str, [used, limit]: UseAndLimit) -> Option<Found> {
+    let refused = window.refusals(setting);
+    (refused >= 1.0).then(|| {
+        let (used, limit) = (window.gauge(used), window.gauge(limit));
+        let verb = if refused < 1.5 { "was" } else { "were" };
         let sentence = format!(
-            "There is no place for more {things}: {used:.0} of {limit:.0} {verb}, and {refused:.0} were refused in {:.0} \
+            "There is no place for more {things}: {setting} allows {limit:.0}, and {refused:.0} {verb} refused in {:.0} \
              seconds.",
             window.seconds()
         );
         let evidence = vec![
             Evidence::new(format!("{things} refused because there is no place"), Unit::Count, refused, 1.0),
-            Evidence::new(things, Unit::Count, used, full),
+            Evidence::new(format!("{things} now"), Unit::Count, used, limit),
         ];
         Found::sure(sentence, evidence).of(things.to_owned())
     })
 }
 
-fn too_many_connections(window: &Window<'_>) -> Option<Found> {
-    // A server that is not ready refuses with the same code.
-    let refused = window.growth("chat_refused_handshakes_total", &["unavailable"])
-        + window.growth("chat_closed_at_accept_total", &[]);
-    full(window, "connections", "are open", refused, PLACES)
-}
-
-fn full_table(window: &Window<'_>, things: &str, code: &str, table: UseAndLimit) -> Option<Found> {
-    // A client that has reached a limit of its own is refused with the same code.
-    let refused = window.growth("chat_rejected_commands_total", &[code]);
-    full(window, things, "exist", refused, table)
-}
-
-fn too_many_of_one_address(window: &Window<'_>) -> Option<Found> {
-    let refused = |code| window.rate("chat_refused_handshakes_total", &[code]);
-    let (connections, handshakes) = (refused("too_many_connections"), refused("rate_limited"));
-    (connections + handshakes >= 1.0).then(|| {
-        let (subject, limit) = if connections > handshakes {
-            ("connections", "CHAT_CONNECTIONS_PER_ADDRESS")
-        } else {
-            ("handshakes", "CHAT_HANDSHAKES_PER_SECOND")
-        };
-        let sentence = format!(
-            "Addresses have too many {subject}: {:.1} handshakes a second are refused by {limit}.",
-            connections.max(handshakes)
-        );
-        let evidence = vec![
-            Evidence::new("handshakes refused by CHAT_CONNECTIONS_PER_ADDRESS", Unit::PerSecond, connections, 1.0),
-            Evidence::new("handshakes refused by CHAT_HANDSHAKES_PER_SECOND", Unit::PerSecond, handshakes, 1.0),
-        ];
-        Found::sure(sentence, evidence).of(format!("{subject} of an address"))
+fn too_many_of_one_address(window: &Window<'_>, things: &str, setting: &str) -> Option<Found> {
+    let refused = window.per_second(window.refusals(setting));
+    (refused >= 1.0).then(|| {
+        let sentence = format!("Addresses have too many {things}: {refused:.1} a second are refused by {setting}.");
+        let name = format!("{things} refused by {setting}");
+        let evidence = vec![Evidence::new(name, Unit::PerSecond, refused, 1.0)];
+        Found::sure(sentence, evidence).of(format!("{things} of an address"))
     })
 }
 
 /// Refusals a second from which clients count as a flood: less are mistakes.
 const FLOOD: f64 = 10.0;
 
+/// The limits of one connection or of one client.
+const OF_A_CLIENT: [&str; 4] =
+    ["CHAT_MESSAGES_PER_SECOND", "CHAT_JOINS_PER_MINUTE", "CHAT_ROOMS_PER_CLIENT", "CHAT_INBOXES_PER_CLIENT"];
+
 fn too_many_commands(window: &Window<'_>) -> Option<Found> {
-    let refused = window.rate("chat_rejected_commands_total", &["rate_limited"]);
+    let by_limit = OF_A_CLIENT.map(|setting| (setting, window.refusals(setting)));
+    let refused = window.per_second(by_limit.iter().map(|(_, refused)| refused).sum());
     (refused >= FLOOD).then(|| {
-        let sentence = format!("Clients send more than they may: {refused:.0} commands a second are refused.");
-        let evidence = vec![Evidence::new("commands refused as too many", Unit::PerSecond, refused, FLOOD)];
-        Found::sure(sentence, evidence).of("commands".to_owned())
+        let most = by_limit.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |(setting, _)| setting);
+        let sentence = format!(
+            "Clients send more than they may: {refused:.0} commands a second are refused, most of them by {most}."
+        );
+        let name = "commands refused by a limit of their client";
+        Found::sure(sentence, vec![Evidence::new(name, Unit::PerSecond, refused, FLOOD)]).of("commands".to_owned())
     })
 }
 
 fn wrong_tokens(window: &Window<'_>) -> Option<Found> {
-    let handshakes = window.rate("chat_refused_handshakes_total", &["unauthorized"]);
-    let commands = window.rate("chat_rejected_commands_total", &["unauthorized"]);
-    let refused = handshakes + commands;
+    let refused = |name| window.growth(name, &["unauthorized"]);
+    let refused = refused("chat_refused_handshakes_total") + refused("chat_rejected_commands_total");
+    let refused = window.per_second(refused);
     (refused >= FLOOD).then(|| {
         let sentence =
             format!("Clients have no valid token: {refused:.0} handshakes and commands a second are refused.");
-        let evidence = vec![
-            Evidence::new("handshakes refused without a valid token", Unit::PerSecond, handshakes, FLOOD),
-            Evidence::new("commands refused without a valid token", Unit::PerSecond, commands, FLOOD),
-        ];
-        Found::sure(sentence, evidence).of("tokens".to_owned())
+        let name = "handshakes and commands refused without a valid token";
+        Found::sure(sentence, vec![Evidence::new(name, Unit::PerSecond, refused, FLOOD)]).of("tokens".to_owned())
+    })
+}
+
+/// The codes of refused handshakes that other rules judge.
+const JUDGED_CODES: [&str; 4] = ["too_many_connections", "rate_limited", "unavailable", "unauthorized"];
+
+fn failing_handshakes(window: &Window<'_>) -> Option<Found> {
+    let by_code = window.growth_by_label("chat_refused_handshakes_total");
+    let mut by_reason: Vec<_> = by_code.filter(|(code, _)| !JUDGED_CODES.contains(code)).collect();
+    by_reason.push(("TLS", window.growth("chat_failed_tls_handshakes_total", &[])));
+    let broken = window.growth_by_label("chat_broken_connections_total");
+    by_reason.extend(broken.filter(|(reason, _)| ["malformed", "slow"].contains(reason)));
+    let failed = window.per_second(by_reason.iter().map(|(_, failed)| failed).sum());
+    (failed >= FLOOD).then(|| {
+        let most = by_reason.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |(reason, _)| reason);
+        let sentence =
+            format!("Clients cannot connect: {failed:.0} handshakes a second fail, most of them by `{most}`.");
+        let name = "handshakes that fail for another reason";
+        Found::sure(sentence, vec![Evidence::new(name, Unit::PerSecond, failed, FLOOD)]).of("handshakes".to_owned())
+    })
+}
+
+/// The reasons of closings that a client has caused, apart from those that other rules judge.
+const CAUSED_BY_CLIENTS: [&str; 6] =
+    ["no_sign_of_life", "policy", "binary_frame", "not_utf8", "frame_too_large", "protocol_error"];
+
+fn closed_for_their_clients(window: &Window<'_>) -> Option<Found> {
+    let by_reason = window.growth_by_label("chat_disconnects_total");
+    let by_reason: Vec<_> = by_reason.filter(|(reason, _)| CAUSED_BY_CLIENTS.contains(reason)).collect();
+    let closed = window.per_second(by_reason.iter().map(|(_, closed)| closed).sum());
+    (closed >= FLOOD).then(|| {
+        let most = by_reason.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |(reason, _)| reason);
+        let sentence = format!("{closed:.0} connections a second are closed, most of them for `{most}`.");
+        let name = "connections closed because of their clients";
+        Found::sure(sentence, vec![Evidence::new(name, Unit::PerSecond, closed, FLOOD)]).of("closings".to_owned())
     })
 }

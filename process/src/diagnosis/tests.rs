@@ -56,7 +56,6 @@ impl Load {
             ("chat_credits_limit", 1_024.0),
             ("chat_history_commit_seconds_count", 100.0),
             ("chat_history_commit_seconds_sum", 0.2),
-            ("chat_rejected_commands_total{code=\"rate_limited\"}", 0.0),
             ("chat_disconnects_total{reason=\"slow_consumer\"}", 0.0),
             ("chat_container_memory_bytes", 50e6),
             ("chat_container_memory_limit_bytes", 0.0),
@@ -82,6 +81,11 @@ impl Load {
             self.set(&series, if bound >= wait { 100.0 } else { 0.0 });
         }
         self
+    }
+
+    /// A limit with this setting refuses.
+    fn refuse(&mut self, setting: &str, per_second: f64) -> &mut Self {
+        self.set(&format!("chat_limit_refusals_total{{limit=\"{setting}\"}}"), per_second)
     }
 
     fn thread(&mut self, role: &str, worker: &str, on_cpu: f64, in_run_queue: f64) -> &mut Self {
@@ -206,33 +210,29 @@ fn causes() -> Vec<(What, Load)> {
         (What::History, having(|load| load.stage("history_read", "-", 1.4, 0.3))),
         (What::Log, having(|load| load.stage("log", "-", 0.1, 0.9).set("chat_nodes_reachable", 1.0))),
         (What::NodeLag, having(|load| load.stage("log", "-", 0.9, 0.9).set("chat_nodes_lag_records", 5_000.0))),
-        (What::SlowReaders, having(|load| load.set("chat_connections_slow", 40.0))),
+        (What::Session, having(|load| load.set("chat_credit_wait_seconds_total", 7.5))),
     ]
     .into_iter()
     .chain(floods())
     .collect()
 }
 
-/// Every limit that refuses, in the order of the rules.
+/// Every effect on clients, in the order of the rules.
 fn floods() -> Vec<(What, Load)> {
+    let refusing = |setting: &str, per_second| having(|load| load.refuse(setting, per_second));
+    let counting = |series: &str, per_second| having(|load| load.set(series, per_second));
     vec![
-        (
-            What::Flood,
-            with(|load| {
-                load.set("chat_connection_places", 10_000.0);
-                load.set("chat_refused_handshakes_total{code=\"unavailable\"}", 20.0);
-            }),
-        ),
-        (
-            What::Flood,
-            with(|load| {
-                load.set("chat_rooms", 9_990.0);
-                load.set("chat_rejected_commands_total{code=\"too_many_rooms\"}", 0.3);
-            }),
-        ),
-        (What::Flood, having(|load| load.set("chat_refused_handshakes_total{code=\"too_many_connections\"}", 3.0))),
-        (What::Flood, having(|load| load.set("chat_rejected_commands_total{code=\"rate_limited\"}", 300.0))),
-        (What::Flood, having(|load| load.set("chat_refused_handshakes_total{code=\"unauthorized\"}", 230.0))),
+        (What::Flood, refusing("CHAT_CONNECTIONS", 20.0)),
+        (What::Flood, refusing("CHAT_ROOMS", 0.3)),
+        (What::Flood, refusing("CHAT_INBOXES", 0.3)),
+        (What::SlowReaders, counting("chat_disconnects_total{reason=\"overload\"}", 0.3)),
+        (What::SlowReaders, having(|load| load.set("chat_connections_slow", 40.0))),
+        (What::Flood, refusing("CHAT_CONNECTIONS_PER_ADDRESS", 3.0)),
+        (What::Flood, refusing("CHAT_HANDSHAKES_PER_SECOND", 3.0)),
+        (What::Flood, refusing("CHAT_MESSAGES_PER_SECOND", 300.0)),
+        (What::Flood, counting("chat_refused_handshakes_total{code=\"unauthorized\"}", 230.0)),
+        (What::Flood, counting("chat_refused_handshakes_total{code=\"forbidden\"}", 50.0)),
+        (What::Flood, counting("chat_disconnects_total{reason=\"frame_too_large\"}", 50.0)),
     ]
 }
 
@@ -308,40 +308,106 @@ fn one_slow_client_is_told_from_many() {
 }
 
 #[test]
-fn full_without_refusals_is_near_and_no_cause() {
-    for table in ["chat_connection_places", "chat_rooms", "chat_inboxes"] {
+fn full_without_refusals_is_no_cause_and_near_only_if_the_next_one_is_refused() {
+    for (table, nearest) in [
+        ("chat_connection_places", What::Flood),
+        // Another room gives way.
+        ("chat_rooms", What::SocketWrite),
+        // A client that connects always gets one.
+        ("chat_inboxes", What::SocketWrite),
+    ] {
         let full = having(|load| load.set(table, 10_000.0)).verdict();
-        assert_eq!(full.what, What::Nothing, "{table}");
-        assert_eq!((full.nearest.what, full.nearest.used), (What::Flood, 1.0), "{table}");
+        assert_eq!((full.what, full.nearest.what), (What::Nothing, nearest), "{table}: {full:#?}");
+        assert!(full.evidence.iter().all(|evidence| evidence.value <= evidence.limit), "{table}: {full:#?}");
     }
 }
 
 #[test]
-fn a_full_table_that_refuses_is_a_flood_whatever_its_size() {
-    let connections = "chat_refused_handshakes_total{code=\"unavailable\"}";
-    let rooms = "chat_rejected_commands_total{code=\"too_many_rooms\"}";
-    let inboxes = "chat_rejected_commands_total{code=\"too_many_inboxes\"}";
-    for (table, limit, used, refused, expected) in [
-        ("chat_connection_places", 3.0, 3.0, connections, Some("connections")),
-        ("chat_connection_places", 3.0, 2.0, connections, None),
-        ("chat_connection_places", 1_000.0, 950.0, "chat_closed_at_accept_total", Some("connections")),
-        ("chat_rooms", 1.0, 1.0, rooms, Some("rooms")),
-        ("chat_rooms", 10_000.0, 9_500.0, rooms, Some("rooms")),
-        // The clients have reached limits of their own.
-        ("chat_rooms", 10_000.0, 50.0, rooms, None),
-        ("chat_inboxes", 7.0, 7.0, inboxes, Some("inboxes")),
+fn what_a_table_refuses_is_a_flood_however_full_it_is_at_the_readings() {
+    for (setting, table, subject) in [
+        ("CHAT_CONNECTIONS", "chat_connection_places", "connections"),
+        ("CHAT_ROOMS", "chat_rooms", "rooms"),
+        ("CHAT_INBOXES", "chat_inboxes", "inboxes"),
     ] {
-        let name = if table == "chat_connection_places" { "chat_connections" } else { table };
-        let limited = format!("{name}_limit");
-        // Twice in the ten seconds.
-        let verdict = with(|load| {
-            load.set(table, used).set(&limited, limit).set(refused, 0.2);
-        });
-        let verdict = verdict.verdict();
-        let found = (verdict.what == What::Flood).then_some(verdict.subject.as_deref()).flatten();
-        assert_eq!(found, expected, "{table} {used} of {limit}: {verdict:#?}");
-        if expected.is_some() {
-            assert!(verdict.sentence.contains("2 were refused in 10 seconds"), "{}", verdict.sentence);
+        for used in [0.0, 9_999.0, 10_000.0] {
+            for (refused, words) in [(1.0, "1 was refused in 10 seconds"), (2.0, "2 were refused in 10 seconds")] {
+                let verdict = having(|load| load.refuse(setting, refused / SECONDS).set(table, used)).verdict();
+                assert_eq!((verdict.what, verdict.subject.as_deref()), (What::Flood, Some(subject)), "{verdict:#?}");
+                assert!(verdict.sentence.contains(words) && verdict.remedy.contains(setting), "{verdict:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_is_named_with_the_limit_that_it_reaches() {
+    let container = ("chat_container_memory_bytes", "chat_container_memory_limit_bytes", "container");
+    let process = ("process_resident_memory_bytes", "chat_memory_limit_bytes", "process");
+    for (used, limit, of) in [container, process] {
+        for (share, is_named) in [(0.89, false), (0.9, true), (1.0, true)] {
+            let verdict = having(|load| load.set(used, share * 1e9).set(limit, 1e9)).verdict();
+            assert_eq!(verdict.what == What::MemoryLimit, is_named, "{of} {share}: {verdict:#?}");
+            if is_named {
+                assert!(verdict.sentence.contains(of), "{}", verdict.sentence);
+                let named = format!("memory of the {of}");
+                let evidence = verdict.evidence.iter().find(|evidence| evidence.name == named);
+                assert!(evidence.is_some_and(|evidence| evidence.value >= evidence.limit), "{verdict:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_moment_after_the_start_is_no_rate() {
+    for (series, in_a_second, expected) in [
+        ("chat_limit_refusals_total{limit=\"CHAT_HANDSHAKES_PER_SECOND\"}", 3.0, What::Nothing),
+        ("chat_limit_refusals_total{limit=\"CHAT_HANDSHAKES_PER_SECOND\"}", 6.0, What::Flood),
+        ("chat_refused_handshakes_total{code=\"unauthorized\"}", 24.0, What::Nothing),
+        ("chat_refused_handshakes_total{code=\"unauthorized\"}", 60.0, What::Flood),
+    ] {
+        let load = having(|load| load.set(series, in_a_second));
+        let reading =
+            |second: u32| Reading::parse(&load.page(f64::from(second)), Duration::from_secs(second.into())).unwrap();
+        let verdict = observe(&[reading(0), reading(1)]);
+        assert_eq!(verdict.what, expected, "{series} {in_a_second}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn a_full_table_comes_before_one_slow_client() {
+    let verdict = having(|load| load.refuse("CHAT_CONNECTIONS", 0.5).set("chat_connections_slow", 1.0)).verdict();
+    assert_eq!((verdict.what, verdict.subject.as_deref()), (What::Flood, Some("connections")), "{verdict:#?}");
+}
+
+#[test]
+fn one_client_that_waits_for_its_own_commands_is_enough() {
+    for (waiting, expected) in [(0.4, What::Nothing), (0.8, What::Session)] {
+        assert_eq!(having(|load| load.set("chat_credit_wait_seconds_total", waiting)).verdict().what, expected);
+    }
+}
+
+#[test]
+fn what_is_known_without_measurements_has_the_remedy_of_its_rule() {
+    for (reason, what, words) in [
+        ("history", What::History, "CHAT_HISTORY_PATH"),
+        ("memory", What::MemoryLimit, "CHAT_MEMORY_BYTES"),
+        ("log", What::Log, "NATS"),
+        ("stopping", What::Nothing, "Nothing to do"),
+        ("died", What::Nothing, "Nothing to do"),
+    ] {
+        let verdict = not_ready(reason);
+        assert_eq!(verdict.what, what, "{reason}");
+        assert!(verdict.remedy.contains(words) && verdict.is_measured(), "{verdict:#?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_stopping_says_only_that() {
+    for reason in ["stopping", "died"] {
+        for (what, load) in causes() {
+            let mut load = load;
+            let verdict = load.set(&format!("chat_not_ready{{reason=\"{reason}\"}}"), 1.0).verdict();
+            assert_eq!(verdict, Verdict::stopping(), "{what:?}");
         }
     }
 }
@@ -363,27 +429,29 @@ fn a_server_that_is_not_ready_never_says_that_nothing_is_saturated() {
 
 #[test]
 fn each_limit_of_clients_has_its_own_remedy() {
+    let limit = |setting: &str| format!("chat_limit_refusals_total{{limit=\"{setting}\"}}");
+    let handshake = |code: &str| format!("chat_refused_handshakes_total{{code=\"{code}\"}}");
+    let closed = |reason: &str| format!("chat_disconnects_total{{reason=\"{reason}\"}}");
     for (series, per_second, subject, remedy) in [
-        ("chat_rejected_commands_total{code=\"rate_limited\"}", 12.0, "commands", "CHAT_JOINS_PER_MINUTE"),
-        (
-            "chat_refused_handshakes_total{code=\"rate_limited\"}",
-            1.5,
-            "handshakes of an address",
-            "CHAT_HANDSHAKES_PER_SECOND",
-        ),
-        (
-            "chat_refused_handshakes_total{code=\"too_many_connections\"}",
-            1.5,
-            "connections of an address",
-            "CHAT_CONNECTIONS_PER_ADDRESS",
-        ),
-        ("chat_refused_handshakes_total{code=\"unauthorized\"}", 12.0, "tokens", "key"),
-        ("chat_rejected_commands_total{code=\"unauthorized\"}", 12.0, "tokens", "key"),
+        (limit("CHAT_MESSAGES_PER_SECOND"), 12.0, "commands", "CHAT_MESSAGES_PER_SECOND"),
+        (limit("CHAT_JOINS_PER_MINUTE"), 12.0, "commands", "CHAT_JOINS_PER_MINUTE"),
+        (limit("CHAT_ROOMS_PER_CLIENT"), 12.0, "commands", "CHAT_ROOMS_PER_CLIENT"),
+        (limit("CHAT_INBOXES_PER_CLIENT"), 12.0, "commands", "CHAT_INBOXES_PER_CLIENT"),
+        (limit("CHAT_HANDSHAKES_PER_SECOND"), 1.5, "handshakes of an address", "CHAT_HANDSHAKES_PER_SECOND"),
+        (limit("CHAT_CONNECTIONS_PER_ADDRESS"), 1.5, "connections of an address", "CHAT_CONNECTIONS_PER_ADDRESS"),
+        (handshake("forbidden"), 12.0, "handshakes", "CHAT_ALLOWED_ORIGINS"),
+        (handshake("name_taken"), 12.0, "handshakes", "code"),
+        ("chat_failed_tls_handshakes_total".to_owned(), 12.0, "handshakes", "certificate"),
+        ("chat_broken_connections_total{reason=\"slow\"}".to_owned(), 12.0, "handshakes", "code"),
+        (closed("no_sign_of_life"), 12.0, "closings", "CHAT_HEARTBEAT_SECONDS"),
+        (closed("frame_too_large"), 12.0, "closings", "CHAT_FRAME_BYTES"),
+        (handshake("unauthorized"), 12.0, "tokens", "key"),
+        ("chat_rejected_commands_total{code=\"unauthorized\"}".to_owned(), 12.0, "tokens", "key"),
     ] {
-        let verdict = having(|load| load.set(series, per_second)).verdict();
+        let verdict = having(|load| load.set(&series, per_second)).verdict();
         assert_eq!((verdict.what, verdict.subject.as_deref()), (What::Flood, Some(subject)), "{verdict:#?}");
         assert!(verdict.remedy.contains(remedy), "{}", verdict.remedy);
-        let few = having(|load| load.set(series, per_second / 2.0)).verdict();
+        let few = having(|load| load.set(&series, per_second / 2.0)).verdict();
         assert_eq!(few.what, What::Nothing, "{series}: {few:#?}");
     }
 }
@@ -466,10 +534,7 @@ fn healthy_runs_raise_no_alarm() {
         // A burst fills the queues for a moment; the threads have time left.
         ("bursts", having(|load| load.stage("hub", "0", 0.1, 0.1).stage("worker_loop", "0", 0.6, 0.05))),
         ("a rolling restart", having(|load| load.set("chat_connects_total", 200.0))),
-        (
-            "a few mistakes of clients",
-            having(|load| load.set("chat_rejected_commands_total{code=\"rate_limited\"}", 1.0)),
-        ),
+        ("a few mistakes of clients", having(|load| load.refuse("CHAT_MESSAGES_PER_SECOND", 1.0))),
         // The programs beside the server use the machine, and it has the cores that it needs.
         ("a busy machine", having(|load| load.set("chat_machine_cpu_seconds_total{state=\"busy\"}", 3.9))),
         // Pressure of the machine's disk that delays nothing here.

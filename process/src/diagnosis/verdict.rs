@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::latency::PartOfLatency;
+use super::rounding::rounded;
 
 macro_rules! causes {
     ($($(#[$doc:meta])* $variant:ident = $label:literal,)+) => {
@@ -123,16 +124,6 @@ impl Evidence {
     }
 }
 
-/// The value with four significant digits: more is noise, and makes the events longer.
-pub(crate) fn rounded(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let digits = 3.0 - value.abs().log10().floor();
-    let scale = 10_f64.powf(digits.abs());
-    if digits >= 0.0 { (value * scale).round() / scale } else { (value / scale).round() * scale }
-}
-
 /// A limit, and its distance.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -187,6 +178,17 @@ impl Verdict {
     /// The verdict while there are no measurements.
     pub fn unmeasured() -> Self {
         Self::bare(What::Nothing, 0.0, ["There are no measurements yet.", "Wait for a few seconds.", "Measurements."])
+    }
+
+    /// The verdict on a server that is about to end: its limits matter no more.
+    pub(super) fn stopping() -> Self {
+        let sentence = "The server is stopping, and takes no new clients.";
+        Self::bare(What::Nothing, SURE, [sentence, "Nothing to do.", "A server that takes new clients."])
+    }
+
+    /// Whether it has the same cause and the same remedy.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.what, &self.remedy) == (other.what, &other.remedy)
     }
 
     /// Whether it rests on measurements.

@@ -128,6 +128,23 @@ impl<'a> Window<'a> {
         self.rate(name, labels) * self.seconds
     }
 
+    /// The number of refusals by a limit with this setting.
+    pub(super) fn refusals(&self, setting: &str) -> f64 {
+        self.growth("chat_limit_refusals_total", &[setting])
+    }
+
+    /// So many events as a rate. A window that has just begun counts as a whole one: a moment is no rate.
+    pub(super) fn per_second(&self, events: f64) -> f64 {
+        events / self.seconds.max(WHOLE_SECONDS)
+    }
+
+    /// The growth of a counter with one label, by the label.
+    pub(super) fn growth_by_label(&self, name: &'static str) -> impl Iterator<Item = (&'a str, f64)> {
+        self.last
+            .by_label(name)
+            .map(move |(label, now)| (label, grown(self.first.get(name, &[label]).unwrap_or(0.0), now)))
+    }
+
     /// Whether the server refuses work for this reason at the end, as `/readyz` says.
     pub(super) fn is_not_ready(&self, reason: &str) -> bool {
         self.last.get("chat_not_ready", &[reason]).is_some_and(|is_so| is_so > 0.0)
@@ -220,30 +237,33 @@ impl<'a> Window<'a> {
     }
 }
 
+/// The seconds of a whole window of the server's own diagnosis.
+const WHOLE_SECONDS: f64 = 5.0;
+
 /// The gauges of a use and of its limit.
 pub(super) type UseAndLimit = [&'static str; 2];
+pub(super) const CONTAINER_MEMORY: UseAndLimit = ["chat_container_memory_bytes", "chat_container_memory_limit_bytes"];
+pub(super) const PROCESS_MEMORY: UseAndLimit = ["process_resident_memory_bytes", "chat_memory_limit_bytes"];
 pub(super) const PLACES: UseAndLimit = ["chat_connection_places", "chat_connections_limit"];
 pub(super) const ROOMS: UseAndLimit = ["chat_rooms", "chat_rooms_limit"];
 pub(super) const INBOXES: UseAndLimit = ["chat_inboxes", "chat_inboxes_limit"];
 
 /// What has a configured limit, with the verdict when it is reached.
-const TABLES: [(Option<What>, &str, Unit, UseAndLimit); 8] = [
-    (
-        Some(What::MemoryLimit),
-        "the container's memory",
-        Unit::Bytes,
-        ["chat_container_memory_bytes", "chat_container_memory_limit_bytes"],
-    ),
-    (
-        Some(What::MemoryLimit),
-        "the memory of the process",
-        Unit::Bytes,
-        ["process_resident_memory_bytes", "chat_memory_limit_bytes"],
-    ),
+const TABLES: [(Option<What>, &str, Unit, UseAndLimit); 9] = [
+    (Some(What::MemoryLimit), "the container's memory", Unit::Bytes, CONTAINER_MEMORY),
+    (Some(What::MemoryLimit), "the memory of the process", Unit::Bytes, PROCESS_MEMORY),
     (Some(What::Flood), "the connections", Unit::Count, PLACES),
-    (Some(What::Flood), "the rooms", Unit::Count, ROOMS),
-    (Some(What::Flood), "the inboxes", Unit::Count, INBOXES),
-    (Some(What::ChatServer), "the commands in flight", Unit::Count, ["chat_credits_in_use", "chat_credits_limit"]),
+    // An empty room gives way to another.
+    (None, "the rooms", Unit::Count, ROOMS),
+    // A connected client always gets one, also beyond the limit.
+    (None, "the inboxes", Unit::Count, INBOXES),
+    (Some(What::Session), "the commands in flight", Unit::Count, ["chat_credits_in_use", "chat_credits_limit"]),
+    (
+        Some(What::SlowReaders),
+        "the outboxes of all clients",
+        Unit::Bytes,
+        ["chat_outbox_bytes", "chat_outboxes_limit_bytes"],
+    ),
     // Older messages leave the memory.
     (None, "the messages in memory", Unit::Bytes, ["chat_history_memory_bytes", "chat_history_memory_limit_bytes"]),
     // Of the last minute: its client may be gone.

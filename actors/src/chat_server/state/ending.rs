@@ -12,6 +12,7 @@ use crate::chat_server::parts::rooms::{ENDED_AT_ONCE_MAX, Space};
 use crate::clock::Instant;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::RoomId;
+use crate::metrics::Limit;
 use crate::nodes::record::LogEntry;
 
 impl ChatState {
@@ -20,7 +21,7 @@ impl ChatState {
         if self.cluster.is_some() {
             return Ok(());
         }
-        self.make_space_at(room, turn.now.at, turn)
+        self.make_space_at(room, turn.now.at, turn).inspect_err(|_| turn.refused_by(Limit::Rooms))
     }
 
     /// Makes space for a room of this name at a moment. If the table is full, another room is dropped for it.

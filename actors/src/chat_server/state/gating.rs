@@ -15,6 +15,7 @@ use crate::chat_server::parts::cluster::{Needs, Tag};
 use crate::history::RoomKey;
 use crate::identity::{Claims, Identity};
 use crate::ids::SessionId;
+use crate::metrics::Limit;
 use crate::nodes::record::{LogEntry, Opening};
 
 /// The part of a command that may need the log.
@@ -60,6 +61,9 @@ impl ChatState {
         };
         if let Some(cluster) = &mut self.cluster {
             cluster.granted.clone_from(&needs.name);
+        }
+        if outcome == Err(OpenRefusal::TooManyRooms) {
+            turn.refused_by(Limit::Rooms);
         }
         match (commands.pop_front(), outcome) {
             (Some(command), Ok(())) => self.carry_out_command(command, turn),

@@ -10,6 +10,7 @@ use crate::chat_server::effect::Turn;
 use crate::chat_server::parts::participants::Participant;
 use crate::chat_server::parts::room::Room;
 use crate::ids::{RoomId, SessionId};
+use crate::metrics::Limit;
 
 impl ChatState {
     /// The room of this name, if the session is in it.
@@ -34,6 +35,7 @@ impl ChatState {
             (participant.rooms().len(), known.is_some_and(|room| participant.is_in(room)))
         });
         if !was_member && rooms >= self.config.rooms_per_session as usize {
+            turn.refused_by(Limit::RoomsPerClient);
             let text = format!("you are in {rooms} rooms: room limit per connection reached");
             return Err(Refusal::new(ErrorCode::TooManyRooms, text));
         }

@@ -9,6 +9,7 @@ use crate::chat_server::parts::inboxes::NoInbox;
 use crate::clock::Instant;
 use crate::history::RoomKey;
 use crate::ids::{RoomId, SessionId};
+use crate::metrics::Limit;
 use crate::nodes::record::LogEntry;
 
 impl ChatState {
@@ -71,12 +72,16 @@ impl ChatState {
             self.make_unclaimed(to, sender, (epoch, turn.now.at), turn)
         };
         made.map_err(|why| {
-            let text = match why {
-                NoInbox::MadeTooMany(made) => {
-                    format!("you have written to {made} clients that have never connected: limit reached")
+            let (limit, text) = match why {
+                NoInbox::MadeTooMany(made) => (
+                    Limit::InboxesPerClient,
+                    format!("you have written to {made} clients that have never connected: limit reached"),
+                ),
+                NoInbox::Full => {
+                    (Limit::Inboxes, format!("inbox limit reached (CHAT_INBOXES = {})", self.config.inboxes))
                 }
-                NoInbox::Full => format!("inbox limit reached (CHAT_INBOXES = {})", self.config.inboxes),
             };
+            turn.refused_by(limit);
             Refusal::new(ErrorCode::TooManyInboxes, text)
         })
     }

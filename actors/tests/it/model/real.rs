@@ -293,6 +293,7 @@ impl Real {
             Effect::Answer(answer) => answer.send(),
             Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
             Effect::KeepModeration { .. } | Effect::Decided(_) => panic!("no operator decides"),
+            Effect::CountRefusal(_) => {}
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
     }

@@ -300,7 +300,7 @@ impl Chat {
                     self.tell(session, &ServerEvent::Message((*message).clone()));
                 }
             }
-            Effect::NoteSent { .. } | Effect::NoteRead { .. } | Effect::Decided(_) => {}
+            Effect::NoteSent { .. } | Effect::NoteRead { .. } | Effect::Decided(_) | Effect::CountRefusal(_) => {}
             Effect::KeepModeration { rows, receipt } => {
                 let mut done = Vec::new();
                 self.history.keep_moderation(rows, receipt, &mut done);

@@ -180,7 +180,7 @@ impl Real {
                 }
             }
             Effect::Read(request) => self.history.read(request, done),
-            Effect::NoteSent { .. } | Effect::NoteRead { .. } => {}
+            Effect::NoteSent { .. } | Effect::NoteRead { .. } | Effect::CountRefusal(_) => {}
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, done),
             Effect::Answer(answer) => answer.send(),
             Effect::TellMany { .. }

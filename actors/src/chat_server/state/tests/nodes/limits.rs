@@ -252,6 +252,7 @@ impl Servers {
                 | Effect::DeliverPrivate { .. }
                 | Effect::NoteSent { .. }
                 | Effect::NoteRead { .. }
+                | Effect::CountRefusal(_)
                 | Effect::Node(_)
                 | Effect::Decided(_)
                 | Effect::KeepModeration { .. }

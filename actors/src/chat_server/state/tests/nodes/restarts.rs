@@ -211,6 +211,7 @@ impl Reader {
                     | Effect::Append(_)
                     | Effect::Decided(_)
                     | Effect::KeepModeration { .. }
+                    | Effect::CountRefusal(_)
                     | Effect::Drain { .. } => {}
                 }
             }

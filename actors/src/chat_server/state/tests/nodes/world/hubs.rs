@@ -70,7 +70,8 @@ impl World {
             Effect::Node(NodeEffect::Applied(_) | NodeEffect::Changed(_))
             | Effect::NoteSent { .. }
             | Effect::NoteRead { .. }
-            | Effect::Decided(_) => {}
+            | Effect::Decided(_)
+            | Effect::CountRefusal(_) => {}
             Effect::KeepModeration { .. } => panic!("the log has the decisions"),
             Effect::Append(_) => panic!("only the log gives messages their place"),
             Effect::Drain { .. } => panic!("nobody drains the chat"),
