@@ -13,7 +13,7 @@ use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
-use crate::moderation::{AuditEntry, Decision, Ineffective, Sanction};
+use crate::moderation::{Act, AuditEntry, Decision, Ineffective, Sanction};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
 
@@ -91,6 +91,17 @@ pub enum Command {
         /// Gets the outcome when the decision holds and is stored.
         reply: DecisionReply,
     },
+    /// A client of the chat mutes or bans, takes that back, or sets a slow mode.
+    DecideInChat {
+        /// Only operators may.
+        session: SessionId,
+        /// What; its numbers are within their limits.
+        act: Act,
+        /// Why; within its limit.
+        reason: Box<str>,
+        /// Gets the outcome when the decision holds and is stored.
+        reply: DecisionReply,
+    },
     /// An operator asks for the sanctions in force.
     ListSanctions {
         /// Receives them, in no order.
@@ -154,7 +165,9 @@ impl Command {
         match self {
             Self::OpenSession { open, .. } => Some(open.session),
             Self::Ask { frame, .. } => Some(frame.session),
-            Self::CloseSession { session } | Self::WatchPresence { session, .. } => Some(*session),
+            Self::CloseSession { session }
+            | Self::WatchPresence { session, .. }
+            | Self::DecideInChat { session, .. } => Some(*session),
             Self::ContinueReplay { .. }
             | Self::PostAsOperator { .. }
             | Self::RemoveClient { .. }
@@ -271,6 +284,20 @@ pub enum NotDecided {
     /// Nothing has changed.
     #[error(transparent)]
     NotDone(#[from] NotDone),
+    /// The client is no operator. Nothing has changed.
+    #[error("only operators may do that")]
+    NotAnOperator,
+}
+
+impl NotDecided {
+    /// The code of the refusal to a client of the chat.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::Ineffective(_) => ErrorCode::BadRequest,
+            Self::NotStored | Self::NotDone(_) => ErrorCode::Unavailable,
+            Self::NotAnOperator => ErrorCode::Forbidden,
+        }
+    }
 }
 
 /// The request of a connection to become a session.

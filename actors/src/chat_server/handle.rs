@@ -20,7 +20,7 @@ use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
-use crate::moderation::{AuditEntry, Decision, Sanction};
+use crate::moderation::{Act, AuditEntry, Decision, Sanction};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
 use crate::stage::Stage;
@@ -206,6 +206,19 @@ impl ChatServerHandle {
     /// hold, or is not stored.
     pub async fn decide(&self, decision: Decision) -> Result<Result<Decided, NotDecided>, AskError> {
         self.ask_for(|reply| Command::Decide { decision, reply }).await
+    }
+
+    /// Makes a decision of a client of the chat, and waits until it is stored.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide), and if the client is no operator.
+    pub(crate) async fn decide_in_chat(
+        &self,
+        session: SessionId,
+        act: Act,
+        reason: Box<str>,
+    ) -> Result<Result<Decided, NotDecided>, AskError> {
+        self.ask_for(|reply| Command::DecideInChat { session, act, reason, reply }).await
     }
 
     /// The sanctions in force, in no order.

@@ -200,6 +200,9 @@ impl ChatState {
             Command::RemoveClient { client_id, reply } => self.remove_as_operator(client_id, reply, turn),
             Command::DropRoom { key, reply } => self.drop_room(key, reply, turn),
             Command::Decide { decision, reply } => self.decide_as_operator(decision, reply, turn),
+            Command::DecideInChat { session, act, reason, reply } => {
+                self.decide_in_chat(session, act, reason, reply, turn);
+            }
             Command::ListSanctions { reply } => {
                 let sanctions = self.moderation.sanctions(turn.now.unix_ms).cloned().collect();
                 turn.reply(Answer::Sanctions(reply, sanctions));

@@ -127,6 +127,24 @@ impl ChatState {
         }
     }
 
+    /// Handles the decision of a client of the chat.
+    pub(super) fn decide_in_chat(
+        &mut self,
+        session: SessionId,
+        act: Act,
+        reason: Box<str>,
+        reply: DecisionReply,
+        turn: &mut Turn,
+    ) {
+        match self.participants.get(session).filter(|it| it.is_operator()) {
+            Some(operator) => {
+                let by = operator.name().as_str().into();
+                self.decide_as_operator(Decision { by, act, reason }, reply, turn);
+            }
+            None => turn.reply(Answer::Decided(reply, Err(NotDecided::NotAnOperator))),
+        }
+    }
+
     /// Records that an operator has deleted the message of another client.
     pub(super) fn record_deletion(&mut self, decision: Decision, turn: &mut Turn) {
         match &mut self.cluster {
