@@ -2,9 +2,9 @@
 //! at once, and after a restart.
 
 use serde_json::{Value, json};
+use test_kit::Client;
 use test_kit::raw::{self, HttpAnswer};
 use test_kit::token::{JWT, issue};
-use test_kit::Client;
 
 use crate::harness::{TestServer, starling};
 
