@@ -47,6 +47,9 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
         mallory.expect(r#"{"type":"error","code":"banned"}"#).await;
         mallory.expect_close(4005).await;
         raw::handshake(&server, "/ws?clientId=mallory").await.expect_refusal(403, "banned");
+        // A page asks this way why its WebSocket was refused.
+        raw::get(&server, "/ws?clientId=mallory").await.expect_refusal(403, "banned");
+        raw::get(&server, "/ws?clientId=alice").await.expect_refusal(426, "upgrade_required");
         let slow = operate(&server, "POST", "/api/rooms/dev/settings", &json!({"slowSeconds": 60})).await;
         assert_eq!(slow.json(), json!({"slowSeconds": 60}));
         drop((alice, mallory, server));

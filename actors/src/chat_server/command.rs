@@ -13,7 +13,7 @@ use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
-use crate::moderation::{Act, AuditEntry, Decision, Ineffective, Sanction};
+use crate::moderation::{Act, AuditEntry, Decision, Ineffective, Sanction, Who};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
 
@@ -112,6 +112,17 @@ pub enum Command {
         /// Receives its entries with their numbers, the newest first.
         reply: oneshot::Sender<Vec<(u64, AuditEntry)>>,
     },
+    /// A caller asks whether a client is banned.
+    JudgeOpening {
+        /// The name that it would have; `None`: that of a new guest.
+        name: Option<ClientId>,
+        /// The address that it would connect from.
+        address: ClientAddress,
+        /// The room that it would open.
+        room: RoomName,
+        /// Receives the refusal of its handshake.
+        reply: oneshot::Sender<Result<(), OpenRefusal>>,
+    },
     /// A caller asks for the slow mode of a room.
     ReadSlowMode {
         /// A room that need not exist.
@@ -175,6 +186,7 @@ impl Command {
             | Self::Decide { .. }
             | Self::ListSanctions { .. }
             | Self::ReadAudit { .. }
+            | Self::JudgeOpening { .. }
             | Self::ReadSlowMode { .. }
             | Self::ListRooms { .. }
             | Self::ListNodes { .. }
@@ -319,6 +331,13 @@ pub struct OpenSession {
     pub fresh_key: ClientKey,
     /// Whether a person reads the output, see [`Command::WatchPresence`].
     pub watch_presence: bool,
+}
+
+impl OpenSession {
+    /// The client to judge.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { name: self.client_id.as_ref(), address: self.address }
+    }
 }
 
 /// A message that an operator posts to a room.

@@ -13,6 +13,7 @@ use super::command::{
     OperatorPost, Posted, Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat, WroteToMany};
+use crate::client_address::ClientAddress;
 use crate::clock::{self, Instant};
 use crate::credits::Ticket;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
@@ -235,6 +236,19 @@ impl ChatServerHandle {
     /// [`AskError::TimedOut`], [`AskError::Ended`].
     pub async fn audit(&self) -> Result<Vec<(u64, AuditEntry)>, AskError> {
         self.ask_for(|reply| Command::ReadAudit { reply }).await
+    }
+
+    /// Whether a client that opens this room would be refused because it is banned.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`]. The inner error is the refusal of its handshake.
+    pub async fn judge_opening(
+        &self,
+        name: Option<ClientId>,
+        address: ClientAddress,
+        room: RoomName,
+    ) -> Result<Result<(), OpenRefusal>, AskError> {
+        self.ask_for(|reply| Command::JudgeOpening { name, address, room, reply }).await
     }
 
     /// The seconds of a room's slow mode; 0: none.

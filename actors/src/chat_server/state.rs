@@ -65,7 +65,7 @@ use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Held;
-use crate::moderation::Moderation;
+use crate::moderation::{Moderation, Who};
 use crate::nodes::log::NodeFigures;
 use crate::nodes::record::Incarnation;
 #[cfg(test)]
@@ -210,6 +210,10 @@ impl ChatState {
             Command::ReadAudit { reply } => {
                 let entries = self.moderation.audit().map(|(number, entry)| (number, entry.clone())).collect();
                 turn.reply(Answer::Audit(reply, entries));
+            }
+            Command::JudgeOpening { name, address, room, reply } => {
+                let judged = self.check_opening(Who { name: name.as_ref(), address }, &room, turn);
+                turn.reply(Answer::Opened(reply, judged));
             }
             Command::ReadSlowMode { room, reply } => {
                 turn.reply(Answer::SlowMode(reply, self.moderation.slow_seconds(&room)));
