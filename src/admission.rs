@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use actix_http::header::HeaderMap;
 use actix_http::{HttpMessage, Request};
 use prometheus::{IntGauge, Registry};
 use starling_actors::client_address::ClientAddress;
@@ -113,6 +114,11 @@ impl Drop for CountedWebSocket {
     }
 }
 
+/// A peer that has already gone has no address. All such peers count as one address.
+fn ip_of(peer: Option<SocketAddr>) -> IpAddr {
+    peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
+}
+
 impl Admission {
     /// Registers the gauges of connections; the diagnosis needs only the places.
     ///
@@ -151,8 +157,7 @@ impl Admission {
 
     /// Takes a place for an accepted connection. `None`: there is no place left, not even for its refusal.
     pub(crate) fn accept(&self, peer: Option<SocketAddr>) -> Option<Place> {
-        // A peer that has already gone has no address. All such peers count as one address.
-        let peer = peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
+        let peer = ip_of(peer);
         let is_of_proxy = self.proxies.are_trusted(peer);
         let of_address = if is_of_proxy { Ok(None) } else { self.of_address(peer).map(Some) };
         let place = |permit, of_address, worth| Place {
@@ -225,18 +230,23 @@ impl Admission {
     /// # Errors
     /// 403 for a page of another origin, 429 if the address has too many handshakes a second.
     pub(crate) fn check(&self, request: &Request) -> Result<ClientAddress, HttpRefusal> {
-        let peer = request.peer_addr().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
+        let peer = ip_of(request.peer_addr());
         let asked = self.proxies.asked(peer, request.headers(), self.is_tls);
         if !self.origins.allow(request.headers(), asked) {
             return Err(HttpRefusal::new(HttpCode::Forbidden, "pages of this origin are not allowed to connect"));
         }
-        let client = ClientAddress::of(self.proxies.client_of(peer, request.headers()));
+        let client = self.address_of(request.peer_addr(), request.headers());
         self.addresses.shake_hands(client, clock::now()).map_err(|wait| {
             self.metrics.refused_by(Limit::HandshakesPerSecond);
             let refusal = HttpRefusal::new(HttpCode::RateLimited, "too many handshakes from this address");
             refusal.retry_after(wait)
         })?;
         Ok(client)
+    }
+
+    /// The address of a request's client.
+    pub(crate) fn address_of(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> ClientAddress {
+        ClientAddress::of(self.proxies.client_of(ip_of(peer), headers))
     }
 
     /// Counts one more WebSocket.

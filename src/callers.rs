@@ -33,14 +33,17 @@ fn token_of(request: &HttpRequest) -> Option<String> {
     shown_token(request.headers(), query)
 }
 
-/// Refuses a plain request to `/ws` for the same reasons as a handshake. A browser does not tell a page why its
-/// WebSocket was refused, so the page asks this way.
-pub(crate) fn check_handshake(request: &HttpRequest, room: &RoomName) -> Result<(), HttpRefusal> {
+/// Refuses a plain request to `/ws` for the same reasons as a handshake, but for those of moderation. A browser does not
+/// tell a page why its WebSocket was refused, so the page asks this way. Returns the content of a client's token.
+pub(crate) fn check_handshake(request: &HttpRequest, room: &RoomName) -> Result<Option<Claims>, HttpRefusal> {
     match caller(request) {
-        Ok(Caller::Client(claims)) => Reader { rooms: claims.rooms }.check(room),
+        Ok(Caller::Client(claims)) => {
+            Reader { rooms: claims.rooms.clone() }.check(room)?;
+            Ok(Some(claims))
+        }
         // A client without a token may still send one in `hello`.
         Err(refusal) if token_of(request).is_some() => Err(refusal),
-        Ok(Caller::Anyone | Caller::Operator) | Err(_) => Ok(()),
+        Ok(Caller::Anyone | Caller::Operator) | Err(_) => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@ use starling_process::manuals::ManualsCommand;
 
 use crate::config::{Config, EXPECTED_NAMES, Knob, PREFIX, PUBLISHED_PORT};
 use crate::history_commands::{BackupCommand, HistoryCommand, RestoreCommand};
+use crate::moderate_command::ModerateCommand;
 use crate::token_command::TokenCommand;
 
 /// Ends the help.
@@ -44,6 +45,9 @@ pub enum Command {
     Restore(RestoreCommand),
     /// Prints a token signed with `CHAT_JWT_SECRET`, for trying out a server with `CHAT_AUTH=jwt`
     Token(TokenCommand),
+    /// Mutes, bans and slows down, on the server that runs with this configuration
+    #[command(subcommand)]
+    Moderate(ModerateCommand),
     /// Writes the man pages, and the completions for bash, fish and zsh, to a folder
     Manuals(ManualsCommand),
 }

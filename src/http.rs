@@ -3,7 +3,7 @@
 
 mod endpoints;
 mod handlers;
-mod moderation;
+pub(crate) mod moderation;
 mod openapi;
 
 use std::sync::Arc;

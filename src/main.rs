@@ -50,6 +50,7 @@ fn run(arguments: Arguments, flags: Vec<(String, String)>) -> anyhow::Result<()>
         Some(Command::Backup(command)) => command.run(&configuration()?, out),
         Some(Command::Restore(command)) => command.run(&configuration()?, out),
         Some(Command::Token(command)) => command.run(&configuration()?, out),
+        Some(Command::Moderate(command)) => actix_rt::System::new().block_on(command.run(&configuration()?, out)),
         Some(Command::Manuals(command)) => Ok(command.write(command_line::command())?),
         None => actix_rt::System::new().block_on(async {
             // First, so that signals work from here on as docs/operations.md describes.

@@ -210,9 +210,9 @@ fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
     response.finish().drop_body()
 }
 
-/// Checks this room and query like a handshake does. Returns the room.
-pub(crate) fn check_wanted(room: &str, query: &str) -> Result<RoomName, HttpRefusal> {
-    Wanted::parse(room, query).map(|wanted| wanted.room)
+/// Checks this room and query like a handshake does. Returns the room, and the name if there is one.
+pub(crate) fn check_wanted(room: &str, query: &str) -> Result<(RoomName, Option<ClientId>), HttpRefusal> {
+    Wanted::parse(room, query).map(|wanted| (wanted.room, wanted.client_id))
 }
 
 /// The query parameters of a handshake, as text.

@@ -8,6 +8,8 @@
 //! - there are at most [`SANCTIONS_MAX`] sanctions, [`SLOW_ROOMS_MAX`] slow rooms and [`AUDIT_MAX`] entries of the audit
 //!   log.
 
+pub mod typed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
@@ -62,6 +64,14 @@ impl Measure {
         match self {
             Self::Mute => "mute",
             Self::Ban => "ban",
+        }
+    }
+
+    /// What a client is that it is applied to.
+    pub fn participle(self) -> &'static str {
+        match self {
+            Self::Mute => "muted",
+            Self::Ban => "banned",
         }
     }
 }
@@ -458,12 +468,12 @@ impl Sanction {
     /// The refusal of what it forbids.
     pub fn refusal(&self, now: u64) -> Refusal {
         let Target { room, measure, .. } = &self.target;
-        let (code, done) = match measure {
-            Measure::Mute => (ErrorCode::Muted, "muted"),
-            Measure::Ban => (ErrorCode::Banned, "banned"),
+        let code = match measure {
+            Measure::Mute => ErrorCode::Muted,
+            Measure::Ban => ErrorCode::Banned,
         };
         let place = room.as_ref().map_or_else(|| "on this server".to_owned(), |room| format!("in the room {room}"));
-        let mut text = format!("you are {done} {place}");
+        let mut text = format!("you are {} {place}", measure.participle());
         if !self.reason.is_empty() {
             text = format!("{text}: {}", self.reason);
         }

@@ -29,6 +29,7 @@ use crate::frame::{self, Format};
 use crate::hub::{Closing, FromHub, LocalHub, SentToSession, SessionHandle};
 use crate::ids::SessionId;
 use crate::metrics::{ActorKind, DisconnectReason, Limit, Mailbox};
+use crate::moderation::{self, Act};
 use crate::rate_limit::RateLimit;
 use crate::socket::ReadHalf;
 
@@ -60,6 +61,8 @@ enum Asked {
     Command(ClientCommand<'static>),
     /// An invalid frame.
     Nonsense(Refusal),
+    /// A decision that a person has typed, and its reason.
+    Decide(Act, Box<str>),
     /// The console's help, which the session answers itself.
     Help,
     /// The console's request to close the connection.
@@ -117,6 +120,9 @@ impl Session {
             (Err(refusal), _) | (Ok(()), Asked::Nonsense(refusal)) => Request::Refused(refusal),
             // After the rate limit: verifying a token costs more than reading it.
             (Ok(()), Asked::Command(command)) => self.request(command),
+            (Ok(()), Asked::Decide(act, reason)) => {
+                return self.decide(act, reason, Ticket::new(read_at, credit), ctx);
+            }
             (Ok(()), Asked::Help) => return self.hub.offer_lines(self.id, console::HELP),
             (Ok(()), Asked::Quit) => return self.close(Closing::by_client(), ctx),
         };
@@ -176,10 +182,36 @@ impl Session {
         let room = self.hub.current_room(self.id);
         match console::parse_line(line, room.as_ref()) {
             Ok(ConsoleCommand::Command(command)) => Asked::Command(command.into_owned()),
+            Ok(ConsoleCommand::Operate { command, words }) => {
+                match moderation::typed::decision(command, words, room.as_ref()) {
+                    Ok((act, reason)) => Asked::Decide(act, reason),
+                    Err(refusal) => Asked::Nonsense(refusal),
+                }
+            }
             Ok(ConsoleCommand::Help) => Asked::Help,
             Ok(ConsoleCommand::Quit) => Asked::Quit,
             Err(refusal) => Asked::Nonsense(refusal),
         }
+    }
+
+    /// Asks the chat for a decision, and tells the person its outcome. The later lines do not wait for it.
+    fn decide(&self, act: Act, reason: Box<str>, ticket: Ticket, ctx: &mut Context<Self>) {
+        let (chat, id) = (self.hub.chat().clone(), self.id);
+        let done = moderation::typed::done(&act);
+        let decided = async move { chat.decide_in_chat(id, act, reason).await };
+        let told = decided.into_actor(self).map(move |outcome, session, _| {
+            let refusal = match outcome {
+                Ok(Ok(_)) => {
+                    session.hub.offer_lines(id, &format!("* {done}"));
+                    return drop(ticket);
+                }
+                Ok(Err(why)) => Refusal::new(why.error_code(), why.to_string()),
+                Err(why) => Refusal::new(ErrorCode::Unavailable, format!("{why}: perhaps {done}")),
+            };
+            // The chat counts refusals in a row.
+            session.hub.chat().ask(id, None, Request::Refused(refusal), ticket);
+        });
+        ctx.spawn(told);
     }
 
     /// Makes a request of a command. Refuses a message that is too large, and verifies a token.

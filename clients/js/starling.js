@@ -188,6 +188,8 @@ class Connection {
   #closing = null;
   /** The server's message that the token has expired. */
   #tokenEnded = "";
+  /** What the server has said about a ban, before its close frame. */
+  #ban = "";
   /** Whether the server has asked for the current pause. */
   #isPauseAsked = false;
   /** @type {Record<"attempt" | "connect" | "life" | "queue", any>} */
@@ -387,6 +389,8 @@ class Connection {
     if (!frame?.type) return;
     const { type, id } = frame;
     if (type === "closing") this.#closing = frame;
+    // The close frame that follows has no room for the operator's reason.
+    if (type === "error" && frame.code === "banned" && frame.room === undefined) this.#ban = String(frame.message);
     const asked = this.#asked.get(id);
     const isTokenWanted = type === "error" && frame.code === "unauthorized" && id === undefined;
     if (asked && type === "error" && frame.code === "rate_limited" && !asked.isTold) {
@@ -500,6 +504,7 @@ class Connection {
     this.#pingedAt = null;
     this.#closing = null;
     this.#tokenEnded = "";
+    this.#ban = "";
     const asked = [...this.#asked.values()];
     this.#asked.clear();
     for (const { done } of asked) done(lost(), { type: "" });
@@ -509,6 +514,7 @@ class Connection {
   #lost(code, reason) {
     const closing = this.#closing;
     const tokenEnded = this.#tokenEnded;
+    const ban = this.#ban;
     if (this.status.state === "open" && Date.now() - this.#openedAt >= STABLE_MS) this.#attempts = 0;
     this.#urlIndex = (this.#urlIndex + 1) % this.urls.length;
     this.#drop();
@@ -523,7 +529,7 @@ class Connection {
       this.#set({ state: "connecting" });
       this.#authorize(tokenEnded);
     } else if (stop) {
-      this.#stopped(stop, reason);
+      this.#stopped(stop, stop === "banned" && ban ? ban : reason);
     } else {
       this.#wait(pauseMs(this.#attempts++, code === TRY_LATER ? PAUSE_MS.tryLater : undefined), reason || "the connection was lost");
     }
@@ -562,7 +568,7 @@ class Connection {
         this.#wait(Math.max(pause, 1_000 * Number(answer.headers.get("retry-after") ?? 0)), reason);
       } else if (answer.status === 403 && (this.#refusals += 1) >= this.on.rooms().length) {
         // The server has refused every room as the first room of a connection.
-        this.#stopped("forbidden", reason);
+        this.#stopped(refusal.code === "banned" ? "banned" : "forbidden", reason);
       }
     } catch {
       // The request failed too; the pause goes on.
@@ -1416,9 +1422,12 @@ export class Client extends Emitter {
     } else if (NUMBERED.has(type)) {
       if (frame.seq === undefined) this.#private(frame);
       else this[inner].feed.take(frame);
+    } else if (type === "error" && frame.code === "banned" && room) {
+      // A `left` follows, which has no reason.
+      room[inner].feed.refused(new ChatError("banned", frame.message, frame.retryAfterMs));
     } else if (type === "left" && room) {
       // This `left` answers no request: an operator has dropped the room, or a new token does not allow it.
-      room[inner].feed.refused(new ChatError("left", "the server has ended the membership"));
+      if (!room[inner].feed.refusal) room[inner].feed.refused(new ChatError("left", "the server has ended the membership"));
     } else if (type === "joined" && frame.inbox) {
       // This `joined` answers no request: an operator has emptied the inbox.
       this[inner].feed.joined({ ...frame, recovered: false });

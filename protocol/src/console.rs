@@ -23,17 +23,69 @@ hello everybody            to the current room
 /history [n]               the last n messages (10)
 /help                      list the commands
 /quit                      leave the chat
-//text                     a message that begins with /";
+//text                     a message that begins with /
+for operators, in the current room or, with the word everywhere, on the server:
+/mute bob 10m spam         bob may not write; the time and the reason may be absent
+/ban bob 7d spam           bob may not be here
+/unmute bob, /unban bob    take it back
+/slow 10s, /slow off       how often a client may write here";
 
 /// The content of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsoleCommand<'a> {
     /// A command of the protocol.
     Command(ClientCommand<'a>),
+    /// A decision of an operator, in words that the chat reads.
+    Operate {
+        /// What the operator does.
+        command: OperatorCommand,
+        /// The words behind it.
+        words: &'a str,
+    },
     /// The list of commands.
     Help,
     /// The end of the connection.
     Quit,
+}
+
+/// A command of operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorCommand {
+    /// Keeps a client from writing.
+    Mute,
+    /// Takes a mute back.
+    Unmute,
+    /// Keeps a client out.
+    Ban,
+    /// Takes a ban back.
+    Unban,
+    /// Sets the slow mode of a room.
+    Slow,
+}
+
+impl OperatorCommand {
+    /// The command with this name.
+    pub fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "mute" => Self::Mute,
+            "unmute" => Self::Unmute,
+            "ban" => Self::Ban,
+            "unban" => Self::Unban,
+            "slow" => Self::Slow,
+            _ => return None,
+        })
+    }
+
+    /// How it is written.
+    pub fn form(self) -> &'static str {
+        match self {
+            Self::Mute => "/mute NAME [everywhere] [TIME] [REASON]",
+            Self::Unmute => "/unmute NAME [everywhere]",
+            Self::Ban => "/ban NAME [everywhere] [TIME] [REASON]",
+            Self::Unban => "/unban NAME [everywhere]",
+            Self::Slow => "/slow TIME or /slow off",
+        }
+    }
 }
 
 /// Whether a text frame is a line typed by a person: its first visible character is not `{`.
@@ -83,6 +135,9 @@ pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<Conso
             ClientCommand::History { room, page: HistoryPage::Newest, limit }
         }
         other => {
+            if let Some(command) = OperatorCommand::of(other) {
+                return Ok(ConsoleCommand::Operate { command, words: rest });
+            }
             let shown: String = other.chars().take(32).collect();
             return Err(Refusal::new(
                 ErrorCode::UnknownType,
@@ -201,9 +256,27 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
         ServerEvent::Closing { reason, reconnect_after_ms } => {
             format!("* the server closes this connection: {reason}; reconnect in {reconnect_after_ms} ms")
         }
-        ServerEvent::Error(refusal) => format!("! {}", harmless(&refusal.to_string())),
+        ServerEvent::Error(refusal) => {
+            let end = match (refusal.code, refusal.retry_after_ms) {
+                (ErrorCode::Muted | ErrorCode::Banned, Some(wait)) => format!("; it ends in {}", rounded(wait)),
+                (ErrorCode::SlowMode, Some(wait)) => format!("; again in {}", rounded(wait)),
+                _ => String::new(),
+            };
+            format!("! {}{end}", harmless(&refusal.to_string()))
+        }
     };
     Some(line)
+}
+
+/// A time for a person, rounded up: at most two digits, or days.
+fn rounded(ms: u64) -> String {
+    let seconds = ms.div_ceil(1_000);
+    match seconds {
+        0..100 => format!("{seconds} s"),
+        100..6_000 => format!("{} min", seconds.div_ceil(60)),
+        6_000..356_400 => format!("{} h", seconds.div_ceil(3_600)),
+        _ => format!("{} days", seconds.div_ceil(86_400)),
+    }
 }
 
 fn render_message(message: &ChatMessage<'_>) -> String {
@@ -290,6 +363,10 @@ mod tests {
         }
         assert_eq!(parse("/help"), Ok(ConsoleCommand::Help));
         assert_eq!(parse("/quit\n"), Ok(ConsoleCommand::Quit));
+        for line in ["/mute bob 10m spam", "/ban bob 7d spam", "/unmute bob", "/unban bob", "/slow 10s", "/slow off"] {
+            assert!(matches!(parse(line), Ok(ConsoleCommand::Operate { .. })), "{line}");
+            assert!(HELP.contains(line), "{line}");
+        }
         assert!(matches!(
             parse("/history 3"),
             Ok(ConsoleCommand::Command(ClientCommand::History { limit: 3, page: HistoryPage::Newest, .. }))
@@ -399,5 +476,21 @@ mod tests {
     fn an_error_is_a_line_with_its_code() {
         let refusal = Refusal::new(ErrorCode::NameTaken, "the name alice is in use");
         assert_eq!(render(&ServerEvent::Error(refusal)).unwrap(), "! name_taken: the name alice is in use");
+    }
+
+    #[test]
+    fn what_a_moderator_forbids_says_when_it_ends() {
+        for (code, wait, line) in [
+            (ErrorCode::Muted, None, "! muted: spam"),
+            (ErrorCode::Muted, Some(599_001), "! muted: spam; it ends in 10 min"),
+            (ErrorCode::Banned, Some(99_000), "! banned: spam; it ends in 99 s"),
+            (ErrorCode::Banned, Some(7_200_000), "! banned: spam; it ends in 2 h"),
+            (ErrorCode::Banned, Some(604_800_000), "! banned: spam; it ends in 7 days"),
+            (ErrorCode::SlowMode, Some(1), "! slow_mode: spam; again in 1 s"),
+            (ErrorCode::RateLimited, Some(1), "! rate_limited: spam"),
+        ] {
+            let refusal = Refusal { retry_after_ms: wait, ..Refusal::new(code, "spam") };
+            assert_eq!(render(&ServerEvent::Error(refusal)).unwrap(), line);
+        }
     }
 }

@@ -29,10 +29,15 @@ pub(super) async fn metrics() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(body::None::new())
 }
 
-pub(super) async fn upgrade_required(request: HttpRequest) -> Answer {
+pub(super) async fn upgrade_required(state: Data<ServerState>, request: HttpRequest) -> Answer {
     let room = request.match_info().get("room").unwrap_or(limits::LOBBY);
-    let room = upgrade::check_wanted(room, request.query_string())?;
-    callers::check_handshake(&request, &room)?;
+    let (room, wanted) = upgrade::check_wanted(room, request.query_string())?;
+    let claims = callers::check_handshake(&request, &room)?;
+    if !claims.as_ref().is_some_and(|claims| claims.is_admin) {
+        let name = claims.map(|claims| claims.client_id).or(wanted);
+        let address = state.admission().address_of(request.peer_addr(), request.headers());
+        state.chat().judge_opening(name, address, room).await.map_err(unanswered)??;
+    }
     Err(HttpRefusal::new(HttpCode::UpgradeRequired, "connect here with a WebSocket"))
 }
 

@@ -13,7 +13,7 @@ use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
 use super::handlers::{NodesOfChat, OperatorMessage, PostedMessage, Stats};
-use super::moderation::{AuditLog, NewSanction, RoomSettings, Sanctions};
+use super::moderation::wire::{AuditLog, NewSanction, RoomSettings, Sanctions};
 use crate::diagnosis::Diagnosed;
 use crate::lab::LabFigures;
 use crate::refusal::HttpCode;

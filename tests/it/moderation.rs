@@ -1,10 +1,12 @@
-//! Guarantees of moderation, through real sockets: a decision over HTTP holds at once, and after a restart.
+//! Guarantees of moderation, through real sockets: a decision over HTTP, by `starling moderate` or in the console holds
+//! at once, and after a restart.
 
 use serde_json::{Value, json};
 use test_kit::Client;
 use test_kit::raw::{self, HttpAnswer};
+use test_kit::token::{JWT, issue};
 
-use crate::harness::TestServer;
+use crate::harness::{TestServer, starling};
 
 const SANCTIONS: &str = "/api/moderation/sanctions";
 
@@ -45,6 +47,9 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
         mallory.expect(r#"{"type":"error","code":"banned"}"#).await;
         mallory.expect_close(4005).await;
         raw::handshake(&server, "/ws?clientId=mallory").await.expect_refusal(403, "banned");
+        // A page asks this way why its WebSocket was refused.
+        raw::get(&server, "/ws?clientId=mallory").await.expect_refusal(403, "banned");
+        raw::get(&server, "/ws?clientId=alice").await.expect_refusal(426, "upgrade_required");
         let slow = operate(&server, "POST", "/api/rooms/dev/settings", &json!({"slowSeconds": 60})).await;
         assert_eq!(slow.json(), json!({"slowSeconds": 60}));
         drop((alice, mallory, server));
@@ -99,4 +104,121 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
     for path in [SANCTIONS, "/api/moderation/audit", "/api/rooms/dev/settings"] {
         raw::get(&server, path).await.expect_refusal(401, "unauthorized");
     }
+}
+
+/// Runs `starling moderate` for a server. Returns its exit code and its output, with all times as `TIME`.
+fn moderate(server: &TestServer, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let (folder, bind) = (tempfile::tempdir().unwrap(), server.address().to_string());
+    let variables = [variables, &[("CHAT_BIND", &bind)]].concat();
+    let output = starling().run(folder.path(), &[&["moderate"], arguments].concat(), &variables);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let is_time = |word: &str| word.len() == 20 && word.starts_with("20") && word.ends_with('Z');
+    let words = |line: &str| {
+        let word = |word: &str| {
+            let bare = word.trim_end_matches([',', ':']);
+            if is_time(bare) { word.replace(bare, "TIME") } else { word.to_owned() }
+        };
+        line.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    };
+    (output.status.code(), said.lines().map(words).collect::<Vec<_>>().join("\n"))
+}
+
+#[actix::test]
+async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() {
+    const ADMIN: [(&str, &str); 1] = [("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")];
+    let server = TestServer::start(&ADMIN);
+    let mut bob = Client::connect(&server, "/ws/dev?clientId=bob").await;
+    for (arguments, code, said) in [
+        (
+            &["mute", "bob", "--room", "dev", "--for", "10m", "--reason", "a\nb"][..],
+            0,
+            r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#,
+        ),
+        (&["ban", "--address", "2001:db8::1"], 0, "ban address 2001:db8::/64, since TIME by operator"),
+        (&["slow", "dev"], 0, "dev: off"),
+        (&["slow", "dev", "90s"], 0, "dev: 90s"),
+        (&["slow", "dev"], 0, "dev: 90s"),
+        (&["slow", "dev", "off"], 0, "dev: off"),
+        (&["unmute", "bob"], 1, "starling: refused: there is no such sanction"),
+        (&["unban", "--address", "2001:db8::9"], 0, "unban address 2001:db8::9"),
+        (&["ban", "--address", "here"], 1, r#"starling: refused: "here" is not an address of a client"#),
+        (&["list"], 0, r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#),
+        (
+            &["audit"],
+            0,
+            "4 TIME operator: unban address 2001:db8::/64\n\
+             3 TIME operator: slow in dev for 0s\n\
+             2 TIME operator: slow in dev for 90s\n\
+             1 TIME operator: ban address 2001:db8::/64\n\
+             0 TIME operator: mute bob in dev for 10m: \"a\\nb\"",
+        ),
+    ] {
+        assert_eq!(moderate(&server, &ADMIN, arguments), (Some(code), said.to_owned()), "{arguments:?}");
+    }
+    bob.send_json(&json!({"Message": "hello", "id": "m1"})).await;
+    bob.expect(r#"{"type":"error","code":"muted","id":"m1","room":"dev"}"#).await;
+    for (arguments, said) in [
+        (&["mute"][..], "required arguments were not provided"),
+        (&["mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
+        (&["mute", "bob", "--for", "10"], "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
+        (&["mute", "a/b"], "invalid value 'a/b'"),
+        (&["slow", "dev", "7h"], "at most 6h"),
+    ] {
+        let (code, text) = moderate(&server, &ADMIN, arguments);
+        assert!(code == Some(2) && text.contains(said), "{arguments:?}: {code:?} {text}");
+    }
+    for (variables, said) in [
+        (&[][..], "starling: this configuration has no operators: set CHAT_ADMIN_TOKEN, as for the server"),
+        (&[("CHAT_ADMIN_TOKEN", "another-another-another")], "starling: refused: the operators' token is required"),
+    ] {
+        assert_eq!(moderate(&server, variables, &["list"]), (Some(1), said.to_owned()));
+    }
+}
+
+#[actix::test]
+async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
+    let server = TestServer::start(&JWT);
+    let open = async |arguments: &[&str]| {
+        let token = issue(&starling(), arguments);
+        Client::connect(&server, &format!("/ws/dev?format=text&token={token}")).await
+    };
+    let (mut bob, mut olga) = (open(&["bob"]).await, open(&["olga", "--admin"]).await);
+    assert_eq!(bob.text().await, "* olga joined dev");
+    bob.send_text("/mute olga").await;
+    assert_eq!(bob.text().await, "! forbidden: only operators may do that");
+    let cases = [
+        (
+            "/mute bob 10m too loud",
+            "* bob in dev is muted for 10m",
+            "hi",
+            "! muted: you are muted in the room dev: too loud; it ends in 10 min",
+        ),
+        ("/unmute bob", "* bob in dev is no longer muted", "/slow 1h", "! forbidden: only operators may do that"),
+        ("/unmute bob", "! bad_request: there is no such sanction", "hi", "[dev] bob: hi"),
+        ("/slow 2m", "* a client may write in dev once in 2m", "one", "[dev] bob: one"),
+        ("/slow 2m", "* a client may write in dev once in 2m", "two", "[dev] bob: two"),
+        (
+            "/who",
+            "* 2 in dev: bob, olga",
+            "three",
+            "! slow_mode: a client may write here once in 120 seconds; again in 2 min",
+        ),
+        ("/mute bob 10", "! bad_request: \"10\" is not a time like 30s, 10m, 2h, 7d or 4w", "/rooms", "* dev: 2 here"),
+    ];
+    for (line, answer, written, read) in cases {
+        olga.send_text(line).await;
+        assert_eq!(olga.text().await, answer, "{line}");
+        bob.send_text(written).await;
+        assert_eq!(bob.text().await, read, "{line}, then {written}");
+        if read.starts_with("[dev]") {
+            assert_eq!(olga.text().await, read);
+        }
+    }
+    olga.send_text("/ban bob everywhere spam").await;
+    assert_eq!(bob.text().await, "! banned: you are banned on this server: spam");
+    bob.expect_close(4005).await;
+    assert_eq!(olga.text().await, "* bob is banned");
+    // A configuration that can sign tokens has operators, too.
+    let (code, audit) = moderate(&server, &JWT, &["audit"]);
+    assert_eq!((code, audit.lines().next()), (Some(0), Some("4 TIME olga: ban bob: \"spam\"")));
 }

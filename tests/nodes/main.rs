@@ -22,6 +22,7 @@ mod harness;
 mod listed;
 mod lives;
 mod lost;
+mod moderation;
 mod neighbours;
 mod operators;
 mod refused;

@@ -13,10 +13,10 @@ use crate::harness::{Scribe, has_checkpoints, settings};
 use crate::server::{Server, say};
 
 /// Records between two checkpoints.
-const CHECKPOINT_RECORDS: usize = 20_000;
+pub(crate) const CHECKPOINT_RECORDS: usize = 20_000;
 
 /// No node is declared dead meanwhile.
-const PATIENT: [(&str, &str); 1] = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
+pub(crate) const PATIENT: [(&str, &str); 1] = [("CHAT_NODE_TIMEOUT_SECONDS", "60")];
 
 /// Joins a room after the message `after` of an epoch. Returns whether all later messages arrive.
 async fn recovers(client: &mut Client, room: &str, after: u64, epoch: &Value) -> bool {
@@ -89,7 +89,7 @@ async fn a_node_behind_a_trimmed_log_begins_at_a_checkpoint_and_shows_no_room_wi
 }
 
 /// Waits until the log begins after its first record.
-async fn wait_trimmed(nats: &Nats) {
+pub(crate) async fn wait_trimmed(nats: &Nats) {
     within("the log is trimmed", async {
         while NatsLog::connect(&settings(&nats.url())).await.unwrap().state().first.0 <= 1 {
             tokio::time::sleep(LOOK).await;

@@ -21,6 +21,8 @@ mod lab;
 #[cfg(test)]
 mod logic;
 #[cfg(test)]
+mod moderating;
+#[cfg(test)]
 mod places;
 #[cfg(test)]
 mod proxied;

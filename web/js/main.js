@@ -6,6 +6,7 @@ import { Calls } from "./calls.js";
 import { Chat } from "./chat.js";
 import { COMMANDS } from "./commands.js";
 import { roomKey, privateKey } from "./conversation.js";
+import { Moderation } from "./moderation.js";
 import { base, shownPlace } from "./place.js";
 import { LOBBY, isGuest, roomProblem } from "./protocol.js";
 import { parseRoute, routeTo } from "./routes.js";
@@ -18,6 +19,7 @@ import { byId, el } from "./view/dom.js";
 import { EnterDialog } from "./view/enter-dialog.js";
 import { MemberList } from "./view/member-list.js";
 import { MessageList } from "./view/message-list.js";
+import { ModerateDialog } from "./view/moderate-dialog.js";
 import { ReactionPicker } from "./view/reaction-picker.js";
 import { SearchDialog } from "./view/search-dialog.js";
 import { Sidebar, TitleBar } from "./view/sidebar.js";
@@ -49,6 +51,8 @@ const reactions = new ReactionPicker({ onPick: ({ seq, reactions: known = [] }, 
   if (chat.active && seq !== undefined) chat.changes.react(chat.active, seq, emoji, isOwn);
 } });
 const deleting = new DeleteDialog();
+const moderation = new Moderation({ base, getToken: () => chat.token });
+const moderating = new ModerateDialog(moderation);
 const messages = new MessageList(chat, {
   onPerson: openPrivate,
   onQuote: (seq) => chat.active && leadTo(chat.active, seq),
@@ -58,6 +62,7 @@ const messages = new MessageList(chat, {
     const { active } = chat;
     if (active) deleting.ask(frame, () => frame.seq !== undefined && chat.changes.delete(active, frame.seq));
   },
+  onModerate: (frame) => chat.active && moderating.show(frame, chat.active),
   onLeave: () => composer.focus(),
 });
 const members = new MemberList(chat, { onPerson: openPrivate });
@@ -129,8 +134,33 @@ function carryOut(command) {
     case "quit":
       chat.client.close();
       break;
+    case "impose":
+    case "lift":
+    case "slow":
+      moderate(command);
+      break;
     default:
       break;
+  }
+}
+
+/** @param {import("./commands.js").Decision} command */
+async function moderate(command) {
+  const room = chat.active?.isRoom ? chat.active.name : null;
+  const isInRoom = command.is === "slow" || !command.isEverywhere;
+  if (!chat.isOperator) return announceProblem("Only operators may do that");
+  if (isInRoom && room === null) return announceProblem("This is no room. Write everywhere after the name to mean the server");
+  try {
+    if (command.is === "slow") {
+      await moderation.slow(room ?? "", command.seconds);
+    } else {
+      const target = { measure: command.measure, clientId: command.name, ...(room !== null && isInRoom && { room }) };
+      if (command.is === "lift") await moderation.lift(target);
+      else await moderation.impose(target, command.seconds, command.reason);
+    }
+    announceProblem("Done");
+  } catch (error) {
+    announceProblem(`Not done: ${error instanceof Error ? error.message : "no answer"}`);
   }
 }
 

@@ -8,6 +8,7 @@
  * @typedef {import("./protocol.js").Refusal} Refusal
  */
 import { Outbox } from "./outbox.js";
+import { endLabel } from "./times.js";
 
 const newId = () => {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
@@ -57,7 +58,9 @@ export class OwnMessages {
       // The page shows a duplicate already, or will show it when it has caught up.
       if (conversation.isRoom && seq !== undefined && seq <= conversation.roomLog.newest && seq >= conversation.roomLog.oldest) this.outbox.seen(id);
     } catch (error) {
-      this.outbox.refused(id, /** @type {Refusal} */ (error));
+      const { code, message, retryAfterMs } = /** @type {Refusal} */ (error);
+      const end = code === "muted" && retryAfterMs !== undefined ? `; it ends ${endLabel(Date.now() + retryAfterMs, Date.now())}` : "";
+      this.outbox.refused(id, { code, message: `${message}${end}` });
     }
     this.tell({ kind: "outbox", destination });
   }

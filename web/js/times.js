@@ -22,6 +22,13 @@ export function isSameDay(a, b) {
 }
 
 /**
+ * When something ends.
+ * @param {number} at
+ * @param {number} now
+ */
+export const endLabel = (at, now) => (isSameDay(at, now) ? `at ${timeLabel(at)}` : `on ${wholeLabel(at)}`);
+
+/**
  * @param {number} at
  * @param {number} now
  */

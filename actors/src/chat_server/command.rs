@@ -14,7 +14,7 @@ use crate::followers::RoomPosition;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
 use crate::identity::{Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
-use crate::moderation::{AuditEntry, Decision, Ineffective, Sanction};
+use crate::moderation::{Act, AuditEntry, Decision, Ineffective, Sanction, Who};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
 
@@ -92,6 +92,17 @@ pub enum Command {
         /// Gets the outcome when the decision holds and is stored.
         reply: DecisionReply,
     },
+    /// A client of the chat mutes or bans, takes that back, or sets a slow mode.
+    DecideInChat {
+        /// Only operators may.
+        session: SessionId,
+        /// What; its numbers are within their limits.
+        act: Act,
+        /// Why; within its limit.
+        reason: Box<str>,
+        /// Gets the outcome when the decision holds and is stored.
+        reply: DecisionReply,
+    },
     /// An operator asks for the sanctions in force.
     ListSanctions {
         /// Receives them, in no order.
@@ -101,6 +112,17 @@ pub enum Command {
     ReadAudit {
         /// Receives its entries with their numbers, the newest first.
         reply: oneshot::Sender<Vec<(u64, AuditEntry)>>,
+    },
+    /// A caller asks whether a client is banned.
+    JudgeOpening {
+        /// The name that it would have; `None`: that of a new guest.
+        name: Option<ClientId>,
+        /// The address that it would connect from.
+        address: ClientAddress,
+        /// The room that it would open.
+        room: RoomName,
+        /// Receives the refusal of its handshake.
+        reply: oneshot::Sender<Result<(), OpenRefusal>>,
     },
     /// A caller asks for the slow mode of a room.
     ReadSlowMode {
@@ -162,7 +184,9 @@ impl Command {
         match self {
             Self::OpenSession { open, .. } => Some(open.session),
             Self::Ask { frame, .. } => Some(frame.session),
-            Self::CloseSession { session } | Self::WatchPresence { session, .. } => Some(*session),
+            Self::CloseSession { session }
+            | Self::WatchPresence { session, .. }
+            | Self::DecideInChat { session, .. } => Some(*session),
             Self::ContinueReplay { .. }
             | Self::PostAsOperator { .. }
             | Self::RemoveClient { .. }
@@ -170,6 +194,7 @@ impl Command {
             | Self::Decide { .. }
             | Self::ListSanctions { .. }
             | Self::ReadAudit { .. }
+            | Self::JudgeOpening { .. }
             | Self::ReadSlowMode { .. }
             | Self::ReadPositions { .. }
             | Self::ListRooms { .. }
@@ -280,6 +305,20 @@ pub enum NotDecided {
     /// Nothing has changed.
     #[error(transparent)]
     NotDone(#[from] NotDone),
+    /// The client is no operator. Nothing has changed.
+    #[error("only operators may do that")]
+    NotAnOperator,
+}
+
+impl NotDecided {
+    /// The code of the refusal to a client of the chat.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::Ineffective(_) => ErrorCode::BadRequest,
+            Self::NotStored | Self::NotDone(_) => ErrorCode::Unavailable,
+            Self::NotAnOperator => ErrorCode::Forbidden,
+        }
+    }
 }
 
 /// The request of a connection to become a session.
@@ -301,6 +340,13 @@ pub struct OpenSession {
     pub fresh_key: ClientKey,
     /// Whether a person reads the output, see [`Command::WatchPresence`].
     pub watch_presence: bool,
+}
+
+impl OpenSession {
+    /// The client to judge.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { name: self.client_id.as_ref(), address: self.address }
+    }
 }
 
 /// A message that an operator posts to a room.

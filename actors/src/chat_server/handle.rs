@@ -13,6 +13,7 @@ use super::command::{
     OperatorPost, Posted, Request,
 };
 use super::mailbox::{RegisterHub, Reported, SentToChat, WroteToMany};
+use crate::client_address::ClientAddress;
 use crate::clock::{self, Instant};
 use crate::credits::Ticket;
 use crate::followers::RoomPosition;
@@ -21,7 +22,7 @@ use crate::hub::HubHandle;
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
-use crate::moderation::{AuditEntry, Decision, Sanction};
+use crate::moderation::{Act, AuditEntry, Decision, Sanction};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
 use crate::stage::Stage;
@@ -209,6 +210,19 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::Decide { decision, reply }).await
     }
 
+    /// Makes a decision of a client of the chat, and waits until it is stored.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide), and if the client is no operator.
+    pub(crate) async fn decide_in_chat(
+        &self,
+        session: SessionId,
+        act: Act,
+        reason: Box<str>,
+    ) -> Result<Result<Decided, NotDecided>, AskError> {
+        self.ask_for(|reply| Command::DecideInChat { session, act, reason, reply }).await
+    }
+
     /// The sanctions in force, in no order.
     ///
     /// # Errors
@@ -223,6 +237,19 @@ impl ChatServerHandle {
     /// [`AskError::TimedOut`], [`AskError::Ended`].
     pub async fn audit(&self) -> Result<Vec<(u64, AuditEntry)>, AskError> {
         self.ask_for(|reply| Command::ReadAudit { reply }).await
+    }
+
+    /// Whether a client that opens this room would be refused because it is banned.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`]. The inner error is the refusal of its handshake.
+    pub async fn judge_opening(
+        &self,
+        name: Option<ClientId>,
+        address: ClientAddress,
+        room: RoomName,
+    ) -> Result<Result<(), OpenRefusal>, AskError> {
+        self.ask_for(|reply| Command::JudgeOpening { name, address, room, reply }).await
     }
 
     /// The seconds of a room's slow mode; 0: none.

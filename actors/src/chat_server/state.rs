@@ -66,7 +66,7 @@ use crate::history::{Completion, RoomKey};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::{Held, Limit};
-use crate::moderation::Moderation;
+use crate::moderation::{Moderation, Who};
 use crate::nodes::log::NodeFigures;
 use crate::nodes::record::Incarnation;
 #[cfg(test)]
@@ -201,6 +201,9 @@ impl ChatState {
             Command::RemoveClient { client_id, reply } => self.remove_as_operator(client_id, reply, turn),
             Command::DropRoom { key, reply } => self.drop_room(key, reply, turn),
             Command::Decide { decision, reply } => self.decide_as_operator(decision, reply, turn),
+            Command::DecideInChat { session, act, reason, reply } => {
+                self.decide_in_chat(session, act, reason, reply, turn);
+            }
             Command::ListSanctions { reply } => {
                 let sanctions = self.moderation.sanctions(turn.now.unix_ms).cloned().collect();
                 turn.reply(Answer::Sanctions(reply, sanctions));
@@ -208,6 +211,10 @@ impl ChatState {
             Command::ReadAudit { reply } => {
                 let entries = self.moderation.audit().map(|(number, entry)| (number, entry.clone())).collect();
                 turn.reply(Answer::Audit(reply, entries));
+            }
+            Command::JudgeOpening { name, address, room, reply } => {
+                let judged = self.check_opening(Who { name: name.as_ref(), address }, &room, turn);
+                turn.reply(Answer::Opened(reply, judged));
             }
             Command::ReadSlowMode { room, reply } => {
                 turn.reply(Answer::SlowMode(reply, self.moderation.slow_seconds(&room)));

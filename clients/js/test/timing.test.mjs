@@ -587,6 +587,34 @@ test("one room that is refused does not keep the client out of the others", asyn
   assert.equal(made.status.why, "forbidden");
 });
 
+test("a banned client does not come back, and knows the operator's reason", async () => {
+  const made = await client();
+  newest().open();
+  newest().tell({ type: "error", code: "banned", message: "you are banned in the room dev", room: "dev" });
+  newest().tell({ type: "error", code: "banned", message: "you are banned on this server: spam" });
+  newest().break(4005, "banned by an operator");
+  assert.deepEqual(made.status, { state: "stopped", why: "banned", reason: "you are banned on this server: spam" });
+  const refusal = JSON.stringify({ code: "banned", message: "you are banned on this server: spam" });
+  fetch.mock.mockImplementation(() => Promise.resolve(new Response(refusal, { status: 403 })));
+  made.start();
+  newest().break();
+  await settle();
+  assert.deepEqual(made.status, { state: "stopped", why: "banned", reason: "you are banned on this server: spam" });
+});
+
+test("a client that is banned from a room leaves it once, with the operator's reason", async () => {
+  const made = await client({ name: "alice" });
+  const room = made.room("dev");
+  const told = [];
+  room.on("left", (reason) => told.push(reason));
+  newest().open();
+  await settle();
+  newest().tell({ type: "error", code: "banned", message: "you are banned in the room dev: spam", room: "dev" });
+  newest().tell({ type: "left", room: "dev" });
+  assert.deepEqual(told, [{ code: "banned", message: "you are banned in the room dev: spam" }]);
+  assert.equal(made.state, "open");
+});
+
 test("a request whose connection breaks is answered by the next one, and ids of others answer nothing", async () => {
   const made = await client({ name: "alice" });
   const room = made.room("dev");

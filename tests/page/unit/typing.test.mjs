@@ -20,8 +20,16 @@ test("a line is a text, a command, or refused", () => {
     ["/leave dev", { is: "leave", room: "dev" }],
     ["/who", { is: "who", room: null }],
     ["/quit", { is: "quit" }],
+    ["/mute @bob", { is: "impose", measure: "mute", name: "bob", isEverywhere: false, seconds: null, reason: "" }],
+    ["/ban bob everywhere 7d too  loud", { is: "impose", measure: "ban", name: "bob", isEverywhere: true, seconds: 604_800, reason: "too  loud" }],
+    ["/mute everywhere everywhere", { is: "impose", measure: "mute", name: "everywhere", isEverywhere: true, seconds: null, reason: "" }],
+    ["/mute bob everywhereabouts 10m", { is: "impose", measure: "mute", name: "bob", isEverywhere: false, seconds: null, reason: "everywhereabouts 10m" }],
+    ["/unban bob everywhere", { is: "lift", measure: "ban", name: "bob", isEverywhere: true }],
+    ["/slow 90s", { is: "slow", seconds: 90 }],
+    ["/slow off", { is: "slow", seconds: 0 }],
   ]) assert.deepEqual(parseCommand(line), wanted);
-  for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts", "/JOIN dev"]) {
+  for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts", "/JOIN dev",
+    "/mute", "/mute bob 10", "/mute bob 10min spam", "/ban bob 0s", "/unmute bob 10m", "/slow", "/slow 10", "/slow 10s now"]) {
     assert.equal(parseCommand(line).is, "refused", line);
   }
 });

@@ -29,7 +29,7 @@ export class MessageList {
   /**
    * @param {Chat} chat
    * @param {{onPerson: (name: string) => void, onQuote: (seq: number) => void, onReply: (frame: MessageFrame) => void,
-   *   onReact: (frame: MessageFrame, button: HTMLButtonElement) => void, onDelete: (frame: MessageFrame) => void,
+   *   onReact: (frame: MessageFrame, button: HTMLButtonElement) => void, onDelete: (frame: MessageFrame) => void, onModerate: (frame: MessageFrame) => void,
    *   onLeave: () => void}} options
    */
   constructor(chat, { onPerson, onQuote, ...onAction }) {
@@ -56,6 +56,7 @@ export class MessageList {
       ...onAction,
       frameOf: (row) => this.#frameAt(this.first + [...this.rows.children].indexOf(row)),
       mayChange: ({ clientId }) => clientId === chat.name || chat.isOperator,
+      mayModerate: ({ clientId }) => clientId !== chat.name && chat.isOperator,
       onEdit: (frame) => this.conversation && this.editor.begin(this.conversation, frame),
     });
     this.schedule = oncePerFrame(() => this.#refresh());

@@ -14,7 +14,8 @@ export class RowActions {
   /**
    * @param {HTMLElement} scroller
    * @param {HTMLElement} rows
-   * @param {{frameOf: (row: HTMLElement) => MessageFrame | null, mayChange: (frame: MessageFrame) => boolean, onLeave: () => void,
+   * @param {{frameOf: (row: HTMLElement) => MessageFrame | null, mayChange: (frame: MessageFrame) => boolean,
+   *   mayModerate: (frame: MessageFrame) => boolean, onModerate: (frame: MessageFrame) => void, onLeave: () => void,
    *   onReact: (frame: MessageFrame, button: HTMLButtonElement) => void, onReply: (frame: MessageFrame) => void,
    *   onEdit: (frame: MessageFrame) => void, onDelete: (frame: MessageFrame) => void}} options
    *   `onLeave`: Escape leaves the messages
@@ -33,8 +34,9 @@ export class RowActions {
         click: () => this.frame && act(this.frame) }, icon(name));
     this.react = button("smile", "React", (frame) => options.onReact(frame, this.react));
     this.change = [button("pencil", "Edit", options.onEdit), button("trash", "Delete", options.onDelete)];
+    this.moderate = button("shield", "Mute or ban", options.onModerate);
     this.bar = el("div", { class: "actions", role: "toolbar", "aria-label": "Actions for this message" },
-      this.react, button("reply", "Reply", options.onReply), ...this.change);
+      this.react, button("reply", "Reply", options.onReply), ...this.change, this.moderate);
     for (const event of /** @type {const} */ (["pointermove", "pointerdown"])) {
       rows.addEventListener(event, ({ target }) => this.#show(/** @type {Element} */ (target).closest(ROW)));
     }
@@ -63,6 +65,7 @@ export class RowActions {
     for (const part of this.#parts()) part.tabIndex = 0;
     if (frame.deleted) return;
     for (const button of this.change) button.hidden = !this.options.mayChange(frame);
+    this.moderate.hidden = !this.options.mayModerate(frame);
     this.#focusable().forEach((button, index) => {
       button.tabIndex = index === 0 ? 0 : -1;
     });

@@ -41,7 +41,7 @@ impl ChatState {
 
     fn take_part(&mut self, open: &OpenSession, turn: &mut Turn) -> Result<(), OpenRefusal> {
         // Checked first: a client that is refused must keep its old connection.
-        self.check_opening(open, open.client_id.as_ref(), turn)?;
+        self.check_opening(open.who(), &open.room, turn)?;
         if let Some(name) = &open.client_id {
             self.check_claim(open.session, name, open.key)?;
         }

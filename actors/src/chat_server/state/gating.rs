@@ -129,7 +129,7 @@ impl ChatState {
     fn wanted_to_open(&mut self, open: &OpenSession, proven: Option<&Claims>, turn: &Turn) -> Option<Wanted> {
         match proven {
             Some(claims) => self.check_proven(claims, open, turn).ok()?,
-            None => self.check_opening(open, open.client_id.as_ref(), turn).ok()?,
+            None => self.check_opening(open.who(), &open.room, turn).ok()?,
         }
         let name = match (proven, &open.client_id) {
             (Some(claims), _) => claims.client_id.clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent};
 
 use super::ChatState;
-use crate::chat_server::command::{Decided, DecisionReply, NotDecided, NotDone, OpenRefusal, OpenSession};
+use crate::chat_server::command::{Decided, DecisionReply, NotDecided, NotDone, OpenRefusal};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::participants::Participant;
@@ -92,15 +92,9 @@ impl ChatState {
     }
 
     /// Whether a connection may open a session with this name in its room. Without a name it gets that of a guest.
-    pub(super) fn check_opening(
-        &self,
-        open: &OpenSession,
-        name: Option<&ClientId>,
-        turn: &Turn,
-    ) -> Result<(), OpenRefusal> {
-        let (who, now) = (Who { name, address: open.address }, turn.now.unix_ms);
-        let judged =
-            self.moderation.may_connect(who, now).and_then(|()| self.moderation.may_join(who, &open.room, now));
+    pub(super) fn check_opening(&self, who: Who<'_>, room: &RoomName, turn: &Turn) -> Result<(), OpenRefusal> {
+        let now = turn.now.unix_ms;
+        let judged = self.moderation.may_connect(who, now).and_then(|()| self.moderation.may_join(who, room, now));
         judged.map_err(|refusal| OpenRefusal::Banned(Box::new(refusal)))
     }
 
@@ -124,6 +118,24 @@ impl ChatState {
             }
             Some(cluster) => cluster.propose(LogEntry::Decide(decision), Some(Tag::Decided(reply))),
             None => self.decide_alone(decision, Some(reply), turn),
+        }
+    }
+
+    /// Handles the decision of a client of the chat.
+    pub(super) fn decide_in_chat(
+        &mut self,
+        session: SessionId,
+        act: Act,
+        reason: Box<str>,
+        reply: DecisionReply,
+        turn: &mut Turn,
+    ) {
+        match self.participants.get(session).filter(|it| it.is_operator()) {
+            Some(operator) => {
+                let by = operator.name().as_str().into();
+                self.decide_as_operator(Decision { by, act, reason }, reply, turn);
+            }
+            None => turn.reply(Answer::Decided(reply, Err(NotDecided::NotAnOperator))),
         }
     }
 

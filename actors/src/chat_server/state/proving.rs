@@ -10,6 +10,7 @@ use crate::chat_server::effect::Turn;
 use crate::clock::Now;
 use crate::identity::Claims;
 use crate::ids::SessionId;
+use crate::moderation::Who;
 
 impl ChatState {
     /// Gives a connection a limited time to show a token, and notifies it.
@@ -71,7 +72,11 @@ impl ChatState {
     /// Checks that a token and the moderators let a connection become the session that it asks to be.
     pub(super) fn check_proven(&self, claims: &Claims, open: &OpenSession, turn: &Turn) -> Result<(), OpenRefusal> {
         check_claims(claims, open, turn.now)?;
-        if claims.is_admin { Ok(()) } else { self.check_opening(open, Some(&claims.client_id), turn) }
+        if claims.is_admin {
+            Ok(())
+        } else {
+            self.check_opening(Who { name: Some(&claims.client_id), ..open.who() }, &open.room, turn)
+        }
     }
 
     /// With other nodes: the key with which a session holds its name.

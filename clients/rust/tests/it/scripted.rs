@@ -303,6 +303,8 @@ async fn the_close_code_decides_whether_the_client_returns() {
         (1008, false),
         (1009, false),
         (4003, false),
+        (4004, false),
+        (4005, false),
     ] {
         let (mut script, options) = Script::new();
         let client = Client::connect(options);

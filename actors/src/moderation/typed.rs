@@ -1,0 +1,198 @@
+//! The decisions of operators as a person types them: `/mute bob 10m spam`.
+
+use starling_protocol::console::OperatorCommand;
+use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName};
+
+use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, SLOW_SECONDS_MAX, Subject, Target};
+
+/// The word that makes a sanction one of the whole server.
+const EVERYWHERE: &str = "everywhere";
+
+/// The word that ends a slow mode.
+const OFF: &str = "off";
+
+/// The units of a time, and their seconds.
+const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)];
+
+/// What is wrong with a time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadTime {
+    /// It is not a number with a unit.
+    #[error("{0:?} is not a time like 30s, 10m, 2h, 7d or 4w")]
+    Form(String),
+    /// It is zero or too long.
+    #[error("the time must be at least 1s, and at most {0}")]
+    Range(String),
+}
+
+/// The seconds of a time of a sanction, such as `10m`.
+///
+/// # Errors
+/// [`BadTime`].
+pub fn sanction_seconds(text: &str) -> Result<u64, BadTime> {
+    seconds_up_to(text, SANCTION_SECONDS_MAX)
+}
+
+/// The seconds of a slow mode, such as `10s`; `off` is 0.
+///
+/// # Errors
+/// [`BadTime`].
+pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
+    if text == OFF {
+        return Ok(0);
+    }
+    let seconds = seconds_up_to(text, SLOW_SECONDS_MAX.into())?;
+    u32::try_from(seconds).map_err(|_| BadTime::Range(time_of(SLOW_SECONDS_MAX.into())))
+}
+
+fn seconds_up_to(text: &str, most: u64) -> Result<u64, BadTime> {
+    let form = || BadTime::Form(text.chars().take(32).collect());
+    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let (digits, unit) = unit.filter(|(digits, _)| is_number(digits)).ok_or_else(form)?;
+    // Too many digits for a number are too long a time.
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).unwrap_or(u64::MAX);
+    if (1..=most).contains(&seconds) { Ok(seconds) } else { Err(BadTime::Range(time_of(most))) }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The time as it is typed, in the largest unit that has no remainder.
+pub fn time_of(seconds: u64) -> String {
+    let whole = UNITS.iter().rev().find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{seconds}s"), |(unit, of)| format!("{}{unit}", seconds / of))
+}
+
+/// A decision that an operator has typed, with its reason.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName>) -> Result<(Act, Box<str>), Refusal> {
+    let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", command.form()));
+    if command == OperatorCommand::Slow {
+        let room = here(current)?;
+        if words.is_empty() {
+            return Err(usage());
+        }
+        let seconds = slow_seconds(words)?;
+        return Ok((Act::Slow { room, seconds }, Box::default()));
+    }
+    let (name, rest) = word(words).ok_or_else(usage)?;
+    let name = ClientId::parse(name).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))?;
+    let (is_everywhere, rest) = match word(rest) {
+        Some((EVERYWHERE, rest)) => (true, rest),
+        _ => (false, rest),
+    };
+    let room = if is_everywhere { None } else { Some(here(current)?) };
+    let measure = match command {
+        OperatorCommand::Mute | OperatorCommand::Unmute => Measure::Mute,
+        OperatorCommand::Ban | OperatorCommand::Unban | OperatorCommand::Slow => Measure::Ban,
+    };
+    let target = Target { subject: Subject::Client(name), room, measure };
+    if matches!(command, OperatorCommand::Unmute | OperatorCommand::Unban) {
+        return if rest.is_empty() { Ok((Act::Lift(target), Box::default())) } else { Err(usage()) };
+    }
+    // A wrong time must not become a part of the reason of a sanction without end.
+    let (seconds, reason) = match word(rest) {
+        Some((time, rest)) if time.starts_with(|c: char| c.is_ascii_digit()) => (Some(sanction_seconds(time)?), rest),
+        _ => (None, rest),
+    };
+    if reason.len() > REASON_BYTES_MAX {
+        let text = format!("the reason has {} bytes, {REASON_BYTES_MAX} are allowed", reason.len());
+        return Err(Refusal::new(ErrorCode::BadRequest, text));
+    }
+    Ok((Act::Impose { target, seconds }, reason.into()))
+}
+
+fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
+    let none = || Refusal::new(ErrorCode::BadRequest, "there is no current room: /join ROOM to enter one");
+    current.cloned().ok_or_else(none)
+}
+
+impl From<BadTime> for Refusal {
+    fn from(error: BadTime) -> Self {
+        Self::new(ErrorCode::BadRequest, error.to_string())
+    }
+}
+
+/// The first word and the rest.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim();
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (!word.is_empty()).then(|| (word, rest.trim()))
+}
+
+/// What an operator is told: the decision holds.
+pub fn done(act: &Act) -> String {
+    match act {
+        Act::Impose { target, seconds } => {
+            let time = seconds.map_or_else(String::new, |seconds| format!(" for {}", time_of(seconds)));
+            format!("{} is {}{time}", target, target.measure.participle())
+        }
+        Act::Lift(target) => format!("{} is no longer {}", target, target.measure.participle()),
+        Act::Slow { room, seconds: 0 } => format!("{room} has no slow mode"),
+        Act::Slow { room, seconds } => format!("a client may write in {room} once in {}", time_of((*seconds).into())),
+        Act::Delete { room, seq, client_id } => format!("message {seq} of {client_id} in {room} is deleted"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room() -> RoomName {
+        RoomName::parse("dev").unwrap()
+    }
+
+    fn typed(line: &str) -> Result<String, String> {
+        let line = line.strip_prefix('/').unwrap();
+        let (command, words) = line.split_once(' ').unwrap_or((line, ""));
+        let command = OperatorCommand::of(command).unwrap();
+        let (act, reason) = decision(command, words.trim(), Some(&room())).map_err(|refusal| refusal.message)?;
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        Ok(format!("{}{reason}", done(&act)))
+    }
+
+    #[test]
+    fn a_decision_is_typed_with_its_place_its_time_and_its_reason() {
+        for (line, means) in [
+            ("/mute bob", "bob in dev is muted"),
+            ("/mute bob 10m", "bob in dev is muted for 10m"),
+            ("/mute bob  90s  too  loud", "bob in dev is muted for 90s: too  loud"),
+            ("/mute bob spam 10m", "bob in dev is muted: spam 10m"),
+            ("/mute everywhere everywhere 1w", "everywhere is muted for 1w"),
+            ("/ban bob everywhere 7d spam", "bob is banned for 1w: spam"),
+            ("/ban bob", "bob in dev is banned"),
+            ("/unban bob everywhere", "bob is no longer banned"),
+            ("/unmute bob", "bob in dev is no longer muted"),
+            ("/slow 10s", "a client may write in dev once in 10s"),
+            ("/slow 120s", "a client may write in dev once in 2m"),
+            ("/slow off", "dev has no slow mode"),
+        ] {
+            assert_eq!(typed(line).as_deref(), Ok(means), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_decision_says_so_and_changes_nothing() {
+        let long = format!("/mute bob {}", "x".repeat(REASON_BYTES_MAX + 1));
+        for (line, problem) in [
+            ("/mute", "write /mute NAME [everywhere] [TIME] [REASON]"),
+            ("/unban bob 10m", "write /unban NAME [everywhere]"),
+            ("/slow", "write /slow TIME or /slow off"),
+            ("/slow 10", "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
+            ("/slow 7h", "the time must be at least 1s, and at most 6h"),
+            ("/mute bob 10min", "\"10min\" is not a time like 30s, 10m, 2h, 7d or 4w"),
+            ("/mute bob 0s", "the time must be at least 1s, and at most 3650d"),
+            ("/ban bob 99999999999999999999s", "the time must be at least 1s, and at most 3650d"),
+            (&long, "the reason has 501 bytes, 500 are allowed"),
+        ] {
+            assert_eq!(typed(line), Err(problem.to_owned()), "{line}");
+        }
+        for (line, current) in [("bob", None), ("a/b", Some(room()))] {
+            assert!(decision(OperatorCommand::Mute, line, current.as_ref()).is_err(), "{line}");
+        }
+        assert!(decision(OperatorCommand::Mute, "bob everywhere", None).is_ok());
+    }
+}

@@ -1,0 +1,228 @@
+//! The JSON of moderation over HTTP, for the server and for `starling moderate`, which prints it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use starling_actors::moderation::typed::time_of;
+use starling_actors::moderation::{
+    Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, SLOW_SECONDS_MAX, Sanction, Subject,
+    Target,
+};
+use starling_protocol::{ClientId, RoomName, Seq};
+
+/// What a sanction forbids.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Forbidden {
+    /// To write, change and react.
+    Mute,
+    /// To be there.
+    Ban,
+}
+
+impl From<Forbidden> for Measure {
+    fn from(forbidden: Forbidden) -> Self {
+        match forbidden {
+            Forbidden::Mute => Self::Mute,
+            Forbidden::Ban => Self::Ban,
+        }
+    }
+}
+
+/// Whom a sanction is about, where, and what: either `clientId` or `address`. Without `room`, on the whole server.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SanctionTarget {
+    pub(crate) measure: Forbidden,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_id: Option<ClientId>,
+    /// An IPv4 address, or an IPv6 address, which means its /64 network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) room: Option<RoomName>,
+}
+
+/// A sanction to impose.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewSanction {
+    #[serde(flatten)]
+    pub(crate) target: SanctionTarget,
+    /// Its length. Without it, it has no end.
+    #[schemars(range(min = 1, max = SANCTION_SECONDS_MAX))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<u64>,
+    /// The reason, which the client is told.
+    #[serde(default)]
+    #[schemars(length(max = REASON_BYTES_MAX))]
+    pub(crate) reason: String,
+}
+
+/// A sanction in force.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Sanction")]
+pub(crate) struct ToldSanction {
+    #[serde(flatten)]
+    pub(crate) target: SanctionTarget,
+    /// Its end, in milliseconds since the Unix epoch. Without it, it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<u64>,
+    pub(crate) reason: String,
+    /// The operator.
+    pub(crate) by: String,
+    /// Its beginning, in milliseconds since the Unix epoch.
+    pub(crate) at: u64,
+}
+
+/// All sanctions in force.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Sanctions {
+    /// The newest first.
+    pub(crate) sanctions: Vec<ToldSanction>,
+}
+
+/// The settings of a room.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RoomSettings {
+    /// The least time between two messages of a client; 0: none.
+    #[schemars(range(max = SLOW_SECONDS_MAX))]
+    pub(crate) slow_seconds: u32,
+}
+
+/// A decision of an operator.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Audited {
+    /// Its number; the next one has the next number.
+    pub(crate) number: u64,
+    /// The time, in milliseconds since the Unix epoch.
+    pub(crate) at: u64,
+    /// The operator.
+    pub(crate) by: String,
+    /// What was done: `mute`, `unmute`, `ban`, `unban`, `slow` or `delete`.
+    pub(crate) action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_id: Option<ClientId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) room: Option<RoomName>,
+    /// The length of a sanction, or the time of a slow mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<u64>,
+    /// The deleted message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seq: Option<Seq>,
+    pub(crate) reason: String,
+}
+
+/// The audit log.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AuditLog {
+    /// The newest first.
+    pub(crate) entries: Vec<Audited>,
+}
+
+impl From<Target> for SanctionTarget {
+    fn from(Target { subject, room, measure }: Target) -> Self {
+        let (client_id, address) = match subject {
+            Subject::Client(name) => (Some(name), None),
+            Subject::Address(address) => (None, Some(address.to_string())),
+        };
+        let measure = match measure {
+            Measure::Mute => Forbidden::Mute,
+            Measure::Ban => Forbidden::Ban,
+        };
+        Self { measure, client_id, address, room }
+    }
+}
+
+impl From<Sanction> for ToldSanction {
+    fn from(Sanction { target, until, reason, by, at }: Sanction) -> Self {
+        Self { target: target.into(), until, reason: reason.into(), by: by.into(), at }
+    }
+}
+
+impl Audited {
+    pub(super) fn of(number: u64, AuditEntry { at, decision }: AuditEntry) -> Self {
+        let Decision { by, act, reason } = decision;
+        let (reason, by) = (reason.into(), by.into());
+        let of_target = |undo: &str, target: Target| {
+            let action = format!("{undo}{}", target.measure.as_str());
+            let SanctionTarget { client_id, address, room, .. } = target.into();
+            (action, (client_id, address, room))
+        };
+        let (action, (client_id, address, room), seconds, seq) = match act {
+            Act::Impose { target, seconds } => {
+                let (action, of) = of_target("", target);
+                (action, of, seconds, None)
+            }
+            Act::Lift(target) => {
+                let (action, of) = of_target("un", target);
+                (action, of, None, None)
+            }
+            Act::Slow { room, seconds } => ("slow".into(), (None, None, Some(room)), Some(seconds.into()), None),
+            Act::Delete { room, seq, client_id } => {
+                ("delete".into(), (Some(client_id), None, Some(room)), None, Some(seq))
+            }
+        };
+        Self { number, at, by, action, client_id, address, room, seconds, seq, reason }
+    }
+}
+
+/// Whom and where, each after a blank.
+impl fmt::Display for SanctionTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        place(f, self.client_id.as_ref(), self.address.as_deref(), self.room.as_ref())
+    }
+}
+
+/// One line for a person.
+impl fmt::Display for ToldSanction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, until, reason, by, at } = self;
+        let measure = Measure::from(target.measure).as_str();
+        write!(f, "{measure}{target}, since {} by {by}", time(*at))?;
+        until.map_or(Ok(()), |until| write!(f, ", until {}", time(until)))?;
+        because(f, reason)
+    }
+}
+
+/// One line for a person.
+impl fmt::Display for Audited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, at, by, action, client_id, address, room, seconds, seq, reason } = self;
+        write!(f, "{number} {} {by}: {action}", time(*at))?;
+        seq.map_or(Ok(()), |seq| write!(f, " #{seq} of"))?;
+        place(f, client_id.as_ref(), address.as_deref(), room.as_ref())?;
+        seconds.map_or(Ok(()), |seconds| write!(f, " for {}", time_of(seconds)))?;
+        because(f, reason)
+    }
+}
+
+fn place(
+    f: &mut fmt::Formatter<'_>,
+    client_id: Option<&ClientId>,
+    address: Option<&str>,
+    room: Option<&RoomName>,
+) -> fmt::Result {
+    client_id.map_or(Ok(()), |name| write!(f, " {name}"))?;
+    address.map_or(Ok(()), |address| write!(f, " address {address}"))?;
+    room.map_or(Ok(()), |room| write!(f, " in {room}"))
+}
+
+/// Another operator cannot break the line with its reason.
+fn because(f: &mut fmt::Formatter<'_>, reason: &str) -> fmt::Result {
+    if reason.is_empty() { Ok(()) } else { write!(f, ": {reason:?}") }
+}
+
+/// A time in UTC, to the second.
+fn time(unix_ms: u64) -> String {
+    let time = i64::try_from(unix_ms / 1_000).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| format!("{unix_ms} ms"), |time| time.to_string())
+}

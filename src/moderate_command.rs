@@ -1,0 +1,180 @@
+//! `starling moderate`: mutes, bans and slow mode on a running server, over its operators' API.
+
+use std::io::Write;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use anyhow::{Context, anyhow};
+use awc::http::Method;
+use awc::{ClientRequest, SendClientRequest};
+use clap::{Args, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use starling_actors::moderation::Measure;
+use starling_actors::moderation::typed::{sanction_seconds, slow_seconds, time_of};
+use starling_protocol::{ClientId, RoomName};
+
+use crate::auth;
+use crate::config::Config;
+use crate::http::moderation::wire::{
+    AuditLog, Forbidden, NewSanction, RoomSettings, SanctionTarget, Sanctions, ToldSanction,
+};
+use crate::own_server::OwnServer;
+
+/// Longest time to wait for an answer. The server itself answers within five seconds.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The operator in the audit log.
+const OPERATOR: &str = "operator";
+
+/// For how long a token of this command is valid, in seconds.
+const TOKEN_SECONDS: u32 = 60;
+
+const SANCTIONS: &str = "/api/moderation/sanctions";
+
+/// A decision of an operator, or a list. Ends with 0 when the decision holds and is stored.
+#[derive(Debug, Subcommand)]
+pub enum ModerateCommand {
+    /// Keeps a client from writing
+    Mute(Impose),
+    /// Takes a mute back
+    Unmute(Whom),
+    /// Keeps a client out, and closes its connections
+    Ban(Impose),
+    /// Takes a ban back
+    Unban(Whom),
+    /// Prints the mutes and bans in force, the newest first
+    List,
+    /// Prints the newest 1,000 decisions of operators, the newest first
+    Audit,
+    /// Prints or sets how often a client may write in a room
+    Slow {
+        /// The room
+        room: RoomName,
+        /// The least time between two messages, like `10s`, or `off`; without it, the command prints it
+        #[arg(value_parser = slow_seconds)]
+        time: Option<u32>,
+    },
+}
+
+/// Whom a sanction is about.
+#[derive(Debug, Clone, Args)]
+pub struct Whom {
+    /// The name of the client
+    #[arg(required_unless_present = "address", conflicts_with = "address")]
+    name: Option<ClientId>,
+    /// An IPv4 address, or an IPv6 address, which means its /64 network
+    #[arg(long)]
+    address: Option<String>,
+    /// Only in this room; without it on the whole server
+    #[arg(long)]
+    room: Option<RoomName>,
+}
+
+/// A sanction.
+#[derive(Debug, Args)]
+pub struct Impose {
+    #[command(flatten)]
+    whom: Whom,
+    /// Its length, like 30s, 10m, 2h, 7d or 4w; without it, it has no end
+    #[arg(long = "for", value_name = "TIME", value_parser = sanction_seconds)]
+    seconds: Option<u64>,
+    /// The reason, which the client is told
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+impl Whom {
+    fn target(self, measure: Forbidden) -> SanctionTarget {
+        let Self { name, address, room } = self;
+        SanctionTarget { measure, client_id: name, address, room }
+    }
+}
+
+impl ModerateCommand {
+    /// Asks the server of this configuration. Must run on an actix system.
+    ///
+    /// # Errors
+    /// No server answers, this configuration has no operators, or the server refuses.
+    pub async fn run(self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+        let api = Api { token: token(config)?, server: OwnServer::of(config, DEADLINE)? };
+        match self {
+            Self::Mute(new) => api.impose(Forbidden::Mute, new, out).await,
+            Self::Ban(new) => api.impose(Forbidden::Ban, new, out).await,
+            Self::Unmute(whom) => api.lift(whom.target(Forbidden::Mute), out).await,
+            Self::Unban(whom) => api.lift(whom.target(Forbidden::Ban), out).await,
+            Self::List => {
+                let Sanctions { sanctions } = api.read(SANCTIONS).await?;
+                sanctions.iter().try_for_each(|sanction| writeln!(out, "{sanction}"))?;
+                Ok(())
+            }
+            Self::Audit => {
+                let AuditLog { entries } = api.read("/api/moderation/audit").await?;
+                entries.iter().try_for_each(|entry| writeln!(out, "{entry}"))?;
+                Ok(())
+            }
+            Self::Slow { room, time } => {
+                let path = format!("/api/rooms/{}/settings", utf8_percent_encode(room.as_str(), NON_ALPHANUMERIC));
+                let RoomSettings { slow_seconds } = match time {
+                    None => api.read(&path).await?,
+                    Some(slow_seconds) => api.send(&path, &RoomSettings { slow_seconds }).await?,
+                };
+                match slow_seconds {
+                    0 => writeln!(out, "{room}: off")?,
+                    seconds => writeln!(out, "{room}: {}", time_of(seconds.into()))?,
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The token of an operator.
+fn token(config: &Config) -> anyhow::Result<String> {
+    if let Some(token) = config.admin_token.as_bytes() {
+        return Ok(String::from_utf8_lossy(token).into_owned());
+    }
+    let name = ClientId::parse(OPERATOR)?;
+    let minted = auth::mint(config, &name, None, true, TOKEN_SECONDS);
+    Ok(minted.context("this configuration has no operators: set CHAT_ADMIN_TOKEN, as for the server")??)
+}
+
+/// The operators' API of the server.
+struct Api {
+    server: OwnServer,
+    token: String,
+}
+
+impl Api {
+    async fn impose(&self, measure: Forbidden, new: Impose, out: &mut dyn Write) -> anyhow::Result<()> {
+        let Impose { whom, seconds, reason } = new;
+        let sanction = NewSanction { target: whom.target(measure), seconds, reason };
+        let sanction: ToldSanction = self.send(SANCTIONS, &sanction).await?;
+        Ok(writeln!(out, "{sanction}")?)
+    }
+
+    async fn lift(&self, target: SanctionTarget, out: &mut dyn Write) -> anyhow::Result<()> {
+        let request = self.request(Method::DELETE, SANCTIONS).query(&target)?;
+        self.answer(request.send()).await?;
+        Ok(writeln!(out, "un{}{target}", Measure::from(target.measure).as_str())?)
+    }
+
+    fn request(&self, method: Method, path: &str) -> ClientRequest {
+        self.server.request(method, path).bearer_auth(&self.token)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let body = self.answer(self.request(Method::GET, path).send()).await?;
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    async fn send<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        let body = self.answer(self.request(Method::POST, path).send_json(body)).await?;
+        Ok(serde_json::from_slice(&body)?)
+    }
+    async fn answer(&self, asked: SendClientRequest) -> anyhow::Result<Bytes> {
+        let answer = self.server.answer(asked).await?;
+        answer.map_err(|reason| anyhow!("refused: {reason}"))
+    }
+}
