@@ -79,8 +79,11 @@ impl RestoreCommand {
 }
 
 fn contents(CheckReport { version, rooms, messages, .. }: &CheckReport) -> String {
-    let many = |number: u64, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
-    format!("version {version}, {}, {}", many(*rooms, "room"), many(*messages, "message"))
+    format!("version {version}, {}, {}", counted(*rooms, "room"), counted(*messages, "message"))
+}
+
+fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A line of an export.
@@ -178,7 +181,7 @@ impl HistoryCommand {
                     (None, None) => bail!("name a room or an inbox"),
                 };
                 let count = operator::drop_room(&settings, &key)?;
-                writeln!(out, "{key} is dropped: {count} messages")?;
+                writeln!(out, "{key} is dropped: {}", counted(count, "message"))?;
             }
             Self::Vacuum => {
                 let (before, after) = operator::vacuum(&settings)?;

@@ -353,6 +353,12 @@ pub(crate) fn without_path(url: &str) -> String {
     format!("{}{path}", without_password(&format!("{scheme}://{host}")))
 }
 
+/// Whether what stands behind a colon after the host is a port.
+fn has_port_if_any(authority: &str) -> bool {
+    let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
+    after_host.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
 /// Receivers of webhooks.
 pub(super) struct Receivers;
 
@@ -364,12 +370,14 @@ impl Kind for Receivers {
 
     fn parse(&self, text: &str) -> Option<WebhookUrls> {
         let is_address = |url: &&str| {
-            let uri = url.parse::<awc::http::Uri>().ok();
-            let is_http =
-                uri.as_ref().and_then(|uri| uri.scheme_str()).is_some_and(|it| matches!(it, "http" | "https"));
-            // The HTTP client ignores a user and a password.
-            let has_host = uri.as_ref().and_then(|uri| uri.authority()).is_some_and(|it| !it.as_str().contains('@'));
-            is_http && has_host && !url.contains(HIDDEN)
+            let Ok(uri) = url.parse::<awc::http::Uri>() else { return false };
+            let is_http = uri.scheme_str().is_some_and(|scheme| matches!(scheme, "http" | "https"));
+            // The HTTP client ignores a user and a password, and a port that is no number.
+            let is_host = |host: &str| !host.contains('@') && has_port_if_any(host);
+            let has_host = uri.authority().is_some_and(|it| !it.host().is_empty() && is_host(it.as_str()));
+            let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+            let has_path_before_query = !rest[..rest.find('/').unwrap_or(rest.len())].contains('?');
+            is_http && has_host && has_path_before_query && !url.contains(['#', '\\']) && !url.contains(HIDDEN)
         };
         let urls: Vec<&str> = if text.is_empty() { Vec::new() } else { text.split(',').collect() };
         let is_once = urls.iter().collect::<HashSet<_>>().len() == urls.len();

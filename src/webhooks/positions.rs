@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension, params};
+use starling_actors::followers::RoomPosition;
 use starling_protocol::{Epoch, RoomName, Seq};
 
 const SCHEMA: &str = "
@@ -14,8 +16,8 @@ const SCHEMA: &str = "
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS receivers (
         id INTEGER PRIMARY KEY,
-        url TEXT NOT NULL UNIQUE,
-        since INTEGER NOT NULL
+        -- The SHA-256 of its URL, which may be a secret.
+        url BLOB NOT NULL UNIQUE
     ) STRICT;
     CREATE TABLE IF NOT EXISTS positions (
         receiver INTEGER NOT NULL,
@@ -43,14 +45,10 @@ pub(crate) struct Positions(Mutex<Connection>);
 pub(super) struct OfReceiver {
     all: Arc<Positions>,
     id: i64,
-    /// The time of the first start with this receiver, in milliseconds since the Unix epoch. It gets what is newer.
-    pub(super) since: u64,
 }
 
-/// SQLite has signed numbers of 64 bits only.
-fn signed(number: u64) -> i64 {
-    number.cast_signed()
-}
+/// SQLite has signed numbers only, so an epoch is stored as one.
+const SET: &str = "INSERT OR REPLACE INTO positions (receiver, room, epoch, seq) VALUES (?1, ?2, ?3, ?4)";
 
 impl Positions {
     /// `None`: in memory.
@@ -61,7 +59,8 @@ impl Positions {
                 None => Connection::open_in_memory()?,
             };
             connection.execute_batch(SCHEMA)?;
-            Ok(connection)
+            let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if found == "ok" { Ok(connection) } else { Err(rusqlite::Error::InvalidColumnName(found)) }
         };
         let shown = || path.map_or_else(|| PathBuf::from("memory"), Path::to_owned).display().to_string();
         open().map(|connection| Self(Mutex::new(connection))).map_err(|error| CannotKeep { path: shown(), error })
@@ -78,18 +77,28 @@ impl Positions {
         done.map_err(|error| error.to_string())
     }
 
-    /// The positions of the receiver with this URL. Without any, it begins now.
-    pub(super) async fn of_receiver(self: &Arc<Self>, url: String, now: u64) -> Result<OfReceiver, String> {
-        let (id, since) = self
-            .run(move |connection| {
-                let new = "INSERT INTO receivers (url, since) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-                connection.execute(new, params![url, signed(now)])?;
-                connection.query_row("SELECT id, since FROM receivers WHERE url = ?1", [&url], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
-            })
-            .await?;
-        Ok(OfReceiver { all: Arc::clone(self), id, since })
+    /// The positions of the receiver with this URL. A new one begins at these positions.
+    pub(super) async fn of_receiver(
+        self: &Arc<Self>,
+        url: &str,
+        begin: Vec<RoomPosition>,
+    ) -> Result<OfReceiver, String> {
+        let url = digest(&SHA256, url.as_bytes()).as_ref().to_vec();
+        let id = self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            let new = "INSERT INTO receivers (url) VALUES (?1) ON CONFLICT DO NOTHING";
+            let is_new = transaction.execute(new, [&url])? > 0;
+            let id = transaction.query_row("SELECT id FROM receivers WHERE url = ?1", [&url], |row| row.get(0))?;
+            if is_new {
+                let mut set = transaction.prepare(SET)?;
+                for RoomPosition { room, epoch, seq } in begin {
+                    set.execute(params![id, room.as_str(), epoch.0.cast_signed(), seq.0])?;
+                }
+            }
+            transaction.commit()?;
+            Ok(id)
+        });
+        Ok(OfReceiver { all: Arc::clone(self), id: id.await? })
     }
 }
 
@@ -109,8 +118,8 @@ impl OfReceiver {
     /// Notes the newest entry of the room that was accepted.
     pub(super) async fn set(&self, room: &RoomName, epoch: Epoch, seq: Seq) -> Result<(), String> {
         let (id, room) = (self.id, room.as_str().to_owned());
-        let set = "INSERT OR REPLACE INTO positions (receiver, room, epoch, seq) VALUES (?1, ?2, ?3, ?4)";
-        let done = self.all.run(move |connection| connection.execute(set, params![id, room, signed(epoch.0), seq.0]));
+        let values = (id, room, epoch.0.cast_signed(), seq.0);
+        let done = self.all.run(move |connection| connection.execute(SET, values));
         done.await.map(drop)
     }
 
@@ -144,19 +153,33 @@ mod tests {
         let open = || Arc::new(Positions::open(Some(&path)).unwrap());
         let (epoch, seq) = (Epoch(u64::MAX - 1), Seq(7));
         let first = open();
-        let a = first.of_receiver("https://a.example".to_owned(), 1_000).await.unwrap();
+        let begin = |seq| vec![RoomPosition { room: room.clone(), epoch, seq }];
+        let a = first.of_receiver("https://a.example/secret", begin(Seq(2))).await.unwrap();
+        assert_eq!(a.get(&room).await.unwrap(), Some((epoch, Seq(2))), "a new receiver begins there");
         a.set(&room, epoch, Seq(3)).await.unwrap();
         a.set(&room, epoch, seq).await.unwrap();
         drop((first, a));
         let again = open();
-        let a = again.of_receiver("https://a.example".to_owned(), 2_000).await.unwrap();
-        let b = again.of_receiver("https://b.example".to_owned(), 2_000).await.unwrap();
-        assert_eq!((a.since, b.since), (1_000, 2_000));
+        let a = again.of_receiver("https://a.example/secret", begin(Seq(9))).await.unwrap();
+        let b = again.of_receiver("https://b.example", begin(Seq(9))).await.unwrap();
         assert_eq!(a.get(&room).await.unwrap(), Some((epoch, seq)));
-        assert_eq!(b.get(&room).await.unwrap(), None);
+        assert_eq!(b.get(&room).await.unwrap(), Some((epoch, Seq(9))));
+        assert!(!String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains("secret"));
         a.retain(HashSet::from(["dev".to_owned()])).await.unwrap();
         assert_eq!(a.get(&room).await.unwrap(), Some((epoch, seq)));
         a.retain(HashSet::new()).await.unwrap();
         assert_eq!(a.get(&room).await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("webhooks.db");
+        drop(Positions::open(Some(&path)).unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[4_096..].fill(0x55);
+        std::fs::write(&path, bytes).unwrap();
+        let error = Positions::open(Some(&path)).unwrap_err().to_string();
+        assert!(error.starts_with("cannot open the positions of the webhooks in "), "{error}");
     }
 }

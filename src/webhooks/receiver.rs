@@ -2,20 +2,19 @@
 //! they are accepted.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use awc::http::header;
 use awc::{Client, Connector};
 use log::{info, warn};
-use serde::Serialize;
-use starling_actors::chat_server::AskError;
-use starling_actors::chat_server::command::HistoryQuery;
+use starling_actors::chat_server::{AskError, HistoryQuery};
 use starling_actors::followers::{NewEntries, RoomPosition};
-use starling_actors::history::Page;
+use starling_actors::history::{Page, StoredMessage};
 use starling_actors::identity::RoomGlobs;
 use starling_actors::{ChatServerHandle, clock};
-use starling_protocol::{Epoch, HistoryPage, RoomName, Seq, ServerEvent};
+use starling_protocol::{Epoch, HistoryPage, RoomName, Seq};
 use tokio_rustls::rustls::ClientConfig;
 
 use super::metrics::OfReceiver as Metrics;
@@ -32,33 +31,75 @@ const BYTES: usize = 256 * 1_024;
 /// Longest time of a request until its answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The pause after the first failed request; it doubles with each further one.
+/// The pause after the first failed attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// The number of requests after which the positions of rooms that are gone are dropped.
+/// The number of attempts after which the positions of rooms that are gone are dropped.
 const PRUNE: u32 = 1_000;
 
-/// What is posted.
-#[derive(Debug, Serialize)]
-struct Body<'a> {
-    room: &'a RoomName,
-    epoch: Epoch,
-    /// Entries before these that the history has dropped, and the receiver gets no more.
-    missed: u64,
-    /// In their order, as the members of the room get them.
-    entries: Vec<ServerEvent<'a>>,
-}
-
-/// How far a room has come with one request.
+/// How far a room has come with one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
+    /// There is nothing to post.
+    Nothing,
     /// The receiver has accepted all entries.
     Done,
     /// There are more.
     More,
+}
+
+/// The reason that an attempt has failed.
+#[derive(Debug)]
+enum Failure {
+    /// The receiver has not accepted a request.
+    Receiver(String),
+    /// The server cannot read the entries, or cannot note the position.
+    Server(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Receiver(reason) => write!(f, "{reason}; it gets its entries later"),
+            Self::Server(reason) => write!(f, "this server cannot serve it: {reason}"),
+        }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        Self::Server(error.to_string())
+    }
+}
+
+/// The rooms with entries that were not accepted, each once.
+#[derive(Debug, Default)]
+struct Behind {
+    queue: VecDeque<RoomName>,
+    rooms: HashSet<RoomName>,
+}
+
+impl Behind {
+    fn push_back(&mut self, room: RoomName) {
+        if self.rooms.insert(room.clone()) {
+            self.queue.push_back(room);
+        }
+    }
+
+    fn push_front(&mut self, room: RoomName) {
+        if self.rooms.insert(room.clone()) {
+            self.queue.push_front(room);
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<RoomName> {
+        let room = self.queue.pop_front()?;
+        self.rooms.remove(&room);
+        Some(room)
+    }
 }
 
 pub(super) struct Receiver {
@@ -72,8 +113,9 @@ pub(super) struct Receiver {
     chat: ChatServerHandle,
     positions: Arc<Positions>,
     metrics: Metrics,
-    /// The rooms with entries that were not accepted, each once; the first is served next.
-    behind: VecDeque<RoomName>,
+    behind: Behind,
+    /// Consecutive failed attempts.
+    failures: u32,
 }
 
 impl Receiver {
@@ -91,66 +133,75 @@ impl Receiver {
         let client = Client::builder().connector(connector).timeout(DEADLINE).disable_redirects().finish();
         let signer = Signer::new(config.webhook_secret.as_bytes().unwrap_or_default());
         let wanted = config.webhook_rooms.globs();
-        Self { url, name, new, client, signer, wanted, chat, positions, metrics, behind: VecDeque::new() }
+        let behind = Behind::default();
+        Self { url, name, new, client, signer, wanted, chat, positions, metrics, behind, failures: 0 }
     }
 
     /// Serves the receiver for ever.
     pub(super) async fn serve(mut self) {
-        let mut failures = 0;
         let own = loop {
             match self.begin().await {
                 Ok(own) => break own,
-                Err(reason) => self.pause(&reason, &mut failures).await,
+                Err(failure) => self.pause(&failure, 0).await,
             }
         };
-        let mut requests = 0;
+        let mut attempts = 0;
         loop {
-            for room in self.new.take() {
-                self.is_behind(room);
-            }
-            self.metrics.rooms_behind.set(i64::try_from(self.behind.len()).unwrap_or(i64::MAX));
+            self.take_new(0);
             let Some(room) = self.behind.pop_front() else {
                 self.new.wait().await;
                 continue;
             };
             match self.advance(&own, &room).await {
+                Ok(Progress::Nothing) => {}
                 Ok(progress) => {
-                    if failures > 0 {
+                    if self.failures > 0 {
                         info!("webhook {}: accepts again", self.name);
                     }
-                    failures = 0;
+                    self.failures = 0;
                     if progress == Progress::More {
                         // Behind the others: a busy room holds nobody up.
                         self.behind.push_back(room);
                     }
                 }
-                Err(reason) => {
-                    self.metrics.failed.inc();
+                Err(failure) => {
+                    if matches!(failure, Failure::Receiver(_)) {
+                        self.metrics.failed.inc();
+                    }
+                    self.pause(&failure, 1).await;
                     self.behind.push_front(room);
-                    self.pause(&reason, &mut failures).await;
                 }
             }
-            requests += 1;
-            if requests % PRUNE == 0
-                && let Err(reason) = self.prune(&own).await
+            attempts += 1;
+            if attempts % PRUNE == 0
+                && let Err(failure) = self.prune(&own).await
             {
-                warn!("webhook {}: {reason}", self.name);
+                warn!("webhook {}: {failure}", self.name);
             }
         }
     }
 
+    /// Takes the rooms with new entries. `held`: rooms behind that are not in the queue now.
+    fn take_new(&mut self, held: usize) {
+        for room in self.new.take() {
+            self.is_behind(room);
+        }
+        self.metrics.rooms_behind.set(i64::try_from(self.behind.queue.len() + held).unwrap_or(i64::MAX));
+    }
+
     fn is_behind(&mut self, room: RoomName) {
-        if self.wanted.allow(&room) && !self.behind.contains(&room) {
+        if self.wanted.allow(&room) {
             self.behind.push_back(room);
         }
     }
 
-    /// Finds the rooms with entries that were not accepted before this start.
-    async fn begin(&mut self) -> Result<OwnPositions, String> {
-        let own = self.positions.of_receiver(self.url.clone(), clock::unix_ms()).await?;
-        let all = self.prune(&own).await?;
-        for RoomPosition { room, epoch, seq } in all {
-            if own.get(&room).await? != Some((epoch, seq)) {
+    /// Finds the rooms with entries that were not accepted before this start. A new receiver begins with the entries
+    /// after those that the rooms have now.
+    async fn begin(&mut self) -> Result<OwnPositions, Failure> {
+        let all = self.chat.positions().await?;
+        let own = self.positions.of_receiver(&self.url, all).await.map_err(Failure::Server)?;
+        for RoomPosition { room, epoch, seq } in self.prune(&own).await? {
+            if own.get(&room).await.map_err(Failure::Server)? != Some((epoch, seq)) {
                 self.is_behind(room);
             }
         }
@@ -158,90 +209,121 @@ impl Receiver {
     }
 
     /// Drops the positions of rooms that are gone, and returns those that are there.
-    async fn prune(&self, own: &OwnPositions) -> Result<Vec<RoomPosition>, String> {
-        let all = self.chat.positions().await.map_err(|error| error.to_string())?;
-        own.retain(all.iter().map(|position| position.room.as_str().to_owned()).collect::<HashSet<_>>()).await?;
+    async fn prune(&self, own: &OwnPositions) -> Result<Vec<RoomPosition>, Failure> {
+        let all = self.chat.positions().await?;
+        let rooms = all.iter().map(|position| position.room.as_str().to_owned()).collect();
+        own.retain(rooms).await.map_err(Failure::Server)?;
         Ok(all)
     }
 
     /// Waits before the next attempt. Warns of the first failure only, whatever the receiver does.
-    async fn pause(&self, reason: &str, failures: &mut u32) {
-        if *failures == 0 {
-            warn!("webhook {}: {reason}; it gets its entries later", self.name);
+    async fn pause(&mut self, failure: &Failure, held: usize) {
+        if self.failures == 0 {
+            warn!("webhook {}: {failure}", self.name);
         }
-        tokio::time::sleep(FIRST_PAUSE.saturating_mul(1 << (*failures).min(6)).min(LONGEST_PAUSE)).await;
-        *failures = failures.saturating_add(1);
-    }
-
-    /// Posts the next entries of a room.
-    async fn advance(&self, own: &OwnPositions, room: &RoomName) -> Result<Progress, String> {
-        let unanswered = |error: AskError| error.to_string();
-        let Some(newest) = self.chat.position(room.clone()).await.map_err(unanswered)? else {
-            return Ok(Progress::Done);
-        };
-        let after = match own.get(room).await? {
-            Some((epoch, seq)) if epoch == newest.epoch => seq,
-            // Another room had this name.
-            Some(_) => Seq(0),
-            None => self.start(room, newest.seq, own.since).await?,
-        };
-        if after >= newest.seq {
-            return Ok(Progress::Done);
-        }
-        let page = self.read(room, HistoryPage::After(after)).await?;
-        let is_same = self.chat.position(room.clone()).await.map_err(unanswered)?;
-        if is_same.is_none_or(|position| position.epoch != newest.epoch) {
-            // The room has ended meanwhile, and the page may be of another one.
-            return Ok(Progress::More);
-        }
-        let upto = page.messages.last().map_or(newest.seq, |last| last.seq);
-        let first = page.messages.first().map_or(Seq(newest.seq.0 + 1), |first| first.seq);
-        let missed = first.0.saturating_sub(after.0 + 1);
-        let entries: Vec<_> = page.messages.iter().map(|message| message.to_event()).collect();
-        let number = entries.len();
-        if number > 0 {
-            self.post(&Body { room, epoch: newest.epoch, missed, entries }).await?;
-        }
-        own.set(room, newest.epoch, upto).await?;
-        self.metrics.entries.inc_by(number as u64);
-        self.metrics.missed.inc_by(missed);
-        Ok(if upto < newest.seq { Progress::More } else { Progress::Done })
-    }
-
-    /// The entry after which a room begins of which nothing was accepted yet: the newest one that is older than the
-    /// receiver.
-    async fn start(&self, room: &RoomName, newest: Seq, since: u64) -> Result<Seq, String> {
-        let (mut page, mut after) = (HistoryPage::Newest, newest);
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(6)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        let mut over = std::pin::pin!(tokio::time::sleep(pause));
+        let new = self.new.clone();
         loop {
-            let read = self.read(room, page).await?;
-            let newer = read.messages.iter().find(|message| message.at >= since);
-            after = newer.map_or(after, |message| Seq(message.seq.0 - 1));
-            match read.messages.first() {
-                Some(first) if first.at >= since && read.has_more => page = HistoryPage::Before(first.seq),
-                _ => return Ok(after),
+            tokio::select! {
+                () = &mut over => return,
+                () = new.wait() => self.take_new(held),
             }
         }
     }
 
-    async fn read(&self, room: &RoomName, page: HistoryPage) -> Result<Page, String> {
-        let query =
-            HistoryQuery { room: room.clone(), page, search: None, with_changes: true, limit: ENTRIES, bytes: BYTES };
+    /// Posts the next entries of a room.
+    async fn advance(&self, own: &OwnPositions, room: &RoomName) -> Result<Progress, Failure> {
+        let Some(newest) = self.chat.position(room.clone()).await? else { return Ok(Progress::Nothing) };
+        let after = match own.get(room).await.map_err(Failure::Server)? {
+            Some((epoch, seq)) if epoch == newest.epoch => seq,
+            // The room is newer than the receiver, or another room had this name.
+            Some(_) | None => Seq(0),
+        };
+        if after >= newest.seq {
+            return Ok(Progress::Nothing);
+        }
+        let page = self.read(room, after).await?;
+        let is_same = self.chat.position(room.clone()).await?;
+        if is_same.is_none_or(|position| position.epoch != newest.epoch) {
+            // The room has ended meanwhile, and the page may be of another one, which is noted as new.
+            return Ok(Progress::Nothing);
+        }
+        let Some(batch) = Batch::of(room, newest.epoch, after, &page) else {
+            // The history has dropped them all: the next entry says how many.
+            return Ok(Progress::Nothing);
+        };
+        self.post(batch.body).await?;
+        self.metrics.accepted.inc();
+        own.set(room, newest.epoch, batch.upto).await.map_err(Failure::Server)?;
+        self.metrics.entries.inc_by(batch.entries);
+        self.metrics.missed.inc_by(batch.missed);
+        Ok(if batch.upto < newest.seq { Progress::More } else { Progress::Done })
+    }
+
+    async fn read(&self, room: &RoomName, after: Seq) -> Result<Page, Failure> {
+        let query = HistoryQuery {
+            room: room.clone(),
+            page: HistoryPage::After(after),
+            search: None,
+            with_changes: true,
+            limit: ENTRIES,
+            bytes: BYTES,
+        };
         match self.chat.history(query).await {
             Err(AskError::NotThere) => Ok(Page::default()),
-            read => read.map_err(|error| error.to_string()),
+            read => Ok(read?),
         }
     }
 
-    async fn post(&self, body: &Body<'_>) -> Result<(), String> {
-        let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
-        let signature = self.signer.sign(clock::unix_ms() / 1_000, &body);
+    async fn post(&self, body: String) -> Result<(), Failure> {
+        let signature = self.signer.sign(clock::unix_ms() / 1_000, body.as_bytes());
         let request = self.client.post(&self.url).insert_header((header::CONTENT_TYPE, "application/json"));
         let answer = request.insert_header((signature::HEADER, signature)).send_body(body).await;
-        let status = answer.map_err(|error| error.to_string())?.status();
-        if !status.is_success() {
-            return Err(format!("it answers with {status}"));
-        }
-        self.metrics.accepted.inc();
-        Ok(())
+        let status = answer.map_err(|error| Failure::Receiver(error.to_string()))?.status();
+        if status.is_success() { Ok(()) } else { Err(Failure::Receiver(format!("it answers with {status}"))) }
     }
+}
+
+/// What one request posts.
+#[derive(Debug)]
+struct Batch {
+    body: String,
+    entries: u64,
+    /// Entries before these that the history has dropped.
+    missed: u64,
+    /// The last of the entries.
+    upto: Seq,
+}
+
+impl Batch {
+    /// The first entries of a page that fit into a request. `None`: the page is empty.
+    fn of(room: &RoomName, epoch: Epoch, after: Seq, page: &Page) -> Option<Self> {
+        let first = page.messages.first()?.seq;
+        let missed = first.0.saturating_sub(after.0 + 1);
+        // A name of a room needs no escapes.
+        let mut body = format!(r#"{{"room":"{room}","epoch":"{epoch}","missed":{missed},"entries":["#);
+        let (mut entries, mut upto) = (0, after);
+        for message in &page.messages {
+            let entry = as_json(message);
+            // With a comma, and with the end of the body.
+            if entries > 0 && body.len() + entry.len() + 3 > BYTES {
+                break;
+            }
+            if entries > 0 {
+                body.push(',');
+            }
+            body.push_str(&entry);
+            (entries, upto) = (entries + 1, message.seq);
+        }
+        body.push_str("]}");
+        Some(Self { body, entries, missed, upto })
+    }
+}
+
+/// The frame that the members of the room get.
+fn as_json(message: &StoredMessage) -> String {
+    // Texts, numbers and lists of them: the encoding cannot fail.
+    serde_json::to_string(&message.to_event()).unwrap_or_default()
 }

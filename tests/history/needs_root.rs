@@ -202,7 +202,7 @@ async fn what_a_stopped_server_has_left_is_read_on_a_full_disk_and_on_one_that_c
             let output = run(folder, arguments);
             assert!(output.status.success(), "{step}, {arguments:?}: {output:?}");
             let told = String::from_utf8(output.stdout).unwrap();
-            assert!(told.contains("1 messages") || told.contains("hello"), "{step}, {arguments:?}: {told}");
+            assert!(told.contains("1 message\n") || told.contains("hello"), "{step}, {arguments:?}: {told}");
         }
     }
     run_as_root("mount", &["-o", "remount,rw"], &[disk.folder()]);

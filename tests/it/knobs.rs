@@ -87,15 +87,19 @@ fn of_server(variable: &str, range: &str) -> Case {
         "CHAT_HISTORY" => (strings(&["sqlite", "memory", "off"]), strings(&["", "x", "SQLite", "none"])),
         "CHAT_HISTORY_SYNC" => (strings(&["normal", "full"]), strings(&["", "x", "off", "FULL"])),
         "CHAT_WEBHOOK_URLS" => (
-            strings(&["", "https://example.org/", "http://127.0.0.1:9000,https://example.org:8443"]),
+            strings(&["", "https://example.org/", "http://127.0.0.1:9000,https://[::1]:8443"]),
             strings(&[
                 "x",
                 "ftp://example.org",
                 "https://",
-                "https://a:b@example.org",
+                "https://a:b@a",
                 "http://a,http://a",
                 "http://a,",
-            ]),
+                "http://a:b",
+            ])
+            .into_iter()
+            .chain(strings(&["http://a:99999/", "http://a:", "http://a?b", "http://a/#b", "http://a\\b"]))
+            .collect(),
         ),
         "CHAT_WEBHOOK_ROOMS" => (strings(&["*", "dev", "dev,team-*,x?"]), strings(&["", ",", "dev,"])),
         "CHAT_SEEN_BY" => (strings(&["true", "false"]), strings(&["", "1", "True", "yes"])),

@@ -202,8 +202,8 @@ async fn an_operator_drops_a_room_and_an_inbox_and_they_stay_dropped() {
         let output = starling().run(folder.path(), &[&["history"], arguments].concat(), &variables);
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
-    assert_eq!(history(&["drop", "--room", "dev"]), (true, "dev is dropped: 1 messages\n".into()));
-    assert_eq!(history(&["drop", "--inbox", "alice"]), (true, "@alice is dropped: 1 messages\n".into()));
+    assert_eq!(history(&["drop", "--room", "dev"]), (true, "dev is dropped: 1 message\n".into()));
+    assert_eq!(history(&["drop", "--inbox", "alice"]), (true, "@alice is dropped: 1 message\n".into()));
     assert!(!history(&["drop", "--room", "dev"]).0 && !history(&["drop"]).0);
     assert!(!history(&["drop", "--room", "dev", "--inbox", "alice"]).0);
     assert!(history(&["check"]).0);

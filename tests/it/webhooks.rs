@@ -87,7 +87,7 @@ fn in_order(entries: &[(u64, String)]) -> bool {
 
 async fn say(client: &mut Client, texts: impl IntoIterator<Item = String>) {
     for (number, text) in texts.into_iter().enumerate() {
-        client.send_json(&json!({"Message": text, "id": format!("{text}-{number}")})).await;
+        client.send_json(&json!({"Message": text, "id": format!("{number}-{}", text.len())})).await;
         client.next_of("ack").await;
     }
 }
@@ -191,4 +191,44 @@ async fn a_kill_loses_no_entry_and_repeats_at_most_one_request() {
     let accepted = receiver.accepted.lock().unwrap().clone();
     let all: usize = accepted.iter().map(|body| body["entries"].as_array().unwrap().len()).sum();
     assert!(all <= 60 + 3 * 100, "{all} entries were posted");
+}
+
+#[actix::test]
+async fn what_the_history_has_dropped_is_told_as_missed() {
+    let receiver = Receiver::start();
+    receiver.status.store(503, Relaxed);
+    let url = receiver.url();
+    let server = TestServer::start(&[
+        ("CHAT_WEBHOOK_URLS", &url),
+        ("CHAT_WEBHOOK_SECRET", SECRET),
+        ("CHAT_HISTORY", "memory"),
+        ("CHAT_HISTORY_MESSAGES", "10"),
+    ]);
+    // The room is newer than the receiver.
+    let mut alice = Client::connect(&server, "/ws/dev?clientId=alice").await;
+    say(&mut alice, (0..30).map(|number| number.to_string())).await;
+    receiver.status.store(200, Relaxed);
+    receiver.has("dev", 10).await;
+    let missed = |body: &Value| (body["missed"].as_u64().unwrap(), body["entries"][0]["seq"].as_u64().unwrap());
+    assert_eq!(missed(&receiver.accepted.lock().unwrap()[0]), (20, 21));
+    receiver.status.store(503, Relaxed);
+    say(&mut alice, (0..25).map(|number| number.to_string())).await;
+    receiver.status.store(200, Relaxed);
+    receiver.has("dev", 20).await;
+    assert_eq!(missed(&receiver.accepted.lock().unwrap()[1]), (15, 46));
+}
+
+#[actix::test]
+async fn a_request_is_small_whatever_the_texts_are() {
+    let receiver = Receiver::start();
+    receiver.status.store(503, Relaxed);
+    let url = receiver.url();
+    let server = TestServer::start(&[("CHAT_WEBHOOK_URLS", &url), ("CHAT_WEBHOOK_SECRET", SECRET)]);
+    let mut alice = Client::connect(&server, "/ws/dev?clientId=alice").await;
+    // In JSON each character has six.
+    say(&mut alice, (0..60).map(|_| "\u{1}".repeat(1_500))).await;
+    receiver.status.store(200, Relaxed);
+    // The receiver takes at most 262,144 bytes.
+    receiver.has("dev", 60).await;
+    assert!(in_order(&receiver.entries("dev")));
 }
