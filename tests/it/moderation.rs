@@ -1,12 +1,14 @@
 //! Guarantees of moderation, through real sockets: a decision over HTTP, by `starling moderate` or in the console holds
 //! at once, and after a restart.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use test_kit::Client;
 use test_kit::raw::{self, HttpAnswer};
 use test_kit::token::{JWT, issue};
+use test_kit::{Client, Exposition, within};
 
-use crate::harness::{TestServer, starling};
+use crate::harness::{TestServer, bot_swarm, starling};
 
 const SANCTIONS: &str = "/api/moderation/sanctions";
 
@@ -221,4 +223,28 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
     // A configuration that can sign tokens has operators, too.
     let (code, audit) = moderate(&server, &JWT, &["audit"]);
     assert_eq!((code, audit.lines().next()), (Some(0), Some("4 TIME olga: ban bob: \"spam\"")));
+}
+
+#[actix::test]
+async fn bots_that_are_banned_do_not_come_back_and_are_not_told_as_kept() {
+    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")]);
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("ws://{}/ws", server.address());
+    let arguments = ["--server-url", &url, "--count", "3", "--seconds", "6", "--drain-seconds", "1"];
+    let child =
+        bot_swarm().command(folder.path(), &arguments, &[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let figure = async |name: &str, labels: &[(&str, &str)]| Exposition::scrape(&server).await.value(name, labels);
+    within("three bots are in", async {
+        while figure("chat_connections", &[]).await < 2.5 {
+            actix_rt::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let ban = json!({"measure": "ban", "address": "127.0.0.1"});
+    assert_eq!(operate(&server, "POST", SANCTIONS, &ban).await.status, 200);
+    let ended = actix_rt::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let told = String::from_utf8(ended.stdout).unwrap();
+    assert!(told.starts_with("BROKEN: ") && told.contains("3 bots away at the end"), "{told}");
+    assert!(figure("chat_disconnects_total", &[("reason", "banned")]).await > 2.5);
+    assert!(figure("chat_refused_handshakes_total", &[("code", "banned")]).await < 0.5, "nobody has tried again");
 }

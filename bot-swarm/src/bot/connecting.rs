@@ -11,6 +11,7 @@ use actix_codec::Framed;
 use awc::BoxedSocket;
 use awc::http::header::AUTHORIZATION;
 use awc::ws;
+use starling_protocol::CloseCode;
 
 use super::Bot;
 use super::fragments::Fragments;
@@ -24,6 +25,9 @@ use crate::foreign::Foreign;
 
 /// The time that a server has to end a connection after its close frame.
 const END_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The pause of a bot that the server has banned: longer than any run.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The time that a server has to welcome a bot after the handshake.
 const WELCOME_DEADLINE: Duration = Duration::from_secs(10);
@@ -164,6 +168,9 @@ impl Bot {
             return self.end(ctx);
         }
         let code = reason.as_ref().map(|reason| u16::from(reason.code));
+        if code == Some(CloseCode::Banned.as_u16()) {
+            link.reconnect_after = NEVER;
+        }
         link.closed_for = Some(code.map_or("close without a code".to_owned(), |code| format!("close {code}")));
         link.is_alive = false;
         link.pulse_due = self.worker.now().after(END_DEADLINE);
