@@ -164,7 +164,7 @@ mod tests {
         let b = again.of_receiver("https://b.example", begin(Seq(9))).await.unwrap();
         assert_eq!(a.get(&room).await.unwrap(), Some((epoch, seq)));
         assert_eq!(b.get(&room).await.unwrap(), Some((epoch, Seq(9))));
-        assert!(!String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains("secret"));
+        assert!(!String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains("a.example"));
         a.retain(HashSet::from(["dev".to_owned()])).await.unwrap();
         assert_eq!(a.get(&room).await.unwrap(), Some((epoch, seq)));
         a.retain(HashSet::new()).await.unwrap();

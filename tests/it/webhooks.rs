@@ -2,7 +2,7 @@
 //! costs only itself.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,8 +86,10 @@ fn in_order(entries: &[(u64, String)]) -> bool {
 }
 
 async fn say(client: &mut Client, texts: impl IntoIterator<Item = String>) {
-    for (number, text) in texts.into_iter().enumerate() {
-        client.send_json(&json!({"Message": text, "id": format!("{number}-{}", text.len())})).await;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    for text in texts {
+        let id = NEXT.fetch_add(1, Relaxed).to_string();
+        client.send_json(&json!({"Message": text, "id": id})).await;
         client.next_of("ack").await;
     }
 }

@@ -27,7 +27,7 @@ use crate::foreign::Foreign;
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The pause of a bot that the server has banned: longer than any run.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// The time that a server has to welcome a bot after the handshake.
 const WELCOME_DEADLINE: Duration = Duration::from_secs(10);
