@@ -56,10 +56,6 @@ impl Bot {
     }
 
     fn hear(&mut self, frame: &[u8]) -> Result<(), TooLarge> {
-        if self.worker.is_over.get() {
-            // What has not come by the end of the run is counted as not done.
-            return Ok(());
-        }
         self.worker.stats.borrow_mut().counters.bytes_received += frame.len() as u64;
         if self.is_plain() {
             return self.hear_plainly(frame);
@@ -95,6 +91,8 @@ impl Bot {
 
     fn told(&mut self, event: ServerEvent<'_>) {
         match event {
+            // What was not answered by the end of the run is counted as not done.
+            ServerEvent::Ack(_) | ServerEvent::Error(_) if self.worker.is_over.get() => {}
             // The bot has left and only awaits the answer to its close frame.
             ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.session.link.is_leaving() => {}
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
