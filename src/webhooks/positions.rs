@@ -3,7 +3,7 @@
 //! With a history in memory it lives in memory, too: the positions are about messages that end with the process.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -30,10 +30,10 @@ const SCHEMA: &str = "
 
 /// The positions of webhooks cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the positions of the webhooks in {path}: {error}")]
+#[error("cannot open the positions of the webhooks in {path}: {reason}")]
 pub struct CannotKeep {
     path: String,
-    error: rusqlite::Error,
+    reason: String,
 }
 
 /// The positions of all receivers.
@@ -54,16 +54,16 @@ impl Positions {
     /// `None`: in memory.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, CannotKeep> {
         let open = || {
-            let connection = match path {
-                Some(path) => Connection::open(path)?,
-                None => Connection::open_in_memory()?,
-            };
+            let connection = path.map_or_else(Connection::open_in_memory, Connection::open)?;
             connection.execute_batch(SCHEMA)?;
             let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if found == "ok" { Ok(connection) } else { Err(rusqlite::Error::InvalidColumnName(found)) }
+            Ok((connection, found))
         };
-        let shown = || path.map_or_else(|| PathBuf::from("memory"), Path::to_owned).display().to_string();
-        open().map(|connection| Self(Mutex::new(connection))).map_err(|error| CannotKeep { path: shown(), error })
+        let refused = |reason| CannotKeep { path: path.unwrap_or(Path::new("memory")).display().to_string(), reason };
+        match open().map_err(|error: rusqlite::Error| refused(error.to_string()))? {
+            (connection, found) if found == "ok" => Ok(Self(Mutex::new(connection))),
+            (_, damage) => Err(refused(damage)),
+        }
     }
 
     /// Runs this on a thread that may wait for the disk.
@@ -145,7 +145,7 @@ impl OfReceiver {
 mod tests {
     use super::*;
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn positions_belong_to_a_receiver_and_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("webhooks.db");
