@@ -9,12 +9,14 @@ use crate::shown::{Dashboard, Rule, dashboards, rules};
 use crate::{compose, start};
 
 /// Expressions that may have no answer in a healthy stack: a part of the expression, and the reason.
-const MAY_BE_EMPTY: [(&str, &str); 6] = [
+const MAY_BE_EMPTY: [(&str, &str); 8] = [
     ("swarm_resume_seconds", "no bot has lost its connection"),
     ("swarm_connect_seconds", "all bots are connected"),
     ("chat_welcome_seconds", "all bots are connected"),
     ("swarm_completion_seconds", "a room's bots are in several containers, and none of them sees the last delivery"),
     ("ALERTS", "no alert fires"),
+    ("chat_limit_refusals_total", "nothing is refused"),
+    ("chat_webhook_", "no receiver of webhooks is set"),
     ("chat_nodes_checkpoint_bytes", "a checkpoint is stored every 20,000 records"),
 ];
 

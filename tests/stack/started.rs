@@ -91,8 +91,8 @@ fn the_images_are_small_and_say_what_they_are() {
     for (image, title) in [("starling", "starling"), ("starling-bots", "bot-swarm")] {
         let described: Value = serde_json::from_str(&docker(&["image", "inspect", image])).unwrap();
         let (size, config) = (&described[0]["Size"], &described[0]["Config"]);
-        // Those of the profile `quick`, which are larger than released ones.
-        assert!(size.as_u64().unwrap() < 48_000_000, "{image}: {size} bytes");
+        // Those of the profile `quick`, which are twice as large as released ones, because they keep their symbols.
+        assert!(size.as_u64().unwrap() < 52_000_000, "{image}: {size} bytes");
         assert_eq!(config["User"], "65532:65532", "{image}");
         assert_eq!(config["StopSignal"], "SIGTERM", "{image}");
         for (label, value) in [("title", json!(title)), ("licenses", json!("MIT OR Apache-2.0"))] {
