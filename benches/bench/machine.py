@@ -36,7 +36,7 @@ class Programs:
         self.swarm = target / "release/bot-swarm"
         self.results = target / "bench"
         self.results.mkdir(exist_ok=True)
-        for server, example in (("naive", "naive_chat"), ("bare", "bare_heartbeats")):
+        for server, example in (("naive", "naive_chat"), ("bare", "bare")):
             if server in servers:
                 run("cargo", "build", "--locked", "--release", "--example", example, cwd=ROOT)
                 self.server[server] = [target / "release/examples" / example]

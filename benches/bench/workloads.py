@@ -101,6 +101,15 @@ def all_workloads():
         add(f"{server}-open", f"1,000 in a room, 1,000 messages/s: {server}", "-n 1000 -p 10 -r 1000", server=server)
         add(f"{server}-idle", f"10,000 idle connections: {server}", "-n 10000 -r 0 -d 2", server=server, kind="idle")
 
+    # What the floor shows: how much of a figure the kernel and a bare loop take.
+    normal = {"server": "starling", "settings": histories["normal"]}
+    for name, shape in (("bare", {"server": "bare"}), ("starling", {}), ("stored", normal)):
+        add(f"floor-accept-{name}", f"10,000 connect: {name}", "-n 10000 -r 0 -d 1", kind="idle", **shape)
+        add(f"floor-four-{name}", f"one room of 4, 2,000 messages/s: {name}", "-n 4 -p 4 -r 2000", **shape)
+        add(f"floor-pairs-{name}", f"50 rooms of 2, 50 messages/s: {name}", "-n 100 -p 100 --rooms 50 -r 50", path="/ws/{room}", **shape)
+        add(f"floor-thousand-{name}", f"1,000 in a room, 100 messages/s: {name}", "-n 1000 -p 10 -r 100", **shape)
+        add(f"floor-saturated-{name}", f"1,000 in a room, 32 in flight: {name}", "-n 1000 -p 10 --closed-loop --window 32", **shape)
+
     for connections in (1_000, 5_000, 10_000, 19_000):
         add(f"reach-{connections}", f"{connections:,} connected, one message a second to all",
             f"-n {connections} -p 1 -r 1 -d 30", kind="reach", settings={"CHAT_HEARTBEAT_SECONDS": "25"})
