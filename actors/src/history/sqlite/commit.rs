@@ -10,6 +10,7 @@ use starling_protocol::Seq;
 
 use super::change;
 use super::command::{Append, NewCopy};
+use super::connections;
 use super::due_positions::DuePositions;
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
 use crate::clock;
@@ -89,7 +90,16 @@ pub(super) fn write(
     bounds: &Bounds,
     due: DuePart<'_>,
 ) -> rusqlite::Result<Duration> {
-    wipe_texts(connection, batch)?;
+    let removes_texts = removes_texts(batch);
+    wiping_texts(connection, removes_texts, |connection| write_all(connection, batch, bounds, due))
+}
+
+fn write_all(
+    connection: &mut Connection,
+    batch: &mut [Append],
+    bounds: &Bounds,
+    due: DuePart<'_>,
+) -> rusqlite::Result<Duration> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     write_due(&transaction, due)?;
     let mut rooms = FxHashMap::default();
@@ -120,7 +130,16 @@ pub(super) fn write_singly(
     bounds: &Bounds,
     due: DuePart<'_>,
 ) -> rusqlite::Result<Vec<Append>> {
-    wipe_texts(connection, batch)?;
+    let removes_texts = removes_texts(batch);
+    wiping_texts(connection, removes_texts, |connection| write_accepted(connection, batch, bounds, due))
+}
+
+fn write_accepted(
+    connection: &mut Connection,
+    batch: &mut Vec<Append>,
+    bounds: &Bounds,
+    due: DuePart<'_>,
+) -> rusqlite::Result<Vec<Append>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mark = due.mark.filter(|_| !batch.iter().any(Append::is_placed));
     write_due(&transaction, DuePart { mark, ..due })?;
@@ -209,13 +228,27 @@ fn write_positions(connection: &Connection, read: &DuePositions) -> rusqlite::Re
     Ok(())
 }
 
-/// Makes SQLite overwrite the bytes of texts that this batch removes, wherever they are. In other batches and in the
-/// retention it overwrites only what needs no further writes: a copy that a text leaves behind when it moves to another
-/// page.
-fn wipe_texts(connection: &Connection, batch: &[Append]) -> rusqlite::Result<()> {
+/// Runs a commit. If the batch removes texts, SQLite overwrites their bytes meanwhile, wherever they are. In other
+/// commits and in the retention it overwrites only what needs no further writes: a copy that a text leaves behind when
+/// it moves to another page.
+fn wiping_texts<T>(
+    connection: &mut Connection,
+    removes_texts: bool,
+    run: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    if !removes_texts {
+        return run(connection);
+    }
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    let outcome = run(connection);
+    // If it fails, later commits overwrite more than they need to.
+    connection.pragma_update(None, "secure_delete", connections::SECURE_DELETE).unwrap_or_default();
+    outcome
+}
+
+fn removes_texts(batch: &[Append]) -> bool {
     let removes = |copy: &NewCopy| matches!(copy.draft.content, Content::Edit { .. } | Content::Deletion { .. });
-    let wipes = batch.iter().flat_map(|append| &append.copies).any(removes);
-    connection.pragma_update(None, "secure_delete", if wipes { "ON" } else { "FAST" })
+    batch.iter().flat_map(|append| &append.copies).any(removes)
 }
 
 fn insert(connection: &Connection, append: &mut Append) -> rusqlite::Result<()> {

@@ -24,6 +24,9 @@ const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// log far below this.
 const LOG_PAGES_MAX: u32 = 16_384;
 
+/// How the writing connection deletes, but for commits that remove texts.
+pub(super) const SECURE_DELETE: &str = "FAST";
+
 /// Rolls back a transaction that the end of a process has interrupted, for example during the first start.
 ///
 /// Before the database uses a write-ahead log, a rollback needs the journal beside it. A read-only connection cannot
@@ -113,6 +116,7 @@ pub(super) fn open_writer(settings: &SqliteSettings, create: bool) -> rusqlite::
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     let mut connection = connect(&settings.path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "secure_delete", SECURE_DELETE)?;
     connection.pragma_update(None, "synchronous", synchronous(settings.durability))?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
     connection.pragma_update(None, "journal_size_limit", u64::from(LOG_PAGES_MAX) * 4_096)?;

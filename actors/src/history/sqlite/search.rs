@@ -3,7 +3,7 @@
 //! A full-text index (FTS5) merges its segments, and all entries of one word, in single steps that take longer the more
 //! messages exist. So the index is a separate file with its own thread, and no commit of a message waits for it.
 //!
-//! The thread copies the changes of the database into the index once a second, and before a search for the searched
+//! The thread copies the changes of the database into the index every five seconds, and before a search for the searched
 //! room. So a search finds every message that was acknowledged before it. Messages that the database has dropped are
 //! not found, because a result is read from the database. After a start and after a failure, all rooms are compared
 //! with the index. An index that is missing, damaged or of another version is rebuilt in the background.
@@ -36,7 +36,7 @@ use crate::vitals::Vitals;
 const WAITING_MAX: usize = 1_024;
 
 /// How long changes wait before they are indexed, so that one step handles many messages.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pause after a failure before the next attempt.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);

@@ -229,8 +229,8 @@ impl SearchIndex {
     ) -> Result<(), IndexError> {
         let read = || -> rusqlite::Result<_> {
             history.prepare_cached(
-                "SELECT place, NULL FROM messages WHERE place BETWEEN ?1 AND ?2
-                 UNION ALL SELECT place, of FROM changes
+                "SELECT place, NULL, text FROM messages WHERE place BETWEEN ?1 AND ?2
+                 UNION ALL SELECT place, of, NULL FROM changes
                     WHERE place BETWEEN ?1 AND ?2 AND kind IN ('edit', 'deletion') ORDER BY 1",
             )
         };
@@ -242,17 +242,18 @@ impl SearchIndex {
                 extent.last = last;
                 return Ok(());
             };
-            let columns = row.get(0).and_then(|at| Ok((at, row.get::<_, Option<i64>>(1)?)));
-            let (at, changed) = columns.map_err(IndexError::History)?;
+            let columns = || -> rusqlite::Result<(i64, Option<i64>)> { Ok((row.get(0)?, row.get(1)?)) };
+            let (at, changed) = columns().map_err(IndexError::History)?;
             match changed {
                 None => {
-                    self.add_text(history, at, budget)?;
+                    let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?));
+                    self.add_text(at, text.map_err(IndexError::History)?, budget)?;
                     extent.messages += 1;
                 }
                 // An earlier message is no longer in the index.
                 Some(of) if of_place(of).1 >= extent.first && self.remove_text(of)? => {
                     self.connection.prepare_cached("INSERT OR IGNORE INTO removed (id) VALUES (1)")?.execute([])?;
-                    self.add_text(history, of, budget)?;
+                    self.add_text(of, &newest_text(history, of).map_err(IndexError::History)?, budget)?;
                 }
                 Some(_) => budget.spend(1, 0),
             }
@@ -261,15 +262,9 @@ impl SearchIndex {
         Ok(())
     }
 
-    /// Adds the text that the message at this place has now; none if retention has just dropped it.
-    fn add_text(&self, history: &Connection, at: i64, budget: &mut Budget) -> Result<(), IndexError> {
-        let read = || -> rusqlite::Result<Option<String>> {
-            let mut select = history.prepare_cached("SELECT text FROM messages WHERE place = ?1")?;
-            select.query_row([at], |row| row.get(0)).optional()
-        };
-        let text = read().map_err(IndexError::History)?.unwrap_or_default();
+    fn add_text(&self, at: i64, text: &str, budget: &mut Budget) -> Result<(), IndexError> {
         let mut insert = self.connection.prepare_cached("INSERT INTO texts (rowid, text) VALUES (?1, ?2)")?;
-        insert.execute((at, &*words::apart(&text)))?;
+        insert.execute((at, &*words::apart(text)))?;
         budget.spend(1, text.len());
         Ok(())
     }
@@ -378,6 +373,12 @@ impl SearchIndex {
         self.connection.execute_batch("INSERT INTO texts (texts) VALUES ('optimize'); DELETE FROM removed; VACUUM;")?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
+}
+
+/// The text that the message at this place has now; none if retention has dropped it.
+fn newest_text(history: &Connection, at: i64) -> rusqlite::Result<String> {
+    let mut select = history.prepare_cached("SELECT text FROM messages WHERE place = ?1")?;
+    Ok(select.query_row([at], |row| row.get(0)).optional()?.unwrap_or_default())
 }
 
 /// Fails if one of the index's files belongs to another program.

@@ -159,7 +159,7 @@ fn what_many_rooms_said_is_indexed_without_a_search() {
     };
     let path = settings(&folder).path;
     say(&mut store, 0..3_000);
-    until("updated once a second", || indexed(&path) == 3_000);
+    until("updated by itself", || indexed(&path) == 3_000);
     drop(store);
     // After a start all rooms are compared, which takes several batches, no matter which rooms are missing.
     for missing in [1..=3_000, 1..=2_500, 700..=2_500, 2_500..=3_000] {
