@@ -93,13 +93,32 @@ impl Blocking {
     /// # Errors
     /// The connection has ended, or no frame arrives in time.
     pub fn receive(&mut self) -> io::Result<RawFrame> {
+        loop {
+            let frame = self.receive_any()?;
+            if frame.opcode != PING {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Discards frames up to the next ping, and answers it.
+    ///
+    /// # Errors
+    /// The connection has ended, or no frame arrives in time.
+    pub fn answer_ping(&mut self) -> io::Result<()> {
+        while self.receive_any()?.opcode != PING {}
+        Ok(())
+    }
+
+    /// Receives the next frame. Answers pings.
+    fn receive_any(&mut self) -> io::Result<RawFrame> {
         let mut room = [0; 16 * 1024];
         loop {
-            while let Some(frame) = RawFrame::take(&mut self.unread) {
-                if frame.opcode != PING {
-                    return Ok(frame);
+            if let Some(frame) = RawFrame::take(&mut self.unread) {
+                if frame.opcode == PING {
+                    self.send(PONG, &frame.payload)?;
                 }
-                self.send(PONG, &frame.payload)?;
+                return Ok(frame);
             }
             match self.socket.read(&mut room)? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
