@@ -10,6 +10,7 @@ mod private;
 mod reactor;
 mod reader;
 mod slow;
+mod typist;
 
 use std::time::Duration;
 
@@ -36,13 +37,15 @@ pub enum BehaviourKind {
     Reactor,
     /// Reads, and says how far it has read.
     Reader,
+    /// Reads, and types all the time.
+    Typist,
     /// Ignores the server's limits.
     Flooder,
 }
 
 impl BehaviourKind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Chatter,
         Self::Lurker,
         Self::Private,
@@ -52,6 +55,7 @@ impl BehaviourKind {
         Self::Editor,
         Self::Reactor,
         Self::Reader,
+        Self::Typist,
         Self::Flooder,
     ];
 
@@ -67,6 +71,7 @@ impl BehaviourKind {
             Self::Editor => "editor",
             Self::Reactor => "reactor",
             Self::Reader => "reader",
+            Self::Typist => "typist",
             Self::Flooder => "flooder",
         }
     }
@@ -89,6 +94,7 @@ impl BehaviourKind {
             Self::Editor => Box::new(editor::Editor),
             Self::Reactor => Box::new(reactor::Reactor),
             Self::Reader => Box::new(reader::Reader),
+            Self::Typist => Box::new(typist::Typist),
             Self::Flooder => Box::new(flooder::Flooder),
         }
     }
@@ -116,6 +122,8 @@ pub(crate) enum Move {
     React,
     /// It says that it has read the newest message of its room.
     Read,
+    /// It says that it types in its room.
+    Type,
     /// It disconnects, then returns and resumes.
     Depart {
         /// Whether it closes the WebSocket first, or just drops the connection.

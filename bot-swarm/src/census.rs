@@ -91,8 +91,8 @@ mod tests {
         census.change(BehaviourKind::Slow, BotState::Waiting, BotState::Connected);
         let mut sum = census;
         sum += census;
-        assert_eq!((sum.of(BehaviourKind::Slow, BotState::Connected), sum.in_state(BotState::Waiting)), (2, 20));
-        assert_eq!(BotState::ALL.iter().map(|state| sum.in_state(*state)).sum::<u32>(), 22);
+        assert_eq!((sum.of(BehaviourKind::Slow, BotState::Connected), sum.in_state(BotState::Waiting)), (2, 22));
+        assert_eq!(BotState::ALL.iter().map(|state| sum.in_state(*state)).sum::<u32>(), 24);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bot_swarm::report::folder;
 use bot_swarm::{Config, Outcome, StopHandle, progress};
 use tempfile::TempDir;
 use test_kit::process::Signal;
-use test_kit::{Process, figures_when};
+use test_kit::{Client, Process, figures_when};
 
 use crate::harness::{TestServer, bot_swarm, starling};
 use crate::shutdown::everybody_talks;
@@ -96,6 +96,26 @@ async fn bots_that_say_how_far_they_have_read_are_told_the_same() {
     let report = run(&server, config, 4_000.0).await;
     assert!(report.is_clean(), "{report}");
     figures_when(&server, "the readers", |figures| figures.value("chat_read_positions", &[]) >= 30.0).await;
+}
+
+#[actix::test]
+async fn bots_that_type_are_seen_to_type() {
+    let server = TestServer::start(&[]);
+    let (mut watcher, _) = Client::enter(&server, "/ws?clientId=watcher").await;
+    let config = Config {
+        count: 20,
+        rooms: 1,
+        messages_per_second: 2.0,
+        behaviours: "typist=3,chatter=1".parse().unwrap(),
+        ..Config::default()
+    };
+    let watching = async {
+        let told = watcher.next_of("typing").await;
+        let typists = told["clientIds"].as_array().unwrap();
+        assert!(!typists.is_empty() && typists.iter().all(|it| it.as_str().unwrap().starts_with("bot")), "{told}");
+    };
+    let (report, ()) = tokio::join!(run(&server, config, 1_000.0), watching);
+    assert!(report.is_clean(), "{report}");
 }
 
 #[actix::test]

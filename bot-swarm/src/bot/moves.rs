@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::Context;
 use starling_protocol::{
-    Change, ChangeMessage, ChangedPlace, ClientCommand, Emoji, MessageId, ReadEvent, RoomName, Seq,
+    Change, ChangeMessage, ChangedPlace, ClientCommand, Emoji, MessageId, ReadEvent, RoomName, Seq, Target,
 };
 
 use super::link::Link;
@@ -30,6 +30,9 @@ const EMOJIS: [&str; 4] = ["👍", "🎉", "👀", "👩\u{200d}💻"];
 
 /// The `id` of the frames with which a bot says how far it has read.
 const READ_ID: &str = "read";
+
+/// The `id` of the frames with which a bot says that it types.
+const TYPING_ID: &str = "typing";
 
 /// The `id` of the frames with which a bot joins and leaves visited rooms.
 const VISIT_ID: &str = "visit";
@@ -118,6 +121,7 @@ impl Bot {
                 Move::ChangeOwn => self.change_own(),
                 Move::React => self.react(),
                 Move::Read => self.say_read(),
+                Move::Type => self.say_typing(),
                 // The bot plans its next move when it has returned.
                 Move::Depart { politely, rest } => return self.rest(politely, rest, ctx),
             }
@@ -167,6 +171,14 @@ impl Bot {
         self.worker.ledger.borrow_mut().says_read(bot, home, seq);
         let place = ChangedPlace::Room(self.worker.roster.room(home).name.clone());
         self.ask(MessageId::parse(READ_ID).ok(), ClientCommand::Read { place, seq: Seq(seq) });
+    }
+
+    /// Says that it types in its room.
+    fn say_typing(&self) {
+        if !self.is_plain() {
+            let room = self.worker.roster.room(self.identity.room).name.clone();
+            self.ask(MessageId::parse(TYPING_ID).ok(), ClientCommand::Typing { target: Target::Room(room) });
+        }
     }
 
     /// Handles how far a client has read a room.

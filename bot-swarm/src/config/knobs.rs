@@ -164,7 +164,7 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_BEHAVIOURS",
         flag: "behaviours",
         help: "Behaviours of the bots, with weights",
-        range: "like chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,editor=5,reactor=5,reader=5,flooder=0; weights up to 10000",
+        range: "like chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,editor=5,reactor=5,reader=5,typist=5,flooder=0; weights up to 10000",
         default: "chatter=1",
         set: |config, value| value.parse().ok().map(|mix| config.behaviours = mix),
         get: |config| config.behaviours.to_string(),

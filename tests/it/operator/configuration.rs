@@ -83,7 +83,7 @@ fn the_printed_configuration_can_be_read_back_whatever_the_values() {
         ("BOT_EXPECT", "clean, p99<250ms, connect.p99<1s, completion.max<=5s, reconnects=0"),
         (
             "BOT_BEHAVIOURS",
-            "chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,editor=5,reactor=5,reader=5,flooder=0",
+            "chatter=60,lurker=25,private=10,hopper=3,slow=1,churner=1,editor=5,reactor=5,reader=5,typist=5,flooder=0",
         ),
         ("BOT_SERVER_URL", "ws://[::1]:8080/ws?token=x&y=$z"),
     ] {
