@@ -1,6 +1,7 @@
 //! Edits, deletions, reactions and replies: with the mouse and with the keyboard, and equal for all who see the room.
 
 use serde_json::{Value, json};
+use test_kit::nats::Nats;
 
 use crate::harness::keys::{DOWN, ENTER, ESCAPE, RIGHT, TAB, UP};
 use crate::harness::{Browser, Driver, Proxy, TestServer};
@@ -135,6 +136,63 @@ async fn a_page_that_was_cut_off_during_changes_ends_equal() {
         until_rows(browser, &wanted).await;
     }
     assert_eq!(rows(&alice).await, rows(&bob).await);
+}
+
+/// A node of a chat of several.
+async fn node(nats: &Nats, name: &str) -> TestServer {
+    let variables = [("CHAT_HISTORY", "sqlite"), ("CHAT_NATS_URL", &nats.url()), ("CHAT_NODE_NAME", name)];
+    let node = TestServer::start(&variables);
+    node.is_ready().await;
+    node
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_pages_show_the_same_after_changes_a_cut_and_the_death_of_a_node() {
+    let nats = Nats::start().await;
+    let (mut first, second) = (node(&nats, "first").await, node(&nats, "second").await);
+    let driver = Driver::start().await;
+    let (of_alice, of_carol) = (Proxy::start(first.address()).await, Proxy::start(first.address()).await);
+    let alice = Browser::enter(&driver, &of_alice.page(), "alice").await;
+    let bob = Browser::enter(&driver, &second.page(), "bob").await;
+    let carol = Browser::enter(&driver, &of_carol.page(), "carol").await;
+    for text in ["first", "secret", "third"] {
+        alice.say(text).await;
+    }
+    for browser in [&bob, &carol] {
+        browser.until_last(&["first", "secret", "third"]).await;
+    }
+    of_carol.cut();
+    carol.until_true("notices", "!document.querySelector('#status').hidden").await;
+    alice.act("first", "pencil").await;
+    type_instead(&alice, "first, mended").await;
+    bob.until_last(&["first, mended", "secret", "third"]).await;
+    react(&bob, "third", "tada").await;
+
+    first.kill();
+    of_alice.lead_to(second.address());
+    react(&alice, "third", "tada").await;
+    alice.act("secret", "trash").await;
+    alice.click("#delete-submit").await;
+    bob.act("first, mended", "reply").await;
+    bob.say("I agree").await;
+    // Written without a connection.
+    carol.say("late").await;
+    of_carol.lead_to(second.address());
+    of_carol.restore();
+    carol.until_last(&["late"]).await;
+    let shown = rows(&carol).await;
+    for browser in [&alice, &bob] {
+        until_rows(browser, &shown).await;
+    }
+    let of_the_changed: Vec<_> =
+        shown.as_array().unwrap().iter().take(3).map(|row| (&row[1], &row[2], &row[5])).collect();
+    let (deleted, none) = (json!("This message was deleted."), json!([]));
+    let wanted = [
+        (&json!("first, mended"), &Value::Null, &none),
+        (&Value::Null, &deleted, &none),
+        (&json!("third"), &Value::Null, &json!([["🎉", "2"]])),
+    ];
+    assert_eq!(of_the_changed, wanted, "{shown:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

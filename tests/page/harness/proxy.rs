@@ -18,11 +18,12 @@ enum Network {
     Silent,
 }
 
-/// A proxy for one server; ends with the test's runtime.
+/// A proxy for one server at a time; ends with the test's runtime.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
     network: Arc<watch::Sender<Network>>,
+    server: Arc<watch::Sender<SocketAddr>>,
 }
 
 impl Proxy {
@@ -30,21 +31,27 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let network = Arc::new(watch::Sender::new(Network::Up));
-        let state = Arc::clone(&network);
+        let server = Arc::new(watch::Sender::new(server));
+        let (state, leads_to) = (Arc::clone(&network), Arc::clone(&server));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *state.borrow() != Network::Up {
                     continue;
                 }
-                tokio::spawn(carry(client, server, state.subscribe()));
+                tokio::spawn(carry(client, *leads_to.borrow(), state.subscribe()));
             }
         });
-        Self { address, network }
+        Self { address, network, server }
     }
 
     /// The URL of the page through this network.
     pub(crate) fn page(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// Carries new connections to another server.
+    pub(crate) fn lead_to(&self, server: SocketAddr) {
+        self.server.send_replace(server);
     }
 
     pub(crate) fn cut(&self) {

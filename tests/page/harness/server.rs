@@ -33,6 +33,11 @@ impl TestServer {
         format!("http://{}/", self.address)
     }
 
+    /// Waits until it accepts clients.
+    pub(crate) async fn is_ready(&self) {
+        self.process.as_ref().unwrap().status_becomes("/readyz", 200).await;
+    }
+
     /// Kills the server, like a crash.
     pub(crate) fn kill(&mut self) {
         self.process.take().unwrap().kill();
