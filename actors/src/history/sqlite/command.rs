@@ -5,7 +5,7 @@ use starling_protocol::{Epoch, Seq};
 
 use super::schema::DbRoom;
 use crate::clock::Instant;
-use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
+use crate::history::{Draft, EntryNumber, LogMark, OwnLimits, Receipt, RoomKey};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::moderation::Row;
@@ -18,6 +18,8 @@ pub(super) enum WriterCommand {
     NoteSent(DbRoom, Seq),
     /// The client has read up to this message; `None`: its position is dropped.
     NoteRead(IdOwner, DbRoom, Option<Seq>),
+    /// The limits of a room's own.
+    Limit(DbRoom, OwnLimits),
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
     /// Rows of the moderation have changed. The receipt is returned with the outcome.

@@ -201,6 +201,9 @@ impl Writer {
                     let lost = self.due.read.note(owner, room, seq);
                     self.metrics.positions_lost.fetch_add(lost.into(), Relaxed);
                 }
+                WriterCommand::Limit(room, limits) => {
+                    self.retention.limit(room, limits, self.bounds.get(&room), started);
+                }
                 WriterCommand::KeepModeration(rows, receipt) => {
                     self.due.moderation.extend(rows.into_iter().map(|row| (row.key, row.value)));
                     self.due.decided.extend(receipt);
@@ -221,6 +224,7 @@ impl Writer {
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
                     self.due.read.forget_room(room);
+                    self.retention.forget(room);
                     self.due.forgotten.push_back(Forgotten { room, has_messages, receipt });
                 }
             }

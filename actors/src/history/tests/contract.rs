@@ -61,6 +61,23 @@ fn a_page_has_what_was_asked_for_and_nothing_that_the_chat_does_not_know() {
         if !kind.keeps() {
             continue;
         }
+        for (page, limit, search, expected, has_more) in [
+            (before(7), 100, None, vec![4, 5, 6], false),
+            (before(7), 2, None, vec![5, 6], true),
+            (before(7), 3, None, vec![4, 5, 6], false),
+            (before(5), 100, None, vec![4], false),
+            (before(3), 100, None, vec![], false),
+            (after(0), 2, None, vec![4, 5], true),
+            (before(7), 100, Some("x"), vec![6, 5, 4], false),
+            (before(7), 3, Some("x"), vec![6, 5, 4], false),
+            (before(3), 100, Some("x"), vec![], false),
+        ] {
+            let found = subject.read(LOBBY.0, |read| {
+                (read.oldest, read.newest, read.page, read.limit) = (Seq(4), Seq(6), page, limit);
+                read.search = search.and_then(SearchText::parse);
+            });
+            assert_eq!(found, Ok((expected, has_more)), "{kind:?}: {page:?} {limit} {search:?}");
+        }
         let known = subject.read(LOBBY.0, |read| (read.oldest, read.newest) = (Seq(4), Seq(6)));
         let is_within = |read: &Result<(Vec<u64>, bool), _>| *read == Ok((vec![4, 5, 6], false));
         // A history in memory holds nothing that the chat does not know.
@@ -331,6 +348,44 @@ fn a_history_with_a_bound_drops_the_oldest_and_says_so() {
         assert_eq!(subject.bounds[&LOBBY.0], (oldest, Seq(8)), "{kind:?}");
         let expected: Vec<u64> = (oldest.0..=8).collect();
         assert_eq!(subject.read(LOBBY.0, |_| ()), Ok((expected, false)), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_room_with_limits_of_its_own_keeps_so_many_as_these_say_from_then_on_until_it_ends() {
+    let messages = |messages| OwnLimits { messages: Some(messages), keep_for: None };
+    for kind in [Kind::Memory, Kind::Sqlite(0), Kind::Sqlite(9)] {
+        let mut subject = Subject::that_keeps(kind, Some(5));
+        let mut keeps = |room: (RoomId, &'static str), limits: Option<OwnLimits>, count, expected: u64| {
+            if let Some(limits) = limits {
+                subject.history.limit(room.0, limits);
+            }
+            if count > 0 {
+                subject.say(room, &vec!["x"; count]);
+            }
+            let kept = |subject: &Subject| {
+                let (oldest, newest) = subject.bounds[&room.0];
+                newest.0 + 1 - oldest.0
+            };
+            while kept(&subject) != expected {
+                let mut done = Vec::new();
+                subject.history.drop_excess(Now::read(), &mut done);
+                subject.settle(done, |done| !done.is_empty());
+            }
+            let read = subject.read(room.0, |_| ()).unwrap().0.len() as u64;
+            assert_eq!(read, expected, "{kind:?} {room:?}");
+        };
+        keeps(OTHER, None, 9, 5);
+        keeps(LOBBY, Some(messages(3)), 9, 3);
+        keeps(OTHER, Some(messages(1)), 0, 1);
+        // Memory has limits of its own.
+        keeps(BOBS, Some(messages(7)), 9, if kind == Kind::Memory { 5 } else { 7 });
+        keeps(LOBBY, Some(OwnLimits::default()), 9, 5);
+        subject.history.limit(LOBBY.0, messages(3));
+        subject.history.forget(LOBBY.0, None, &mut Vec::new());
+        subject.bounds.remove(&LOBBY.0);
+        subject.say(LOBBY, &["x"; 5]);
+        assert_eq!(subject.bounds[&LOBBY.0], (Seq(1), Seq(5)), "{kind:?}: a new room has no limits of its own");
     }
 }
 
