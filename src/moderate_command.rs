@@ -12,13 +12,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use starling_actors::moderation::Measure;
-use starling_actors::moderation::typed::{sanction_seconds, slow_seconds, time_of};
+use starling_actors::moderation::typed::{sanction_seconds, slow_seconds};
+use starling_actors::typed_time::time_of;
 use starling_protocol::{ClientId, RoomName};
 
 use crate::auth;
 use crate::config::Config;
 use crate::http::moderation::wire::{
-    AuditLog, Forbidden, NewSanction, RoomSettings, SanctionTarget, Sanctions, ToldSanction,
+    AuditLog, Forbidden, GivenSettings, NewSanction, SanctionTarget, Sanctions, ToldSanction,
 };
 use crate::own_server::OwnServer;
 
@@ -116,11 +117,11 @@ impl ModerateCommand {
             }
             Self::Slow { room, time } => {
                 let path = format!("/api/rooms/{}/settings", utf8_percent_encode(room.as_str(), NON_ALPHANUMERIC));
-                let RoomSettings { slow_seconds } = match time {
+                let settings: GivenSettings = match time {
                     None => api.read(&path).await?,
-                    Some(slow_seconds) => api.send(&path, &RoomSettings { slow_seconds }).await?,
+                    slow_seconds => api.send(&path, &GivenSettings { slow_seconds, ..Default::default() }).await?,
                 };
-                match slow_seconds {
+                match settings.slow_seconds.unwrap_or(0) {
                     0 => writeln!(out, "{room}: off")?,
                     seconds => writeln!(out, "{room}: {}", time_of(seconds.into()))?,
                 }

@@ -1,12 +1,12 @@
 //! Moderation: the decisions of operators about clients and rooms, without I/O and clock.
 //!
-//! A [`Decision`] changes the sanctions or the slow mode of a room, and stands in the audit log. [`Moderation`] holds
+//! A [`Decision`] changes the sanctions or the settings of a room, and stands in the audit log. [`Moderation`] holds
 //! what is in force. It is kept as [`Row`]s: a store writes them, and a checkpoint of several nodes contains them.
 //!
 //! Invariants:
 //! - with the same decisions at the same times, two of them are equal: nodes of several agree;
-//! - there are at most [`SANCTIONS_MAX`] sanctions, [`SLOW_ROOMS_MAX`] slow rooms and [`AUDIT_MAX`] entries of the audit
-//!   log.
+//! - there are at most [`SANCTIONS_MAX`] sanctions, [`SET_ROOMS_MAX`] rooms with settings and [`AUDIT_MAX`] entries of the
+//!   audit log.
 
 pub mod typed;
 
@@ -19,21 +19,19 @@ use smallvec::SmallVec;
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, Seq};
 
 use crate::client_address::ClientAddress;
+use crate::room_settings::{RoomSettings, SettingsChange};
 
 /// Most sanctions in force.
 pub const SANCTIONS_MAX: usize = 10_000;
 
-/// Most rooms with a slow mode.
-pub const SLOW_ROOMS_MAX: usize = 10_000;
+/// Most rooms whose settings differ from the default.
+pub const SET_ROOMS_MAX: usize = 10_000;
 
 /// Most entries of the audit log; the oldest give way.
 pub const AUDIT_MAX: usize = 1_000;
 
 /// Most bytes of a reason.
 pub const REASON_BYTES_MAX: usize = 500;
-
-/// Most seconds of a slow mode: six hours.
-pub const SLOW_SECONDS_MAX: u32 = 6 * 3_600;
 
 /// Most seconds of a sanction with an end: ten years.
 pub const SANCTION_SECONDS_MAX: u64 = 3_650 * 86_400;
@@ -115,12 +113,14 @@ pub enum Act {
     },
     /// Takes a sanction back.
     Lift(Target),
-    /// Sets the least time between two messages of a client in a room; 0: none.
-    Slow {
-        /// The room.
+    /// Changes the settings of a room. Logs of format 3 have only slow modes, under the name of `slow`.
+    #[serde(alias = "slow")]
+    Set {
+        /// The room, which need not exist.
         room: RoomName,
-        /// The time.
-        seconds: u32,
+        /// What changes.
+        #[serde(flatten)]
+        change: SettingsChange,
     },
     /// Has deleted the message of another client. It is only recorded: the deletion is an entry of the room.
     Delete {
@@ -156,7 +156,7 @@ pub struct AuditEntry {
 /// Why a decision has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ineffective {
-    /// The table of sanctions or of slow rooms is full.
+    /// The table of sanctions or of rooms with settings is full.
     #[error("there are {0} of them, and no more are allowed: lift one first")]
     Full(usize),
     /// There is no such sanction to lift.
@@ -192,14 +192,16 @@ pub struct Moderation {
     by_address: FxHashMap<ClientAddress, Own>,
     /// The number of sanctions, including those that have ended and were not dropped yet.
     sanctions: usize,
-    /// The slow mode of each room that has one, in seconds.
-    slow: BTreeMap<RoomName, u32>,
+    /// The settings of each room where they differ from the default.
+    settings: BTreeMap<RoomName, RoomSettings>,
     audit: VecDeque<AuditEntry>,
     /// The number of the first entry of `audit`.
     audited: u64,
 }
 
 const SANCTION: &str = "sanction";
+const ROOM: &str = "room";
+/// The slow mode of a room, in checkpoints of format 3.
 const SLOW: &str = "slow";
 const AUDIT: &str = "audit";
 
@@ -226,16 +228,17 @@ impl Moderation {
         self.sanctions == 0
     }
 
-    /// Whether any room has a slow mode.
+    /// Whether any room has settings that differ from the default.
     #[inline]
-    pub fn has_slow_rooms(&self) -> bool {
-        !self.slow.is_empty()
+    pub fn has_settings(&self) -> bool {
+        !self.settings.is_empty()
     }
 
-    /// The least number of seconds between two messages of a client in a room; 0: none.
+    /// The settings of a room.
     #[inline]
-    pub fn slow_seconds(&self, room: &RoomName) -> u32 {
-        self.slow.get(room).copied().unwrap_or(0)
+    pub fn settings(&self, room: &RoomName) -> &RoomSettings {
+        static PLAIN: RoomSettings = RoomSettings::PLAIN;
+        self.settings.get(room).unwrap_or(&PLAIN)
     }
 
     /// Whether a client may write in a room, or in private (`None`).
@@ -296,7 +299,7 @@ impl Moderation {
                 self.take(target).ok_or(Ineffective::NotThere)?;
                 vec![Row { key: sanction_key(target), value: None }]
             }
-            Act::Slow { room, seconds } => self.set_slow(room, *seconds)?,
+            Act::Set { room, change } => self.set(room, change)?,
             Act::Delete { .. } => Vec::new(),
         };
         self.audit.push_back(AuditEntry { at, decision });
@@ -369,17 +372,18 @@ impl Moderation {
         ended.iter().map(|target| Row { key: sanction_key(target), value: None }).collect()
     }
 
-    fn set_slow(&mut self, room: &RoomName, seconds: u32) -> Result<Vec<Row>, Ineffective> {
-        let value = if seconds == 0 {
-            self.slow.remove(room);
-            None
-        } else if self.slow.len() >= SLOW_ROOMS_MAX && !self.slow.contains_key(room) {
-            return Err(Ineffective::Full(SLOW_ROOMS_MAX));
-        } else {
-            self.slow.insert(room.clone(), seconds);
-            Some(seconds.to_string())
-        };
-        Ok(vec![Row { key: format!("{SLOW} {room}"), value }])
+    fn set(&mut self, room: &RoomName, change: &SettingsChange) -> Result<Vec<Row>, Ineffective> {
+        let settings = change.applied_to(self.settings(room));
+        if settings == RoomSettings::PLAIN {
+            self.settings.remove(room);
+            return Ok(vec![Row { key: settings_key(room), value: None }]);
+        }
+        if self.settings.len() >= SET_ROOMS_MAX && !self.settings.contains_key(room) {
+            return Err(Ineffective::Full(SET_ROOMS_MAX));
+        }
+        let row = settings_row(room, &settings);
+        self.settings.insert(room.clone(), settings);
+        Ok(vec![row])
     }
 
     // ---- rows
@@ -387,12 +391,9 @@ impl Moderation {
     /// All of it, as rows in the order of their keys.
     pub fn rows(&self) -> Vec<Row> {
         let all = self.by_name.values().chain(self.by_address.values()).flatten();
-        let slow = self
-            .slow
-            .iter()
-            .map(|(room, seconds)| Row { key: format!("{SLOW} {room}"), value: Some(seconds.to_string()) });
+        let settings = self.settings.iter().map(|(room, settings)| settings_row(room, settings));
         let audit = (self.audited..).zip(&self.audit).map(|(number, entry)| audit_row(number, entry));
-        let mut rows: Vec<_> = all.map(|sanction| sanction_row(sanction)).chain(slow).chain(audit).collect();
+        let mut rows: Vec<_> = all.map(|sanction| sanction_row(sanction)).chain(settings).chain(audit).collect();
         rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         rows
     }
@@ -410,9 +411,15 @@ impl Moderation {
             let (kind, of) = key.split_once(' ').ok_or_else(bad)?;
             match kind {
                 SANCTION => restored.put(serde_json::from_str(&value).map_err(|_| bad())?),
-                SLOW => {
+                ROOM | SLOW => {
                     let room = RoomName::parse(of).map_err(|_| bad())?;
-                    restored.slow.insert(room, value.parse().map_err(|_| bad())?);
+                    let settings = if kind == ROOM {
+                        serde_json::from_str(&value).map_err(|_| bad())?
+                    } else {
+                        let slow_seconds = value.parse().map_err(|_| bad())?;
+                        RoomSettings { slow_seconds, ..RoomSettings::PLAIN }
+                    };
+                    restored.settings.insert(room, settings);
                 }
                 AUDIT => {
                     let number: u64 = of.parse().map_err(|_| bad())?;
@@ -452,7 +459,7 @@ impl fmt::Display for Decision {
                 seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
             }
             Act::Lift(target) => write!(f, "{by}: un{} {target}", target.measure.as_str())?,
-            Act::Slow { room, seconds } => write!(f, "{by}: slow {room} {seconds} s")?,
+            Act::Set { room, change } => write!(f, "{by}: set {room}: {change}")?,
             Act::Delete { room, seq, client_id } => write!(f, "{by}: delete message {seq} of {client_id} in {room}")?,
         }
         if reason.is_empty() { Ok(()) } else { write!(f, ": {reason:?}") }
@@ -495,6 +502,14 @@ fn sanction_key(Target { subject, room, measure }: &Target) -> String {
 
 fn sanction_row(sanction: &Sanction) -> Row {
     Row { key: sanction_key(&sanction.target), value: Some(text(sanction)) }
+}
+
+fn settings_key(room: &RoomName) -> String {
+    format!("{ROOM} {room}")
+}
+
+fn settings_row(room: &RoomName, settings: &RoomSettings) -> Row {
+    Row { key: settings_key(room), value: Some(text(settings)) }
 }
 
 /// Numbers have leading zeros, so that the keys sort like them.

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod names;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod settings;
 mod visible;
 
 pub use change::{Change, ChangeMessage, ChangedPlace, DeletedEvent, EditedEvent, ReactionCount, ReactionEvent};
@@ -31,6 +32,7 @@ pub use event::{
     ReadEvent, Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, TypingEvent, Welcome,
 };
 pub use names::{ClientId, ClientKey, Emoji, EmojiError, Epoch, MessageId, NameError, RoomName, Seq};
+pub use settings::{Access, Retention, RoomSettings, Writers};
 
 /// The version of the protocol, as in `welcome`.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -433,7 +433,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             Operation {
                 method: Method::POST,
                 id: "setRoomSettings",
-                about: "Sets the slow mode of a room, which need not exist. Answers when it is stored.",
+                about: "Changes the given settings of a room, which need not exist; the others stay. Answers with all when it is \
+                        stored.",
                 access: Access::Operator,
                 reads: Some("RoomSettings"),
                 answer: Answer::Named("RoomSettings"),

@@ -1,4 +1,4 @@
-//! The handlers of moderation: sanctions, slow mode and the audit log.
+//! The handlers of moderation: sanctions, settings of rooms and the audit log.
 
 pub(crate) mod wire;
 
@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use starling_actors::chat_server::command::{Decided, NotDecided};
 use starling_actors::client_address::ClientAddress;
 use starling_actors::moderation::{
-    Act, Decision, Ineffective, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, SLOW_SECONDS_MAX, Subject, Target,
+    Act, Decision, Ineffective, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target,
 };
+use starling_actors::room_settings::{RoomSettings, SettingsChange};
 use starling_protocol::RoomName;
 
-use self::wire::{AuditLog, Audited, NewSanction, RoomSettings, SanctionTarget, Sanctions, ToldSanction};
+use self::wire::{AuditLog, Audited, GivenSettings, NewSanction, SanctionTarget, Sanctions, ToldSanction};
 use super::handlers::{OPERATOR, not_known, unanswered};
 use crate::callers::Operator;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -113,9 +114,8 @@ pub(super) async fn audit(state: Data<ServerState>, _: Operator) -> Answer {
 }
 
 pub(super) async fn room_settings(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
-    let room = room_of(&room)?;
-    let slow_seconds = state.chat().slow_mode(room).await.map_err(unanswered)?;
-    Ok(HttpResponse::Ok().json(RoomSettings { slow_seconds }))
+    let settings = state.chat().room_settings(room_of(&room)?).await.map_err(unanswered)?;
+    Ok(told(settings))
 }
 
 pub(super) async fn set_room_settings(
@@ -125,10 +125,14 @@ pub(super) async fn set_room_settings(
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let room = room_of(&room)?;
-    let RoomSettings { slow_seconds } = read(body)?;
-    if slow_seconds > SLOW_SECONDS_MAX {
-        return Err(bad(format!("`slowSeconds` must be 0 to {SLOW_SECONDS_MAX}")));
-    }
-    decide(&state, operator, Act::Slow { room, seconds: slow_seconds }, String::new()).await?;
-    Ok(HttpResponse::Ok().json(RoomSettings { slow_seconds }))
+    let change = SettingsChange::from(read::<GivenSettings>(body)?);
+    change.check().map_err(bad)?;
+    decide(&state, operator, Act::Set { room: room.clone(), change }, String::new()).await?;
+    let settings = state.chat().room_settings(room).await.map_err(not_known)?;
+    Ok(told(settings))
+}
+
+/// All settings of a room.
+fn told(settings: RoomSettings) -> HttpResponse {
+    HttpResponse::Ok().json(GivenSettings::from(SettingsChange::from(settings)))
 }

@@ -13,7 +13,7 @@ use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
 use super::handlers::{NodesOfChat, OperatorMessage, PostedMessage, Stats};
-use super::moderation::wire::{AuditLog, NewSanction, RoomSettings, Sanctions};
+use super::moderation::wire::{AuditLog, GivenSettings, NewSanction, Sanctions};
 use crate::diagnosis::Diagnosed;
 use crate::lab::LabFigures;
 use crate::refusal::HttpCode;
@@ -61,7 +61,7 @@ fn document(server: &Described) -> Value {
     written.subschema_for::<NodesOfChat>();
     written.subschema_for::<PostedMessage>();
     written.subschema_for::<Sanctions>();
-    written.subschema_for::<RoomSettings>();
+    written.subschema_for::<GivenSettings>();
     written.subschema_for::<AuditLog>();
     read.subschema_for::<OperatorMessage>();
     read.subschema_for::<NewSanction>();

@@ -53,7 +53,11 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
         raw::get(&server, "/ws?clientId=mallory").await.expect_refusal(403, "banned");
         raw::get(&server, "/ws?clientId=alice").await.expect_refusal(426, "upgrade_required");
         let slow = operate(&server, "POST", "/api/rooms/dev/settings", &json!({"slowSeconds": 60})).await;
-        assert_eq!(slow.json(), json!({"slowSeconds": 60}));
+        let plain = json!({
+            "slowSeconds": 60, "topic": "", "writers": "everyone", "access": "everyone",
+            "newcomersSeeHistory": true, "retention": {}, "seenBy": null,
+        });
+        assert_eq!(slow.json(), plain);
         drop((alice, mallory, server));
 
         let server = TestServer::start(&variables);
@@ -63,7 +67,7 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
         let audit = operate(&server, "GET", "/api/moderation/audit", &Value::Null).await.json();
         let actions: Vec<_> =
             audit["entries"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
-        let expected = if is_kept { vec![json!("slow"), json!("ban"), json!("mute")] } else { Vec::new() };
+        let expected = if is_kept { vec![json!("set"), json!("ban"), json!("mute")] } else { Vec::new() };
         assert_eq!(actions, expected, "{history}");
         let handshake = raw::handshake(&server, "/ws?clientId=mallory").await;
         let lift = format!("{SANCTIONS}?measure=mute&clientId=alice&room=dev");
@@ -101,8 +105,15 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
     ] {
         operate(&server, "POST", SANCTIONS, &wrong).await.expect_refusal(400, "bad_request");
     }
-    let slow = json!({"slowSeconds": 21_601});
-    operate(&server, "POST", "/api/rooms/dev/settings", &slow).await.expect_refusal(400, "bad_request");
+    for wrong in [
+        json!({}),
+        json!({"slowSeconds": 21_601}),
+        json!({"topic": "a\nb"}),
+        json!({"writers": "nobody"}),
+        json!({"retention": {"messages": 0}}),
+    ] {
+        operate(&server, "POST", "/api/rooms/dev/settings", &wrong).await.expect_refusal(400, "bad_request");
+    }
     for path in [SANCTIONS, "/api/moderation/audit", "/api/rooms/dev/settings"] {
         raw::get(&server, path).await.expect_refusal(401, "unauthorized");
     }
@@ -149,8 +160,8 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
             &["audit"],
             0,
             "4 TIME operator: unban address 2001:db8::/64\n\
-             3 TIME operator: slow in dev for 0s\n\
-             2 TIME operator: slow in dev for 90s\n\
+             3 TIME operator: set in dev slow off\n\
+             2 TIME operator: set in dev slow 90s\n\
              1 TIME operator: ban address 2001:db8::/64\n\
              0 TIME operator: mute bob in dev for 10m: \"a\\nb\"",
         ),
@@ -197,8 +208,8 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
         ),
         ("/unmute bob", "* bob in dev is no longer muted", "/slow 1h", "! forbidden: only operators may do that"),
         ("/unmute bob", "! bad_request: there is no such sanction", "hi", "[dev] bob: hi"),
-        ("/slow 2m", "* a client may write in dev once in 2m", "one", "[dev] bob: one"),
-        ("/slow 2m", "* a client may write in dev once in 2m", "two", "[dev] bob: two"),
+        ("/slow 2m", "* dev: slow 2m", "one", "[dev] bob: one"),
+        ("/slow 2m", "* dev: slow 2m", "two", "[dev] bob: two"),
         (
             "/who",
             "* 2 in dev: bob, olga",

@@ -17,6 +17,7 @@ use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, AuditEntry, Decision, Ineffective, Sanction, Who};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
+use crate::room_settings::RoomSettings;
 
 /// One input of the state machine.
 ///
@@ -85,14 +86,14 @@ pub enum Command {
         /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
     },
-    /// An operator mutes or bans, takes that back, or sets a slow mode.
+    /// An operator mutes or bans, takes that back, or changes the settings of a room.
     Decide {
         /// The decision; its texts and numbers are within their limits.
         decision: Decision,
         /// Gets the outcome when the decision holds and is stored.
         reply: DecisionReply,
     },
-    /// A client of the chat mutes or bans, takes that back, or sets a slow mode.
+    /// A client of the chat mutes or bans, takes that back, or changes the settings of a room.
     DecideInChat {
         /// Only operators may.
         session: SessionId,
@@ -124,12 +125,12 @@ pub enum Command {
         /// Receives the refusal of its handshake.
         reply: oneshot::Sender<Result<(), OpenRefusal>>,
     },
-    /// A caller asks for the slow mode of a room.
-    ReadSlowMode {
+    /// A caller asks for the settings of a room.
+    ReadSettings {
         /// A room that need not exist.
         room: RoomName,
-        /// Receives the seconds; 0: none.
-        reply: oneshot::Sender<u32>,
+        /// Receives them.
+        reply: oneshot::Sender<RoomSettings>,
     },
     /// A follower asks how far rooms are.
     ReadPositions {
@@ -195,7 +196,7 @@ impl Command {
             | Self::ListSanctions { .. }
             | Self::ReadAudit { .. }
             | Self::JudgeOpening { .. }
-            | Self::ReadSlowMode { .. }
+            | Self::ReadSettings { .. }
             | Self::ReadPositions { .. }
             | Self::ListRooms { .. }
             | Self::ListNodes { .. }

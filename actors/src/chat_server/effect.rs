@@ -24,6 +24,7 @@ use crate::moderation::{AuditEntry, Decision, Row, Sanction};
 use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
 use crate::nodes::typing::TypingNotice;
+use crate::room_settings::RoomSettings;
 
 /// Collects the effects of one command, in the order in which they are to be performed.
 #[derive(Debug)]
@@ -231,8 +232,8 @@ pub enum Answer {
     Sanctions(oneshot::Sender<Vec<Sanction>>, Vec<Sanction>),
     /// The audit log.
     Audit(oneshot::Sender<Vec<(u64, AuditEntry)>>, Vec<(u64, AuditEntry)>),
-    /// The seconds of a slow mode.
-    SlowMode(oneshot::Sender<u32>, u32),
+    /// The settings of a room.
+    Settings(oneshot::Sender<RoomSettings>, RoomSettings),
     /// To [`Command::ReadPositions`](super::command::Command::ReadPositions).
     Positions(oneshot::Sender<Vec<RoomPosition>>, Vec<RoomPosition>),
     /// The list of rooms, and whether it was cut.
@@ -260,7 +261,7 @@ impl Answer {
             Self::Decided(reply, outcome) => drop(reply.send(outcome)),
             Self::Sanctions(reply, sanctions) => drop(reply.send(sanctions)),
             Self::Audit(reply, entries) => drop(reply.send(entries)),
-            Self::SlowMode(reply, seconds) => drop(reply.send(seconds)),
+            Self::Settings(reply, settings) => drop(reply.send(settings)),
             Self::Positions(reply, positions) => drop(reply.send(positions)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Named(reply, names) => drop(reply.send(names)),

@@ -25,6 +25,7 @@ use crate::metrics::Mailbox;
 use crate::moderation::{Act, AuditEntry, Decision, Sanction};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
+use crate::room_settings::RoomSettings;
 use crate::stage::Stage;
 use crate::vitals::Vitals;
 
@@ -252,12 +253,12 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::JudgeOpening { name, address, room, reply }).await
     }
 
-    /// The seconds of a room's slow mode; 0: none.
+    /// The settings of a room, which need not exist.
     ///
     /// # Errors
     /// [`AskError::TimedOut`], [`AskError::Ended`].
-    pub async fn slow_mode(&self, room: RoomName) -> Result<u32, AskError> {
-        self.ask_for(|reply| Command::ReadSlowMode { room, reply }).await
+    pub async fn room_settings(&self, room: RoomName) -> Result<RoomSettings, AskError> {
+        self.ask_for(|reply| Command::ReadSettings { room, reply }).await
     }
 
     /// Lists the rooms that match `allowed`, those with the most members first, and whether the list was cut.

@@ -216,8 +216,8 @@ impl ChatState {
                 let judged = self.check_opening(Who { name: name.as_ref(), address }, &room, turn);
                 turn.reply(Answer::Opened(reply, judged));
             }
-            Command::ReadSlowMode { room, reply } => {
-                turn.reply(Answer::SlowMode(reply, self.moderation.slow_seconds(&room)));
+            Command::ReadSettings { room, reply } => {
+                turn.reply(Answer::Settings(reply, self.moderation.settings(&room).clone()));
             }
             Command::ReadPositions { room, reply } => {
                 turn.reply(Answer::Positions(reply, self.positions(room.as_ref())));

@@ -27,6 +27,14 @@ fn impose(text: &str, seconds: Option<u64>) -> Decision {
     by_root(Act::Impose { target: target(text), seconds })
 }
 
+fn set(name: &str, change: &str) -> Decision {
+    by_root(Act::Set { room: room(name), change: serde_json::from_str(change).unwrap() })
+}
+
+fn slow(name: &str, seconds: u32) -> Decision {
+    set(name, &format!(r#"{{"slowSeconds":{seconds}}}"#))
+}
+
 fn mallory(address: &str) -> (ClientId, ClientAddress) {
     (client("mallory"), address.parse().unwrap())
 }
@@ -103,14 +111,15 @@ fn the_tables_are_bounded_and_what_has_ended_gives_way_first() {
 
     assert_eq!((moderation.audit().count(), moderation.audit().next().unwrap().0), (AUDIT_MAX, 10_001));
 
-    for number in 0..SLOW_ROOMS_MAX {
-        moderation.decide(by_root(Act::Slow { room: room(&format!("r{number}")), seconds: 5 }), NOW).unwrap();
+    for number in 0..SET_ROOMS_MAX {
+        moderation.decide(slow(&format!("r{number}"), 5), NOW).unwrap();
     }
-    let further = |seconds| by_root(Act::Slow { room: room("further"), seconds });
-    assert_eq!(moderation.decide(further(5), NOW), Err(Ineffective::Full(SLOW_ROOMS_MAX)));
-    moderation.decide(by_root(Act::Slow { room: room("r0"), seconds: 0 }), NOW).unwrap();
-    moderation.decide(further(5), NOW).unwrap();
-    assert_eq!((moderation.slow_seconds(&room("further")), moderation.slow_seconds(&room("r0"))), (5, 0));
+    assert_eq!(moderation.decide(slow("further", 5), NOW), Err(Ineffective::Full(SET_ROOMS_MAX)));
+    moderation.decide(slow("r0", 6), NOW).unwrap();
+    moderation.decide(slow("r0", 0), NOW).unwrap();
+    moderation.decide(slow("further", 5), NOW).unwrap();
+    let seconds = ["further", "r0"].map(|name| moderation.settings(&room(name)).slow_seconds);
+    assert_eq!(seconds, [5, 0]);
 }
 
 #[test]
@@ -118,17 +127,20 @@ fn the_rows_of_all_decisions_together_restore_what_is_in_force() {
     let mut moderation = Moderation::default();
     let mut kept = BTreeMap::new();
     let deleted = Act::Delete { room: room("dev"), seq: Seq(7), client_id: client("mallory") };
-    let slow = |seconds| by_root(Act::Slow { room: room("dev"), seconds });
     let mut decisions = vec![
         impose("mute mallory", Some(60)),
         impose("ban 2001:db8::1 dev", None),
         impose("ban mallory dev", None),
         by_root(Act::Lift(target("mute mallory"))),
-        slow(5),
+        slow("dev", 5),
+        set("dev", r#"{"topic":"tests","writers":"operators","retention":{"seconds":60}}"#),
+        set("ops", r#"{"access":"invited","newcomersSeeHistory":false,"seenBy":false}"#),
+        slow("gone", 5),
+        slow("gone", 0),
         by_root(deleted),
         impose("mute mallory dev", Some(60)),
     ];
-    decisions.extend((0..AUDIT_MAX).map(|_| slow(6)));
+    decisions.extend((0..AUDIT_MAX).map(|_| slow("dev", 6)));
     for decision in decisions {
         for Row { key, value } in moderation.decide(decision, NOW).unwrap() {
             match value {
@@ -140,8 +152,51 @@ fn the_rows_of_all_decisions_together_restore_what_is_in_force() {
     let rows: Vec<_> = kept.into_iter().map(|(key, value)| Row { key, value: Some(value) }).collect();
     assert_eq!(rows, moderation.rows());
     assert_eq!(Moderation::restore(rows), Ok(moderation));
-    for (key, value) in [("sanction x", "{}"), ("slow a b", "1"), ("slow dev", "x"), ("audit x", "{}"), ("else", "")] {
+    for (key, value) in [
+        ("sanction x", "{}"),
+        ("room a/b", "{}"),
+        ("room dev", r#"{"writers":"x"}"#),
+        ("slow dev", "x"),
+        ("audit x", "{}"),
+        ("else", ""),
+    ] {
         let row = Row { key: key.into(), value: Some(value.into()) };
         assert_eq!(Moderation::restore([row]), Err(BadRow(key.into())));
     }
+}
+
+#[test]
+fn a_change_of_settings_keeps_the_others_and_the_audit_log_names_what_has_changed() {
+    let mut moderation = Moderation::default();
+    assert!(!moderation.has_settings());
+    for (change, then) in [
+        (r#"{"topic":"tests"}"#, r#"{"topic":"tests"}"#),
+        (r#"{"slowSeconds":5}"#, r#"{"slowSeconds":5,"topic":"tests"}"#),
+        (r#"{"topic":"","slowSeconds":0}"#, "{}"),
+    ] {
+        let rows = moderation.decide(set("dev", change), NOW).unwrap();
+        assert_eq!(serde_json::to_string(moderation.settings(&room("dev"))).unwrap(), then);
+        assert_eq!((rows[0].key.as_str(), rows[0].value.as_deref()), ("room dev", (then != "{}").then_some(then)));
+        assert_eq!(moderation.has_settings(), then != "{}");
+    }
+    assert_eq!(*moderation.settings(&room("dev")), RoomSettings::PLAIN);
+    let audit: Vec<_> = moderation.audit().map(|(_, entry)| entry.decision.to_string()).collect();
+    let expected = [
+        r#"root: set dev: slow off, topic off: "spam""#,
+        r#"root: set dev: slow 5s: "spam""#,
+        r#"root: set dev: topic "tests": "spam""#,
+    ];
+    assert_eq!(audit, expected);
+}
+
+#[test]
+fn slow_modes_of_an_earlier_version_are_read_as_settings() {
+    let row = |key: &str, value: &str| Row { key: key.into(), value: Some(value.into()) };
+    let entry = r#"{"at":1,"decision":{"by":"root","act":{"slow":{"room":"dev","seconds":5}},"reason":""}}"#;
+    let then = [row("slow dev", "5"), row("audit 00000000000000000000", entry)];
+    let moderation = Moderation::restore(then).unwrap();
+    assert_eq!(moderation.settings(&room("dev")).slow_seconds, 5);
+    assert_eq!(moderation.audit().next().unwrap().1.decision.to_string(), "root: set dev: slow 5s");
+    let keys: Vec<_> = moderation.rows().into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, ["audit 00000000000000000000", "room dev"]);
 }

@@ -3,27 +3,15 @@
 use starling_protocol::console::OperatorCommand;
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName};
 
-use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, SLOW_SECONDS_MAX, Subject, Target};
+use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target};
+use crate::room_settings::{SLOW_SECONDS_MAX, SettingsChange};
+use crate::typed_time::{BadTime, seconds_up_to, time_of};
 
 /// The word that makes a sanction one of the whole server.
 const EVERYWHERE: &str = "everywhere";
 
 /// The word that ends a slow mode.
 const OFF: &str = "off";
-
-/// The units of a time, and their seconds.
-const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)];
-
-/// What is wrong with a time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadTime {
-    /// It is not a number with a unit.
-    #[error("{0:?} is not a time like 30s, 10m, 2h, 7d or 4w")]
-    Form(String),
-    /// It is zero or too long.
-    #[error("the time must be at least 1s, and at most {0}")]
-    Range(String),
-}
 
 /// The seconds of a time of a sanction, such as `10m`.
 ///
@@ -45,25 +33,6 @@ pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
     u32::try_from(seconds).map_err(|_| BadTime::Range(time_of(SLOW_SECONDS_MAX.into())))
 }
 
-fn seconds_up_to(text: &str, most: u64) -> Result<u64, BadTime> {
-    let form = || BadTime::Form(text.chars().take(32).collect());
-    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
-    let (digits, unit) = unit.filter(|(digits, _)| is_number(digits)).ok_or_else(form)?;
-    // Too many digits for a number are too long a time.
-    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).unwrap_or(u64::MAX);
-    if (1..=most).contains(&seconds) { Ok(seconds) } else { Err(BadTime::Range(time_of(most))) }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// The time as it is typed, in the largest unit that has no remainder.
-pub fn time_of(seconds: u64) -> String {
-    let whole = UNITS.iter().rev().find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit));
-    whole.map_or_else(|| format!("{seconds}s"), |(unit, of)| format!("{}{unit}", seconds / of))
-}
-
 /// A decision that an operator has typed, with its reason.
 ///
 /// # Errors
@@ -76,7 +45,7 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
             return Err(usage());
         }
         let seconds = slow_seconds(words)?;
-        return Ok((Act::Slow { room, seconds }, Box::default()));
+        return Ok((Act::Set { room, change: SettingsChange::slow(seconds) }, Box::default()));
     }
     let (name, rest) = word(words).ok_or_else(usage)?;
     let name = ClientId::parse(name).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))?;
@@ -131,8 +100,7 @@ pub fn done(act: &Act) -> String {
             format!("{} is {}{time}", target, target.measure.participle())
         }
         Act::Lift(target) => format!("{} is no longer {}", target, target.measure.participle()),
-        Act::Slow { room, seconds: 0 } => format!("{room} has no slow mode"),
-        Act::Slow { room, seconds } => format!("a client may write in {room} once in {}", time_of((*seconds).into())),
+        Act::Set { room, change } => format!("{room}: {change}"),
         Act::Delete { room, seq, client_id } => format!("message {seq} of {client_id} in {room} is deleted"),
     }
 }
@@ -166,9 +134,9 @@ mod tests {
             ("/ban bob", "bob in dev is banned"),
             ("/unban bob everywhere", "bob is no longer banned"),
             ("/unmute bob", "bob in dev is no longer muted"),
-            ("/slow 10s", "a client may write in dev once in 10s"),
-            ("/slow 120s", "a client may write in dev once in 2m"),
-            ("/slow off", "dev has no slow mode"),
+            ("/slow 10s", "dev: slow 10s"),
+            ("/slow 120s", "dev: slow 2m"),
+            ("/slow off", "dev: slow off"),
         ] {
             assert_eq!(typed(line).as_deref(), Ok(means), "{line}");
         }

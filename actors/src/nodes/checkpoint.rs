@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::BadRecord;
 
-/// The format that this server writes. It also reads format 1, which has no deletions, and format 2, which has no
-/// read positions and no moderation.
-const FORMAT: u8 = 3;
+/// The format that this server writes. It also reads format 1, which has no deletions, format 2, which has no
+/// read positions and no moderation, and format 3, where a slow mode is the only setting of a room.
+const FORMAT: u8 = 4;
 
 /// The state, in plain values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,7 +178,7 @@ impl Checkpoint {
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
             Some((&1, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
-            Some((format @ (2 | &FORMAT), body)) => {
+            Some((format @ 2..=FORMAT, body)) => {
                 let (before, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| BadRecord::Foreign)?;
                 let (deletions, rest) = postcard::take_from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
                 let later = if *format == 2 { Ok(Default::default()) } else { postcard::from_bytes(rest) };

@@ -12,8 +12,8 @@ use crate::moderation::Decision;
 
 /// The format that this server writes, and the newest that it reads. It also reads all earlier ones: each new format
 /// only adds kinds of entries. Format 2 has added the changes of messages, format 3 the decisions of operators and the read
-/// positions.
-pub const FORMAT: u8 = 3;
+/// positions, format 4 decisions about the settings of rooms.
+pub const FORMAT: u8 = 4;
 
 const FORMATS: std::ops::RangeInclusive<u8> = 1..=FORMAT;
 
@@ -165,7 +165,7 @@ pub enum LogEntry {
         /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
         epoch: Epoch,
     },
-    /// An operator mutes or bans, takes that back, or sets a slow mode. Holds from the record's time on. Void if it has no
+    /// An operator mutes or bans, takes that back, or changes the settings of a room. Holds from the record's time on. Void if it has no
     /// effect.
     Decide(Decision),
     /// A client has read up to a message. Void if the room is not there any more.
@@ -385,7 +385,7 @@ mod wire {
             owner: Option<u64>,
             id: Option<Cow<'a, str>>,
         },
-        /// Since format 3: the decision as JSON.
+        /// Since format 3: the decision as JSON. Before format 4 a slow mode is the only setting of a room.
         Decide(Cow<'a, str>),
         /// Since format 3.
         Read(u64, &'a str, Key<'a>, u64, u64),

@@ -72,10 +72,10 @@ impl ChatState {
     /// The slow mode of a room for a client, if there is one.
     #[inline]
     fn slow_seconds(&self, session: SessionId, room: RoomId) -> Option<u32> {
-        if !self.moderation.has_slow_rooms() {
+        if !self.moderation.has_settings() {
             return None;
         }
-        let seconds = self.moderation.slow_seconds(self.name_of(room)?);
+        let seconds = self.moderation.settings(self.name_of(room)?).slow_seconds;
         (seconds > 0 && self.who(session, None).is_some()).then_some(seconds)
     }
 
@@ -196,8 +196,10 @@ impl ChatState {
                     self.send_out(&sanction, turn);
                 }
             }
-            Act::Slow { room, .. } => {
-                if let Some(room) = self.rooms.find(room.as_str()) {
+            Act::Set { room, change } => {
+                if change.slow_seconds.is_some()
+                    && let Some(room) = self.rooms.find(room.as_str())
+                {
                     self.slowed.forget(room);
                 }
             }

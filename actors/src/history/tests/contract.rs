@@ -9,6 +9,7 @@ use super::*;
 use starling_protocol::{Emoji, RoomName};
 
 use crate::moderation::{Act, Decision, Moderation};
+use crate::room_settings::SettingsChange;
 
 #[test]
 fn each_entry_is_answered_once_and_numbered_in_its_rooms_in_the_order_of_the_appends() {
@@ -98,7 +99,7 @@ fn the_rows_of_the_moderation_are_kept_and_what_is_durable_has_them_after_a_rest
         let mut subject = Subject::new(kind);
         let mut moderation = Moderation::default();
         for seconds in [5, 6, 0, 7] {
-            let act = Act::Slow { room: RoomName::lobby(), seconds };
+            let act = Act::Set { room: RoomName::lobby(), change: SettingsChange::slow(seconds) };
             let decision = Decision { by: "root".into(), act, reason: "".into() };
             let rows = moderation.decide(decision, u64::from(seconds)).unwrap();
             let mut done = Vec::new();

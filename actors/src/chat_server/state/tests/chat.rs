@@ -23,6 +23,7 @@ use crate::hub::{Replay, ToSession};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Measure, Subject, Target};
+use crate::room_settings::SettingsChange;
 
 /// The number of hubs over which the clients are spread.
 const HUBS: u32 = 3;
@@ -190,7 +191,10 @@ impl Chat {
             "ban" => Act::Impose { target: target(Measure::Ban), seconds },
             "unmute" => Act::Lift(target(Measure::Mute)),
             "unban" => Act::Lift(target(Measure::Ban)),
-            "slow" => Act::Slow { room: room(rest[0]), seconds: u32::try_from(seconds.unwrap()).unwrap() },
+            "slow" => {
+                let change = SettingsChange::slow(u32::try_from(seconds.unwrap()).unwrap());
+                Act::Set { room: room(rest[0]), change }
+            }
             other => panic!("no such decision: {other}"),
         };
         let (reply, mut answer) = oneshot::channel();

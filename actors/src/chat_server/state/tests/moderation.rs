@@ -237,7 +237,7 @@ fn the_audit_log_has_the_decisions_and_the_deletions_of_the_messages_of_others()
     let audit: Vec<_> = chat.state.moderation.audit().map(|(_, entry)| entry.decision.to_string()).collect();
     let expected = [
         "root: delete message 1 of bob in lobby",
-        "root: slow dev 5 s: \"spam\"",
+        "root: set dev: slow 5s: \"spam\"",
         "root: mute mallory in dev: \"spam\"",
     ];
     assert_eq!(audit, expected);
