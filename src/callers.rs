@@ -6,6 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
+use starling_actors::chat_server::Outsider;
 use starling_actors::identity::{Claims, RoomGlobs};
 use starling_protocol::{ClientId, RoomName};
 
@@ -38,7 +39,7 @@ fn token_of(request: &HttpRequest) -> Option<String> {
 pub(crate) fn check_handshake(request: &HttpRequest, room: &RoomName) -> Result<Option<Claims>, HttpRefusal> {
     match caller(request) {
         Ok(Caller::Client(claims)) => {
-            Reader { rooms: claims.rooms.clone() }.check(room)?;
+            Reader::from(claims.clone()).check(room)?;
             Ok(Some(claims))
         }
         // A client without a token may still send one in `hello`.
@@ -69,6 +70,7 @@ fn caller(request: &HttpRequest) -> Result<Caller, HttpRefusal> {
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) rooms: RoomGlobs,
+    pub(crate) outsider: Outsider,
 }
 
 impl Reader {
@@ -81,14 +83,22 @@ impl Reader {
     }
 }
 
+impl From<Claims> for Reader {
+    fn from(Claims { client_id, rooms, is_admin, .. }: Claims) -> Self {
+        let outsider = if is_admin { Outsider::Operator } else { Outsider::Client(client_id) };
+        Self { rooms, outsider }
+    }
+}
+
 impl FromRequest for Reader {
     type Error = HttpRefusal;
     type Future = Ready<Result<Self, HttpRefusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(caller(request).map(|caller| match caller {
-            Caller::Anyone | Caller::Operator => Self { rooms: RoomGlobs::ALL },
-            Caller::Client(claims) => Self { rooms: claims.rooms },
+            Caller::Anyone => Self { rooms: RoomGlobs::ALL, outsider: Outsider::Anyone },
+            Caller::Operator => Self { rooms: RoomGlobs::ALL, outsider: Outsider::Operator },
+            Caller::Client(claims) => claims.into(),
         }))
     }
 }

@@ -30,7 +30,7 @@ pub use self::metrics::{HistoryMetrics, StoreHealth};
 pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchTerm, SearchText};
 pub use self::store::{
     CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, LogMark, OwnLimits, Receipt,
-    ReportSink, Restored, StoreReport, StoredCopy, StoredId, StoredPosition, StoredRoom, UnclaimedInbox,
+    ReportSink, Restored, Standing, StoreReport, StoredCopy, StoredId, StoredPosition, StoredRoom, UnclaimedInbox,
 };
 
 use self::recent::Recent;
@@ -187,11 +187,11 @@ impl History {
     }
 
     /// See [`HistoryStore::note_read`].
-    pub fn note_read(&mut self, owner: IdOwner, room: RoomId, seq: Option<Seq>) {
+    pub fn note_read(&mut self, owner: IdOwner, room: RoomId, standing: Option<Standing>) {
         match &mut self.below {
             Below::Nothing(_) => {}
-            Below::Store(store) => store.note_read(owner, room, seq),
-            Below::View(view) => view.store.note_read(owner, room, seq),
+            Below::Store(store) => store.note_read(owner, room, standing),
+            Below::View(view) => view.store.note_read(owner, room, standing),
         }
     }
 

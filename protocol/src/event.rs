@@ -284,9 +284,13 @@ pub struct JoinedEvent {
     pub epoch: Epoch,
     /// The number of members, including this one. For an inbox, the number of the client's connections.
     pub count: u32,
-    /// The answer to a resume: whether all missed messages follow. `Some(false)`: some of them are lost.
+    /// The answer to a resume: whether all missed messages follow. `Some(false)`: some of them are lost, or are not for
+    /// this client.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub recovered: Option<bool>,
+    /// Where the room hides its history from newcomers: this client sees only what comes after this message.
+    #[serde(rename = "visibleAfter", skip_serializing_if = "Option::is_none", default)]
+    pub visible_after: Option<Seq>,
 }
 
 /// The clients that have joined and left a room.

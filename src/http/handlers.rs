@@ -228,7 +228,15 @@ pub(super) async fn messages(
     let bytes = state.chat_config().page_bytes();
     let page = state
         .chat()
-        .history(HistoryQuery { room: room.clone(), page, search, with_changes: false, limit, bytes })
+        .history(HistoryQuery {
+            reader: reader.outsider,
+            room: room.clone(),
+            page,
+            search,
+            with_changes: false,
+            limit,
+            bytes,
+        })
         .await;
     let page = page.map_err(unanswered)?;
     let messages = page.messages.iter().map(|message| message.to_wire()).collect();

@@ -396,9 +396,22 @@ pub enum Request {
     Refused(Refusal),
 }
 
+/// A reader outside the chat, which may not see all that a room hides from newcomers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outsider {
+    /// It sees all.
+    Operator,
+    /// The client with this name, which is authenticated.
+    Client(ClientId),
+    /// Nobody that the chat knows.
+    Anyone,
+}
+
 /// A query for a room's history from outside the chat.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
+    /// The reader.
+    pub reader: Outsider,
     /// One that exists, or the lobby.
     pub room: RoomName,
     /// The part of the history.

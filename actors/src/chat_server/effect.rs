@@ -15,7 +15,7 @@ use super::command::{
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::followers::RoomPosition;
-use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
+use crate::history::{Entry, OwnLimits, Page, ReadError, ReadRequest, Receipt, Standing, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::identity::IdOwner;
 use crate::ids::{HubSet, RoomId, SessionId};
@@ -143,15 +143,24 @@ pub enum Effect {
         /// Never less than the previous `seq` of this inbox.
         seq: Seq,
     },
-    /// Record in the history how far a client has read.
+    /// Record in the history how far a client has read, and since when it sees a room.
     NoteRead {
         /// The client.
         owner: IdOwner,
         /// A room, or the client's inbox.
         room: RoomId,
-        /// Never less than the previous `seq`. `None`: the position gave way to others.
-        seq: Option<Seq>,
+        /// Never less read than before. `None`: the position gave way to others.
+        standing: Option<Standing>,
     },
+    /// Tell the history the limits of a room's own.
+    Limit {
+        /// A room that exists.
+        room: RoomId,
+        /// In place of all earlier ones.
+        limits: OwnLimits,
+    },
+    /// Drop messages beyond the limits of rooms' own, as far as the history does not do so by itself.
+    DropExcess,
     /// Store the rows of the moderation that have changed.
     KeepModeration {
         /// Later rows replace earlier ones.

@@ -22,6 +22,7 @@ mod gating;
 mod joining;
 mod logged;
 mod moderating;
+mod newcomers;
 mod positions;
 mod presence;
 mod private;
@@ -29,6 +30,7 @@ mod proving;
 mod reading;
 mod restoring;
 mod resuming;
+mod retention;
 mod talking;
 #[cfg(test)]
 mod tests;
@@ -97,6 +99,8 @@ pub struct ChatState {
     /// The decisions of operators.
     moderation: Moderation,
     slowed: Slowed,
+    /// Rooms whose own limits the history is to be told.
+    limits_due: Vec<RoomId>,
     /// Operators that wait until a decision is stored.
     decisions: Slab<(DecisionReply, Decided)>,
     /// The number of rooms and inboxes that were dropped to make space for others.
@@ -137,6 +141,7 @@ impl ChatState {
             drops: Slab::new(),
             moderation: Moderation::default(),
             slowed: Slowed::default(),
+            limits_due: Vec::new(),
             decisions: Slab::new(),
             dropped_for_space: 0,
             cluster: None,
@@ -454,6 +459,7 @@ impl ChatState {
         }
         self.tell_typing_of_a_second(turn);
         self.note_positions_of_a_second(turn);
+        self.tell_limits(turn);
         self.end_unproven(turn);
         for inbox in self.inboxes.take_to_note() {
             self.note_sent(inbox, turn);
@@ -502,8 +508,9 @@ impl ChatState {
         let owner = key.owner().cloned();
         let room = self.rooms.make_at(key, position.epoch, position.seq, at)?;
         self.order.open(room, position);
-        if let Some(owner) = owner {
-            self.inboxes.add(&owner, room);
+        match owner {
+            Some(owner) => self.inboxes.add(&owner, room),
+            None => self.limit_new_room(room),
         }
         Some(room)
     }

@@ -58,7 +58,7 @@ use self::schema::{Bounds, DbRoom};
 use self::search::Searches;
 use super::{
     CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, LogMark, OwnLimits, Page, ReadError,
-    ReadRequest, Receipt, ReportSink, Restored, StoreReport, StoredCopy, Twin,
+    ReadRequest, Receipt, ReportSink, Restored, Standing, StoreReport, StoredCopy, Twin,
 };
 use crate::clock;
 use crate::identity::IdOwner;
@@ -285,10 +285,12 @@ impl HistoryStore for SqliteStore {
         }
     }
 
-    fn note_read(&mut self, owner: IdOwner, room: RoomId, seq: Option<Seq>) {
-        if let Some(db) = self.rooms.get(&room) {
+    fn note_read(&mut self, owner: IdOwner, room: RoomId, standing: Option<Standing>) {
+        // A client may be there before the first message.
+        let is_there = standing.is_some() || self.rooms.contains_key(&room);
+        if let Some(db) = is_there.then(|| self.db_room(room)).flatten() {
             // Without a writer the note is lost, and the client has read less after the next start.
-            self.turn.push(WriterCommand::NoteRead(owner, *db, seq));
+            self.turn.push(WriterCommand::NoteRead(owner, db, standing));
         }
     }
 

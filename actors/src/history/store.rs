@@ -163,15 +163,24 @@ pub struct StoredId {
     pub id: MessageId,
 }
 
-/// How far a client had read before this process started.
+/// What is kept of a client in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest message that it has read; 0: it has read nothing.
+    pub upto: Seq,
+    /// Where the history is hidden from newcomers: it sees the entries behind this one; 0: all of them.
+    pub since: Seq,
+}
+
+/// What was kept of a client in a room before this process started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredPosition {
     /// The client.
     pub owner: IdOwner,
     /// The index of its room in [`Restored::rooms`].
     pub room: RoomId,
-    /// The newest message that it has read.
-    pub seq: Seq,
+    /// What is kept.
+    pub standing: Standing,
 }
 
 /// How long the messages of one room are kept, where that differs from the other rooms. `None`: like those.
@@ -312,9 +321,9 @@ pub trait HistoryStore: Send {
     /// owner gets some messages again.
     fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
-    /// Notes how far a client has read in a room or an inbox; `None`: its position is dropped. If the note is lost in a
-    /// crash, the client has read less. The positions of a room end with it.
-    fn note_read(&mut self, _owner: IdOwner, _room: RoomId, _seq: Option<Seq>) {}
+    /// Notes how far a client has read in a room or an inbox, and since when it sees it; `None`: its position is dropped.
+    /// If the note is lost in a crash, the client has read less. The positions of a room end with it.
+    fn note_read(&mut self, _owner: IdOwner, _room: RoomId, _standing: Option<Standing>) {}
 
     /// Stores rows of the moderation, each in place of the one with the same key. Rows that cannot be stored stay due, like
     /// a [`forget`](Self::forget). With a receipt, [`Completion::Decided`] reports the outcome.

@@ -71,7 +71,11 @@ impl ChatState {
     /// Reads the message of a change, which is judged then.
     pub(super) fn judge_later(&mut self, asked: Asked, turn: &mut Turn) {
         let (room, of) = (asked.room, asked.content.refers_to().unwrap_or(Seq(0)));
-        if of < self.oldest(room).max(Seq(1)) || of > self.order.position(room).seq {
+        let oldest = match &asked.asker {
+            Asker::Client(frame) => self.oldest_for(frame.session, room),
+            Asker::Operator(_) => self.oldest(room),
+        };
+        if of < oldest.max(Seq(1)) || of > self.order.position(room).seq {
             let refusal = no_such_message(of);
             return self.refuse_change(asked, refusal, turn);
         }

@@ -198,8 +198,10 @@ impl ChatState {
         }
         self.check_name(session, name, turn)?;
         let shown = self.claim(session, name, key, turn)?;
+        let hidden = self.hidden_histories(session);
         self.leave_positions(session, turn);
         let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
+        self.take_over_histories(session, hidden, turn);
         let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
         for room in rooms {
             self.enter_in_log(room, name);

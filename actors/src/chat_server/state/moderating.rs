@@ -104,7 +104,7 @@ impl ChatState {
         Some(Who { name: Some(name.unwrap_or(participant.name())), address: participant.address() })
     }
 
-    fn name_of(&self, room: RoomId) -> Option<&RoomName> {
+    pub(super) fn name_of(&self, room: RoomId) -> Option<&RoomName> {
         self.rooms.get(room)?.key().room()
     }
 
@@ -189,6 +189,8 @@ impl ChatState {
 
     fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<Vec<Row>, Ineffective> {
         let act = decision.act.clone();
+        let hid_history =
+            matches!(&act, Act::Set { room, .. } if !self.moderation.settings(room).newcomers_see_history);
         let rows = self.moderation.decide(decision, at)?;
         match act {
             Act::Impose { target, .. } if target.measure == Measure::Ban => {
@@ -196,11 +198,16 @@ impl ChatState {
                     self.send_out(&sanction, turn);
                 }
             }
-            Act::Set { room, change } => {
-                if change.slow_seconds.is_some()
-                    && let Some(room) = self.rooms.find(room.as_str())
-                {
+            Act::Set { room: name, change } => {
+                let Some(room) = self.rooms.find(name.as_str()) else { return Ok(rows) };
+                if change.slow_seconds.is_some() {
                     self.slowed.forget(room);
+                }
+                if change.retention.is_some() {
+                    self.limit_history(room);
+                }
+                if !hid_history && change.newcomers_see_history == Some(false) {
+                    self.history_is_hidden(room, turn);
                 }
             }
             Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => {}

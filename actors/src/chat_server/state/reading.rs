@@ -1,12 +1,12 @@
 //! Pages of the history, for clients and for readers outside the chat.
 
 use starling_protocol::{
-    ClientId, CloseCode, ErrorCode, HistoryEvent, HistoryPage, Refusal, RoomName, ServerEvent, limits,
+    ClientId, CloseCode, ErrorCode, HistoryEvent, HistoryPage, Refusal, RoomName, Seq, ServerEvent, limits,
 };
 use tokio::sync::oneshot;
 
 use super::ChatState;
-use crate::chat_server::command::{Frame, HistoryQuery};
+use crate::chat_server::command::{Frame, HistoryQuery, Outsider};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::reads::Reader;
 use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, RoomKey};
@@ -52,28 +52,35 @@ impl ChatState {
         with: Option<ClientId>,
         turn: &mut Turn,
     ) {
+        let oldest = self.oldest_for(frame.session, room);
         let reader = Reader::Page { frame: frame.take(), with: with.clone() };
         let request = self.begin_read(reader, room, page);
-        turn.push(Effect::Read(ReadRequest { with, limit: limit.into(), ..request }));
+        turn.push(Effect::Read(ReadRequest { oldest, with, limit: limit.into(), ..request }));
     }
 
-    /// Reads for a caller outside the chat. The caller's rights were checked by the HTTP route; every room may be read.
+    /// Reads for a caller outside the chat. The HTTP route has checked whether the caller may read the room at all.
     pub(super) fn read_from_outside(
         &mut self,
         query: HistoryQuery,
         reply: oneshot::Sender<Result<Page, ReadError>>,
         turn: &mut Turn,
     ) {
-        let HistoryQuery { room: name, page, search, with_changes, limit, bytes } = query;
+        let HistoryQuery { reader, room: name, page, search, with_changes, limit, bytes } = query;
         let Some(room) = self.rooms.find(name.as_str()) else {
             // The lobby always counts as existing, even while nobody is in it.
             let is_lobby = name.as_str() == limits::LOBBY;
             let outcome = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
             return turn.reply(Answer::Page(reply, outcome));
         };
+        let hidden = match reader {
+            Outsider::Operator => Seq(0),
+            Outsider::Client(name) => self.hidden_from_outside(Some(&name), room),
+            Outsider::Anyone => self.hidden_from_outside(None, room),
+        };
         let request = self.begin_read(Reader::Outside(reply), room, page);
+        let oldest = request.oldest.max(hidden.next());
         let purpose = if with_changes { ReadPurpose::CatchUp } else { request.purpose };
-        turn.push(Effect::Read(ReadRequest { purpose, search, limit: limit.into(), bytes, ..request }));
+        turn.push(Effect::Read(ReadRequest { oldest, purpose, search, limit: limit.into(), bytes, ..request }));
     }
 
     /// Notes the reader of a room's history, and returns a request that covers all messages that may be shown.
@@ -96,7 +103,7 @@ impl ChatState {
         let room = request.room;
         if self.order.last_deletion(room) > request.newest {
             // The page may have the text of a message that was deleted since the read began.
-            let (oldest, newest) = (self.oldest(room), self.order.position(room).seq);
+            let (oldest, newest) = (self.oldest(room).max(request.oldest), self.order.position(room).seq);
             return turn.push(Effect::Read(ReadRequest { oldest, newest, ..request }));
         }
         match self.reads.finish(request.token) {

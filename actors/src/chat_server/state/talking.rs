@@ -434,6 +434,15 @@ impl ChatState {
     }
 
     pub(super) fn deliver(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
+        if let Content::Edit { of, .. } = copy.message.content
+            && self.hides_history(copy.room)
+        {
+            return self.deliver_edit(copy, of, ticket, turn);
+        }
+        self.deliver_to_all(copy, ticket, turn);
+    }
+
+    pub(super) fn deliver_to_all(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
         let StoredCopy { room, message, .. } = copy;
         let Some(entry) = self.rooms.get(room) else { return };
         let hubs = entry.hubs();

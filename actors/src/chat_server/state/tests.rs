@@ -11,6 +11,7 @@ mod inboxes;
 mod messages;
 mod moderation;
 mod names;
+mod newcomers;
 mod nodes;
 mod positions;
 mod presence;
@@ -18,6 +19,7 @@ mod private;
 mod proof;
 mod resume;
 mod resume_meanwhile;
+mod retention;
 mod rooms;
 mod typing;
 

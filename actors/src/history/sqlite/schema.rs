@@ -107,10 +107,12 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
         seq INTEGER NOT NULL,
         UNIQUE (room, owner)
     ) STRICT;",
-    // The slow mode of a room becomes one of its settings.
+    // The slow mode of a room becomes one of its settings. Where the history is hidden from newcomers: `since` is the entry
+    // behind which a client sees the room.
     "INSERT INTO moderation (key, value)
         SELECT 'room ' || substr(key, 6), '{\"slowSeconds\":' || value || '}' FROM moderation WHERE key LIKE 'slow %';
-    DELETE FROM moderation WHERE key LIKE 'slow %';",
+    DELETE FROM moderation WHERE key LIKE 'slow %';
+    ALTER TABLE read_positions ADD COLUMN since INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The table with the place of a node in the log of the nodes.

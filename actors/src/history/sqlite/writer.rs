@@ -197,8 +197,8 @@ impl Writer {
                 WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
-                WriterCommand::NoteRead(owner, room, seq) => {
-                    let lost = self.due.read.note(owner, room, seq);
+                WriterCommand::NoteRead(owner, room, standing) => {
+                    let lost = self.due.read.note(owner, room, standing);
                     self.metrics.positions_lost.fetch_add(lost.into(), Relaxed);
                 }
                 WriterCommand::Limit(room, limits) => {

@@ -128,6 +128,9 @@ fn any_entry() -> impl Strategy<Value = LogEntry> {
         (number(), name(), key(), epoch(), seq()).prop_map(|(owner, client_id, key, epoch, seq)| {
             LogEntry::Read(ReadEntry { owner: IdOwner(owner), client_id, key, epoch, seq })
         }),
+        (number(), name(), key(), epoch(), seq()).prop_map(|(owner, client_id, key, epoch, since)| {
+            LogEntry::Arrive(Arrival { owner: IdOwner(owner), client_id, key, epoch, since })
+        }),
         name().prop_map(|client_id| LogEntry::Remove { client_id }),
         (key(), epoch()).prop_map(|(key, epoch)| LogEntry::Drop { key, epoch }),
         any_decision().prop_map(LogEntry::Decide),
@@ -342,12 +345,15 @@ fn the_bytes_of_format_4_do_not_change() {
 #[test]
 fn the_bytes_of_read_positions_do_not_change() {
     let position = |key, seq| ReadEntry { owner: IdOwner(5), client_id: alice(), key, epoch: Epoch(7), seq: Seq(seq) };
-    let entries = [(RoomKey::Room(RoomName::parse("dev").unwrap()), 9), (RoomKey::Inbox(alice()), 8)]
+    let arrival = Arrival { owner: IdOwner(5), client_id: alice(), key: dev().0, epoch: Epoch(7), since: Seq(9) };
+    let mut entries = [(RoomKey::Room(RoomName::parse("dev").unwrap()), 9), (RoomKey::Inbox(alice()), 8)]
         .map(|(key, seq)| LogEntry::Read(position(key, seq)))
         .to_vec();
+    entries.push(LogEntry::Arrive(arrival));
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
-    let of_format_4: &[u8] = b"\x04\x01\x03\x02\
+    let of_format_4: &[u8] = b"\x04\x01\x03\x03\
         \x12\x05\x05alice\x00\x03dev\x07\x09\
-        \x12\x05\x05alice\x01\x05alice\x07\x08";
+        \x12\x05\x05alice\x01\x05alice\x07\x08\
+        \x13\x05\x05alice\x00\x03dev\x07\x09";
     assert_eq!(bytes(&record), of_format_4);
 }

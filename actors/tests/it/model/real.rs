@@ -292,7 +292,9 @@ impl Real {
             Effect::Forget { .. } => panic!("no operator drops a room"),
             Effect::Answer(answer) => answer.send(),
             Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
-            Effect::KeepModeration { .. } | Effect::Decided(_) => panic!("no operator decides"),
+            Effect::KeepModeration { .. } | Effect::Decided(_) | Effect::Limit { .. } | Effect::DropExcess => {
+                panic!("no operator decides")
+            }
             Effect::CountRefusal(_) => {}
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }

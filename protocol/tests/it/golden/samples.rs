@@ -243,6 +243,7 @@ fn joined(request: Option<&str>, seq: u64) -> JoinedEvent {
         epoch: EPOCH,
         count: 2,
         recovered: None,
+        visible_after: None,
     }
 }
 
@@ -395,6 +396,7 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
                 ..joined(None, 3)
             }),
         ),
+        ("joined-hidden", ServerEvent::Joined(JoinedEvent { visible_after: Some(Seq(41)), ..joined(Some("j-1"), 41) })),
         (
             "joined-inbox",
             ServerEvent::Joined(JoinedEvent {

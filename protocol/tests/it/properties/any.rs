@@ -188,6 +188,7 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
     });
     let joined = (id(), option::of(any_room()), any_seq(), any::<u64>(), any::<u32>(), any::<Option<bool>>()).prop_map(
         |(id, room, seq, epoch, count, recovered)| JoinedEvent {
+            visible_after: recovered.map(|_| seq),
             id,
             inbox: room.is_none(),
             room,

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use self::line::{Line, room};
 
 use super::super::ChatState;
-use crate::chat_server::command::{Command, Decided, DropError, HistoryQuery, Named, Numbered};
+use crate::chat_server::command::{Command, Decided, DropError, HistoryQuery, Named, Numbered, Outsider};
 use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
@@ -23,7 +23,7 @@ use crate::hub::{Replay, ToSession};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Measure, Subject, Target};
-use crate::room_settings::SettingsChange;
+use crate::room_settings::{Retention, SettingsChange};
 
 /// The number of hubs over which the clients are spread.
 const HUBS: u32 = 3;
@@ -172,7 +172,8 @@ impl Chat {
         self.apply(Command::Tick { reply: oneshot::channel().0 });
     }
 
-    /// `mute bob`, `ban 192.0.2.1 dev 60` (for 60 seconds), `unmute bob dev`, `slow dev 5`.
+    /// `mute bob`, `ban 192.0.2.1 dev 60` (for 60 seconds), `unmute bob dev`, `slow dev 5`, `hide dev` and `show dev` (its
+    /// history to newcomers), `keep dev 5` (messages; without a number as many as the server).
     fn decide(&mut self, words: &[&str]) {
         let [verb, rest @ ..] = words else { panic!("no decision") };
         let (rest, seconds) = match rest {
@@ -194,6 +195,14 @@ impl Chat {
             "slow" => {
                 let change = SettingsChange::slow(u32::try_from(seconds.unwrap()).unwrap());
                 Act::Set { room: room(rest[0]), change }
+            }
+            "hide" | "show" => {
+                let newcomers_see_history = Some(*verb == "show");
+                Act::Set { room: room(rest[0]), change: SettingsChange { newcomers_see_history, ..<_>::default() } }
+            }
+            "keep" => {
+                let retention = Some(Retention { messages: seconds, seconds: None });
+                Act::Set { room: room(rest[0]), change: SettingsChange { retention, ..<_>::default() } }
             }
             other => panic!("no such decision: {other}"),
         };
@@ -305,6 +314,12 @@ impl Chat {
                 }
             }
             Effect::NoteSent { .. } | Effect::NoteRead { .. } | Effect::Decided(_) | Effect::CountRefusal(_) => {}
+            Effect::Limit { room, limits } => self.history.limit(room, limits),
+            Effect::DropExcess => {
+                let mut done = Vec::new();
+                self.history.drop_excess(self.now, &mut done);
+                self.complete(done);
+            }
             Effect::KeepModeration { rows, receipt } => {
                 let mut done = Vec::new();
                 self.history.keep_moderation(rows, receipt, &mut done);
@@ -359,9 +374,15 @@ impl Chat {
 
     /// Asks from outside the chat for a room's history.
     pub(in super::super) fn read_from_outside(&mut self, name: &str) -> Vec<u64> {
+        self.read_as(Outsider::Operator, name)
+    }
+
+    /// Asks for a room's history as a reader outside the chat.
+    pub(in super::super) fn read_as(&mut self, reader: Outsider, name: &str) -> Vec<u64> {
         let (reply, mut answer) = oneshot::channel();
         let (page, bytes) = (HistoryPage::Newest, usize::MAX);
-        let query = HistoryQuery { room: room(name), page, search: None, with_changes: false, limit: 200, bytes };
+        let (room, limit) = (room(name), 200);
+        let query = HistoryQuery { reader, room, page, search: None, with_changes: false, limit, bytes };
         self.apply(Command::ReadRoom { query, reply });
         answer.try_recv().unwrap().unwrap().messages.iter().map(|message| message.seq.0).collect()
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use starling_protocol::{
-    ChatMessage, ClientId, DeletedEvent, EditedEvent, HistoryEvent, MessageId, ReactionEvent, ReadEvent, RoomName, Seq,
-    ServerEvent,
+    ChatMessage, ClientId, DeletedEvent, EditedEvent, HistoryEvent, JoinedEvent, MessageId, ReactionEvent, ReadEvent,
+    RoomName, Seq, ServerEvent,
 };
 
 use super::Chat;
@@ -55,16 +55,7 @@ impl Chat {
                 line.push_str(if ack.duplicate { " duplicate" } else { "" });
                 line
             }
-            ServerEvent::Joined(joined) => {
-                let place = joined.room.as_ref().map_or_else(|| "inbox".into(), RoomName::to_string);
-                assert_eq!(joined.inbox, joined.room.is_none());
-                if let Some(client) = self.client_of(session) {
-                    client.epochs.insert(place.clone(), joined.epoch);
-                }
-                let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
-                let id = shown_id(joined.id.as_ref());
-                format!("joined {place} #{} count {}{recovered}{id}", joined.seq, joined.count)
-            }
+            ServerEvent::Joined(joined) => self.shown_joined(session, joined),
             ServerEvent::Left { id, room } => format!("left {room}{}", shown_id(id.as_ref())),
             ServerEvent::Presence(presence) => {
                 let (joined, left) = (self.shown_all(&presence.joined, " +"), self.shown_all(&presence.left, " -"));
@@ -98,6 +89,18 @@ impl Chat {
             ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
         };
         self.put(session, line);
+    }
+
+    fn shown_joined(&mut self, session: SessionId, joined: &JoinedEvent) -> String {
+        let place = joined.room.as_ref().map_or_else(|| "inbox".into(), RoomName::to_string);
+        assert_eq!(joined.inbox, joined.room.is_none());
+        if let Some(client) = self.client_of(session) {
+            client.epochs.insert(place.clone(), joined.epoch);
+        }
+        let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
+        let behind = joined.visible_after.map_or_else(String::new, |seq| format!(" behind #{seq}"));
+        let id = shown_id(joined.id.as_ref());
+        format!("joined {place} #{} count {}{recovered}{behind}{id}", joined.seq, joined.count)
     }
 
     fn shown_position(&mut self, ReadEvent { id, room, inbox, seq, client_id }: &ReadEvent) -> String {

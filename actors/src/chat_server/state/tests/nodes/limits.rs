@@ -256,6 +256,8 @@ impl Servers {
                 | Effect::Node(_)
                 | Effect::Decided(_)
                 | Effect::KeepModeration { .. }
+                | Effect::Limit { .. }
+                | Effect::DropExcess
                 | Effect::Drain { .. } => {}
             }
             for completion in done {

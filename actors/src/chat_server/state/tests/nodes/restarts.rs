@@ -10,7 +10,7 @@ use std::time::Duration;
 use starling_protocol::{ClientId, Epoch, HistoryPage, RoomName, Seq};
 use tokio::sync::oneshot;
 
-use crate::chat_server::command::{Command, HistoryQuery};
+use crate::chat_server::command::{Command, HistoryQuery, Outsider};
 use crate::chat_server::effect::{Effect, NodeEffect, Turn};
 use crate::chat_server::state::ChatState;
 use crate::clock::{self, Now, Numbers};
@@ -201,7 +201,7 @@ impl Reader {
                     Effect::Read(request) => self.history.read(request, &mut done),
                     Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut done),
                     Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
-                    Effect::NoteRead { owner, room, seq } => self.history.note_read(owner, room, seq),
+                    Effect::NoteRead { owner, room, standing } => self.history.note_read(owner, room, standing),
                     Effect::Answer(answer) => answer.send(),
                     Effect::To { .. }
                     | Effect::TellMany { .. }
@@ -211,6 +211,8 @@ impl Reader {
                     | Effect::Append(_)
                     | Effect::Decided(_)
                     | Effect::KeepModeration { .. }
+                    | Effect::Limit { .. }
+                    | Effect::DropExcess
                     | Effect::CountRefusal(_)
                     | Effect::Drain { .. } => {}
                 }
@@ -226,7 +228,15 @@ impl Reader {
     fn messages(&mut self, name: &str) -> Vec<(u64, String)> {
         let (reply, mut answer) = oneshot::channel();
         let (room, page) = (RoomName::parse(name).unwrap(), HistoryPage::Newest);
-        let query = HistoryQuery { room, page, search: None, with_changes: false, limit: 1_000, bytes: usize::MAX };
+        let query = HistoryQuery {
+            reader: Outsider::Operator,
+            room,
+            page,
+            search: None,
+            with_changes: false,
+            limit: 1_000,
+            bytes: usize::MAX,
+        };
         self.apply(Command::ReadRoom { query, reply });
         let page = loop {
             if let Ok(page) = answer.try_recv() {

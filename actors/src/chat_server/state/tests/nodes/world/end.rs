@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::super::client::Shown;
 use super::{CLIENTS, NODES, Node, ROOMS, World, room};
-use crate::chat_server::command::{Command, HistoryQuery};
+use crate::chat_server::command::{Command, HistoryQuery, Outsider};
 use crate::history::{Completion, ReadPurpose, ReadRequest, ReadToken, StoredMessage};
 use crate::identity::RoomGlobs;
 
@@ -51,6 +51,7 @@ impl World {
     fn history_of(&mut self, node: usize, name: &str) -> Vec<(u64, String, String)> {
         let (reply, mut answer) = oneshot::channel();
         let query = HistoryQuery {
+            reader: Outsider::Operator,
             room: room(name),
             page: HistoryPage::Newest,
             search: None,
