@@ -5,17 +5,19 @@
 
 use std::time::Duration;
 
-use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent};
+use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent, SettingsEvent};
 
 use super::ChatState;
 use crate::chat_server::command::{Decided, DecisionReply, NotDecided, NotDone, OpenRefusal};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::participants::Participant;
+use crate::chat_server::parts::room::Room;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Ineffective, Measure, Row, Sanction, Subject, Target, Who};
 use crate::nodes::record::{Incarnation, LogEntry};
+use crate::room_settings::{RoomSettings, Writers};
 
 impl ChatState {
     /// Whether a client may write in a room, or in private (`None`). `name`: the name that it takes with the message.
@@ -69,13 +71,48 @@ impl ChatState {
         }
     }
 
+    /// The settings of a room, if they differ from the default.
+    #[inline]
+    pub(super) fn own_settings(&self, room: RoomId) -> Option<&RoomSettings> {
+        if self.moderation.has_settings() { self.moderation.own_settings(self.name_of(room)?) } else { None }
+    }
+
+    /// Whether the settings of a room let a client write there.
+    #[inline]
+    pub(super) fn check_writer(&self, session: SessionId, room: RoomId) -> Result<(), Refusal> {
+        let Some(settings) = self.own_settings(room) else { return Ok(()) };
+        if settings.writers == Writers::Everyone || self.who(session, None).is_none() {
+            return Ok(());
+        }
+        let room = self.name_of(room).cloned();
+        let name = room.as_ref().map_or("", RoomName::as_str);
+        let text = format!("only operators may write in the room {name}");
+        Err(Refusal::new(ErrorCode::NotAWriter, text).in_room(room))
+    }
+
+    /// Tells a session the settings of the room that it has entered by its handshake.
+    pub(super) fn tell_settings(&self, session: SessionId, room: RoomId, turn: &mut Turn) {
+        if let Some((settings, room)) = self.own_settings(room).zip(self.name_of(room)) {
+            let settings = Box::new(settings.clone());
+            turn.tell(session, ServerEvent::Settings(SettingsEvent { room: room.clone(), settings }));
+        }
+    }
+
+    /// Tells the members of a room on this node its settings.
+    fn tell_members_settings(&self, name: &RoomName, turn: &mut Turn) {
+        let room = self.rooms.find(name.as_str()).and_then(|room| self.rooms.get(room));
+        let sessions: Vec<_> = room.into_iter().flat_map(Room::members).collect();
+        if !sessions.is_empty() {
+            let settings = Box::new(self.moderation.settings(name).clone());
+            let event = Box::new(ServerEvent::Settings(SettingsEvent { room: name.clone(), settings }));
+            turn.push(Effect::TellMany { sessions, event });
+        }
+    }
+
     /// The slow mode of a room for a client, if there is one.
     #[inline]
     fn slow_seconds(&self, session: SessionId, room: RoomId) -> Option<u32> {
-        if !self.moderation.has_settings() {
-            return None;
-        }
-        let seconds = self.moderation.settings(self.name_of(room)?).slow_seconds;
+        let seconds = self.own_settings(room)?.slow_seconds;
         (seconds > 0 && self.who(session, None).is_some()).then_some(seconds)
     }
 
@@ -189,6 +226,10 @@ impl ChatState {
 
     fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<Vec<Row>, Ineffective> {
         let act = decision.act.clone();
+        let before = match &act {
+            Act::Set { room, .. } => Some(self.moderation.settings(room).clone()),
+            Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => None,
+        };
         let rows = self.moderation.decide(decision, at)?;
         match act {
             Act::Impose { target, .. } if target.measure == Measure::Ban => {
@@ -201,6 +242,9 @@ impl ChatState {
                     && let Some(room) = self.rooms.find(room.as_str())
                 {
                     self.slowed.forget(room);
+                }
+                if before.as_ref() != Some(self.moderation.settings(&room)) {
+                    self.tell_members_settings(&room, turn);
                 }
             }
             Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => {}

@@ -80,6 +80,7 @@ impl ChatState {
             epoch: position.epoch,
             count: self.count_in(room),
             recovered,
+            settings: self.own_settings(room).cloned().map(Box::new),
         });
         let missed_after = resume.filter(|_| recovered == Some(true)).map(|from| from.after);
         let Some(after) = missed_after.filter(|after| *after < position.seq) else {

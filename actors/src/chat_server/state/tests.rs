@@ -19,6 +19,7 @@ mod proof;
 mod resume;
 mod resume_meanwhile;
 mod rooms;
+mod settings;
 mod typing;
 
 pub(super) use self::chat::Chat;

@@ -195,6 +195,7 @@ impl Chat {
                 let change = SettingsChange::slow(u32::try_from(seconds.unwrap()).unwrap());
                 Act::Set { room: room(rest[0]), change }
             }
+            "set" => Act::Set { room: room(rest[0]), change: serde_json::from_str(&rest[1..].join(" ")).unwrap() },
             other => panic!("no such decision: {other}"),
         };
         let (reply, mut answer) = oneshot::channel();
