@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use starling_actors::moderation::Measure;
 use starling_actors::moderation::typed::{sanction_seconds, slow_seconds};
-use starling_actors::typed_time::time_of;
+use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, RoomName};
 
 use crate::auth;

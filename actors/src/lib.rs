@@ -51,7 +51,6 @@ pub mod room_settings;
 pub mod session;
 pub mod socket;
 pub mod stage;
-pub mod typed_time;
 pub mod vitals;
 
 pub use chat_server::{ChatServer, ChatServerHandle};

@@ -234,11 +234,15 @@ impl Moderation {
         !self.settings.is_empty()
     }
 
+    /// The settings of a room, if they differ from the default.
+    pub fn own_settings(&self, room: &RoomName) -> Option<&RoomSettings> {
+        self.settings.get(room)
+    }
+
     /// The settings of a room.
-    #[inline]
     pub fn settings(&self, room: &RoomName) -> &RoomSettings {
         static PLAIN: RoomSettings = RoomSettings::PLAIN;
-        self.settings.get(room).unwrap_or(&PLAIN)
+        self.own_settings(room).unwrap_or(&PLAIN)
     }
 
     /// Whether a client may write in a room, or in private (`None`).

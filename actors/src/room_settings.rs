@@ -6,10 +6,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use starling_protocol::Setting;
 use starling_protocol::limits::TOPIC_BYTES_MAX;
 pub use starling_protocol::{Access, Retention, RoomSettings, Writers};
-
-use crate::typed_time::time_of;
 
 /// Most seconds of a slow mode: six hours.
 pub const SLOW_SECONDS_MAX: u32 = 6 * 3_600;
@@ -141,37 +140,19 @@ impl From<RoomSettings> for SettingsChange {
 /// The settings that it changes, in one line for a person.
 impl fmt::Display for SettingsChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if let Some(seconds) = self.slow_seconds {
-            parts.push(if seconds == 0 { "slow off".into() } else { format!("slow {}", time_of(seconds.into())) });
-        }
-        if let Some(topic) = &self.topic {
-            parts.push(if topic.is_empty() { "topic off".into() } else { format!("topic {topic:?}") });
-        }
-        if let Some(writers) = self.writers {
-            parts.push(format!("writers {}", writers.as_str()));
-        }
-        if let Some(access) = self.access {
-            parts.push(format!("access {}", access.as_str()));
-        }
-        if let Some(see) = self.newcomers_see_history {
-            parts.push(format!("newcomers {}", on_or_off(see)));
-        }
-        if let Some(Retention { messages, seconds }) = self.retention {
-            let messages = messages.map(|messages| format!(" {messages}"));
-            let seconds = seconds.map(|seconds| format!(" {}", time_of(seconds)));
-            let kept: String = messages.into_iter().chain(seconds).collect();
-            parts.push(format!("retention{}", if kept.is_empty() { " server" } else { &kept }));
-        }
-        if let Some(seen_by) = self.seen_by {
-            parts.push(format!("seen-by {}", seen_by.map_or("server", on_or_off)));
-        }
+        let Self { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by } = self;
+        let given = [
+            slow_seconds.map(Setting::SlowSeconds),
+            topic.as_deref().map(Setting::Topic),
+            writers.map(Setting::Writers),
+            access.map(Setting::Access),
+            newcomers_see_history.map(Setting::NewcomersSeeHistory),
+            retention.map(Setting::Retention),
+            seen_by.map(Setting::SeenBy),
+        ];
+        let parts: Vec<String> = given.iter().flatten().map(Setting::to_string).collect();
         f.write_str(&parts.join(", "))
     }
-}
-
-fn on_or_off(is_on: bool) -> &'static str {
-    if is_on { "on" } else { "off" }
 }
 
 /// Tells a field that is `null` from one that is absent.

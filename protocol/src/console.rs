@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::change::ReactionEvent;
 use crate::codec::{parse_client, parse_room};
 use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
-use crate::event::{ChatMessage, ErrorCode, Refusal, ServerEvent};
+use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent};
 use crate::limits;
 use crate::names::{ClientId, RoomName};
 use crate::visible::is_invisible;
@@ -212,11 +212,15 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             let (did, emoji) = (if *removed { "took back" } else { "reacted with" }, harmless(emoji.as_str()));
             format!("* {client_id} {did} {emoji} to #{of}")
         }
+        ServerEvent::Settings(event) => format!("* {}: {}", event.room, harmless(&event.settings.to_string())),
         ServerEvent::Ack(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) => return None,
         ServerEvent::Joined(joined) => {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
             match &joined.room {
-                Some(room) => format!("* you are in {room}, {} here{gap}", joined.count),
+                Some(room) => {
+                    let settings = joined.settings.as_ref().map_or_else(String::new, |it| format!("; {it}"));
+                    format!("* you are in {room}, {} here{gap}{}", joined.count, harmless(&settings))
+                }
                 None => format!("* your private messages arrive here{gap}"),
             }
         }
@@ -238,8 +242,7 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             format!("* {} in {}: {}{more}", members.count, members.room, join_names(&members.client_ids))
         }
         ServerEvent::Rooms { rooms, truncated, .. } => {
-            let mut lines: Vec<String> =
-                rooms.iter().map(|room| format!("* {}: {} here", room.room, room.count)).collect();
+            let mut lines: Vec<String> = rooms.iter().map(render_room).collect();
             if *truncated {
                 lines.push("* …".into());
             }
@@ -266,6 +269,11 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
         }
     };
     Some(line)
+}
+
+fn render_room(RoomSummary { room, count, topic, .. }: &RoomSummary) -> String {
+    let topic = if topic.is_empty() { String::new() } else { format!("; {}", harmless(topic)) };
+    format!("* {room}: {count} here{topic}")
 }
 
 /// A time for a person, rounded up: at most two digits, or days.

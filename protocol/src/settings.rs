@@ -1,6 +1,10 @@
 //! The settings of a room, as frames have them: only those that differ from the default.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::typed_time::time_of;
 
 /// The settings of a room. The default is that of a room about which no operator has decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +29,7 @@ pub struct RoomSettings {
     /// How long messages are kept, if that differs from the server's own settings.
     #[serde(skip_serializing_if = "is_default")]
     pub retention: Retention,
-    /// Whether members are told how far the others have read. `None`: as the server has it.
+    /// Whether members are told how far the others have read. Absent: as the server has it.
     #[serde(skip_serializing_if = "is_default")]
     pub seen_by: Option<bool>,
 }
@@ -54,7 +58,7 @@ pub enum Access {
     Invited,
 }
 
-/// How long the messages of a room are kept. `None`: as the server has it.
+/// How long the messages of a room are kept. What is absent is as the server has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -78,6 +82,72 @@ impl RoomSettings {
         retention: Retention { messages: None, seconds: None },
         seen_by: None,
     };
+
+    /// All settings with their values.
+    fn all(&self) -> [Setting<'_>; 7] {
+        [
+            Setting::SlowSeconds(self.slow_seconds),
+            Setting::Topic(&self.topic),
+            Setting::Writers(self.writers),
+            Setting::Access(self.access),
+            Setting::NewcomersSeeHistory(self.newcomers_see_history),
+            Setting::Retention(self.retention),
+            Setting::SeenBy(self.seen_by),
+        ]
+    }
+}
+
+/// One setting of a room and its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting<'a> {
+    /// See [`RoomSettings::slow_seconds`].
+    SlowSeconds(u32),
+    /// See [`RoomSettings::topic`].
+    Topic(&'a str),
+    /// See [`RoomSettings::writers`].
+    Writers(Writers),
+    /// See [`RoomSettings::access`].
+    Access(Access),
+    /// See [`RoomSettings::newcomers_see_history`].
+    NewcomersSeeHistory(bool),
+    /// See [`RoomSettings::retention`].
+    Retention(Retention),
+    /// See [`RoomSettings::seen_by`].
+    SeenBy(Option<bool>),
+}
+
+/// The setting as an operator types it.
+impl fmt::Display for Setting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on_or_off = |is_on| if is_on { "on" } else { "off" };
+        match *self {
+            Self::SlowSeconds(0) => f.write_str("slow off"),
+            Self::SlowSeconds(seconds) => write!(f, "slow {}", time_of(seconds.into())),
+            Self::Topic("") => f.write_str("topic off"),
+            Self::Topic(topic) => write!(f, "topic {topic:?}"),
+            Self::Writers(writers) => write!(f, "writers {}", writers.as_str()),
+            Self::Access(access) => write!(f, "access {}", access.as_str()),
+            Self::NewcomersSeeHistory(see) => write!(f, "newcomers {}", on_or_off(see)),
+            Self::Retention(Retention { messages: None, seconds: None }) => f.write_str("retention server"),
+            Self::Retention(Retention { messages, seconds }) => {
+                f.write_str("retention")?;
+                messages.map_or(Ok(()), |messages| write!(f, " {messages}"))?;
+                seconds.map_or(Ok(()), |seconds| write!(f, " {}", time_of(seconds)))
+            }
+            Self::SeenBy(seen_by) => write!(f, "seen-by {}", seen_by.map_or("server", on_or_off)),
+        }
+    }
+}
+
+/// The settings that differ from the default, in one line for a person.
+impl fmt::Display for RoomSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = Self::PLAIN;
+        let differing = self.all().into_iter().zip(plain.all()).filter(|(own, plain)| own != plain);
+        let parts: Vec<String> = differing.map(|(own, _)| own.to_string()).collect();
+        f.write_str(if parts.is_empty() { "no settings of its own" } else { "" })?;
+        f.write_str(&parts.join(", "))
+    }
 }
 
 impl Default for RoomSettings {
@@ -129,6 +199,8 @@ mod tests {
             assert_eq!(serde_json::to_string(&of(text)).unwrap(), text);
         }
         assert_eq!(of("{}"), RoomSettings::PLAIN);
+        assert_eq!(of("{}").to_string(), "no settings of its own");
+        assert_eq!(of(r#"{"topic":"a","slowSeconds":90}"#).to_string(), r#"slow 90s, topic "a""#);
         assert_eq!(of(r#"{"slowSeconds":0,"seenBy":null,"retention":{},"new":1}"#), RoomSettings::PLAIN);
     }
 }

@@ -341,6 +341,7 @@ impl ChatState {
             room: name.clone(),
             count,
             seq: self.order.position(id).seq,
+            topic: self.moderation.settings(name).topic.clone(),
         };
         (rooms.into_iter().map(|(name, id, room)| summary((name, id, room.count()))).collect(), truncated)
     }
@@ -418,8 +419,9 @@ impl ChatState {
 
     /// Answers with the refusal, if there is one, and closes a connection with too many errors in a row.
     fn conclude(&mut self, frame: &mut Frame, outcome: Result<(), Refusal>, turn: &mut Turn) {
-        // A client that is muted or slowed down has done nothing wrong with its frame.
-        let counts = |refusal: &Refusal| !matches!(refusal.code, ErrorCode::Muted | ErrorCode::SlowMode);
+        // A client that is muted or slowed down, or may not write here, has done nothing wrong with its frame.
+        let counts =
+            |refusal: &Refusal| !matches!(refusal.code, ErrorCode::Muted | ErrorCode::SlowMode | ErrorCode::NotAWriter);
         let (session, is_error) = (frame.session, outcome.as_ref().is_err_and(counts));
         let of_server = |refusal: &Refusal| refusal.code == ErrorCode::Banned && refusal.room.is_none();
         let is_banned = outcome.as_ref().is_err_and(of_server);

@@ -1,11 +1,11 @@
 //! The decisions of operators as a person types them: `/mute bob 10m spam`.
 
 use starling_protocol::console::OperatorCommand;
+use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName};
 
 use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target};
 use crate::room_settings::{SLOW_SECONDS_MAX, SettingsChange};
-use crate::typed_time::{BadTime, seconds_up_to, time_of};
 
 /// The word that makes a sanction one of the whole server.
 const EVERYWHERE: &str = "everywhere";
@@ -44,7 +44,7 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         if words.is_empty() {
             return Err(usage());
         }
-        let seconds = slow_seconds(words)?;
+        let seconds = slow_seconds(words).map_err(bad)?;
         return Ok((Act::Set { room, change: SettingsChange::slow(seconds) }, Box::default()));
     }
     let (name, rest) = word(words).ok_or_else(usage)?;
@@ -64,7 +64,9 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     }
     // A wrong time must not become a part of the reason of a sanction without end.
     let (seconds, reason) = match word(rest) {
-        Some((time, rest)) if time.starts_with(|c: char| c.is_ascii_digit()) => (Some(sanction_seconds(time)?), rest),
+        Some((time, rest)) if time.starts_with(|c: char| c.is_ascii_digit()) => {
+            (Some(sanction_seconds(time).map_err(bad)?), rest)
+        }
         _ => (None, rest),
     };
     if reason.len() > REASON_BYTES_MAX {
@@ -79,10 +81,8 @@ fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
     current.cloned().ok_or_else(none)
 }
 
-impl From<BadTime> for Refusal {
-    fn from(error: BadTime) -> Self {
-        Self::new(ErrorCode::BadRequest, error.to_string())
-    }
+fn bad(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, error.to_string())
 }
 
 /// The first word and the rest.

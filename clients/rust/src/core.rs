@@ -432,6 +432,15 @@ impl Core {
                     open.outlet.events.try_send(event).unwrap_or_default();
                 }
             }
+            ServerEvent::Settings(event) => {
+                if let Some(open) = self.rooms.get_mut(&event.room)
+                    && open.stage == Stage::In
+                    && !tell(&open.outlet, RoomEvent::Settings(event.settings))
+                {
+                    // The next `joined` has them.
+                    open.stage = Stage::Behind;
+                }
+            }
             ServerEvent::Error(refusal) => self.refused(refusal, now),
             ServerEvent::Ack(ack) => self.answered(Some(ack.id.clone()), ServerEvent::Ack(ack)),
             ServerEvent::Members(members) => self.answered(members.id.clone(), ServerEvent::Members(members)),
@@ -507,7 +516,9 @@ impl Core {
             room.position = Some(newest);
         }
         let recovered = !room.is_loss_untold;
-        let event = RoomEvent::Joined { recovered, seq: joined.seq, epoch: joined.epoch, count: joined.count };
+        let settings = joined.settings.clone().unwrap_or_default();
+        let event =
+            RoomEvent::Joined { recovered, seq: joined.seq, epoch: joined.epoch, count: joined.count, settings };
         if tell(&room.outlet, event) {
             room.is_loss_untold = false;
             room.stage = Stage::In;

@@ -9,8 +9,8 @@ use starling_actors::moderation::{
     Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
 };
 use starling_actors::room_settings::{Access, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers, given};
-use starling_actors::typed_time::time_of;
 use starling_protocol::limits::TOPIC_BYTES_MAX;
+use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, RoomName, Seq};
 
 /// What a sanction forbids.

@@ -60,7 +60,10 @@ impl ChatState {
             return self.repeat(Asker::Client(frame), earlier, turn);
         }
         let of_room = Some(room).filter(|room| self.rooms.get(*room).is_some_and(|room| room.key().room().is_some()));
-        if let Err(refusal) = self.check_speech(session, None, of_room, turn) {
+        let is_edit = matches!(content, Content::Edit { .. });
+        let may_speak = self.check_speech(session, None, of_room, turn);
+        let may_change = may_speak.and_then(|()| if is_edit { self.check_writer(session, room) } else { Ok(()) });
+        if let Err(refusal) = may_change {
             return self.conclude(&mut frame, Err(refusal), turn);
         }
         self.paused.pause(session);

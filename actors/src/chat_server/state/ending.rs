@@ -126,6 +126,7 @@ impl ChatState {
                 epoch,
                 count,
                 recovered: None,
+                settings: None,
                 visible_after: None,
             };
             turn.tell(session, ServerEvent::Joined(joined));

@@ -74,6 +74,7 @@ impl ChatState {
         // The welcome comes before every message of the room.
         self.enter(session, room, false, turn);
         self.tell_welcome(frame, turn);
+        self.tell_settings(session, room, turn);
         self.tell_positions(session, room, turn);
         turn.admit(session, room);
         if let Some(inbox) = inbox {

@@ -5,17 +5,19 @@
 
 use std::time::Duration;
 
-use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent};
+use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent, SettingsEvent};
 
 use super::ChatState;
 use crate::chat_server::command::{Decided, DecisionReply, NotDecided, NotDone, OpenRefusal};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::participants::Participant;
+use crate::chat_server::parts::room::Room;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Ineffective, Measure, Row, Sanction, Subject, Target, Who};
 use crate::nodes::record::{Incarnation, LogEntry};
+use crate::room_settings::{RoomSettings, Writers};
 
 impl ChatState {
     /// Whether a client may write in a room, or in private (`None`). `name`: the name that it takes with the message.
@@ -69,13 +71,48 @@ impl ChatState {
         }
     }
 
+    /// The settings of a room, if they differ from the default.
+    #[inline]
+    pub(super) fn own_settings(&self, room: RoomId) -> Option<&RoomSettings> {
+        if self.moderation.has_settings() { self.moderation.own_settings(self.name_of(room)?) } else { None }
+    }
+
+    /// Whether the settings of a room let a client write there.
+    #[inline]
+    pub(super) fn check_writer(&self, session: SessionId, room: RoomId) -> Result<(), Refusal> {
+        let Some(settings) = self.own_settings(room) else { return Ok(()) };
+        if settings.writers == Writers::Everyone || self.who(session, None).is_none() {
+            return Ok(());
+        }
+        let room = self.name_of(room).cloned();
+        let name = room.as_ref().map_or("", RoomName::as_str);
+        let text = format!("only operators may write in the room {name}");
+        Err(Refusal::new(ErrorCode::NotAWriter, text).in_room(room))
+    }
+
+    /// Tells a session the settings of the room that it has entered by its handshake.
+    pub(super) fn tell_settings(&self, session: SessionId, room: RoomId, turn: &mut Turn) {
+        if let Some((settings, room)) = self.own_settings(room).zip(self.name_of(room)) {
+            let settings = Box::new(settings.clone());
+            turn.tell(session, ServerEvent::Settings(SettingsEvent { room: room.clone(), settings }));
+        }
+    }
+
+    /// Tells the members of a room on this node its settings.
+    fn tell_members_settings(&self, name: &RoomName, turn: &mut Turn) {
+        let room = self.rooms.find(name.as_str()).and_then(|room| self.rooms.get(room));
+        let sessions: Vec<_> = room.into_iter().flat_map(Room::members).collect();
+        if !sessions.is_empty() {
+            let settings = Box::new(self.moderation.settings(name).clone());
+            let event = Box::new(ServerEvent::Settings(SettingsEvent { room: name.clone(), settings }));
+            turn.push(Effect::TellMany { sessions, event });
+        }
+    }
+
     /// The slow mode of a room for a client, if there is one.
     #[inline]
     fn slow_seconds(&self, session: SessionId, room: RoomId) -> Option<u32> {
-        if !self.moderation.has_settings() {
-            return None;
-        }
-        let seconds = self.moderation.settings(self.name_of(room)?).slow_seconds;
+        let seconds = self.own_settings(room)?.slow_seconds;
         (seconds > 0 && self.who(session, None).is_some()).then_some(seconds)
     }
 
@@ -104,7 +141,7 @@ impl ChatState {
         Some(Who { name: Some(name.unwrap_or(participant.name())), address: participant.address() })
     }
 
-    pub(super) fn name_of(&self, room: RoomId) -> Option<&RoomName> {
+    fn name_of(&self, room: RoomId) -> Option<&RoomName> {
         self.rooms.get(room)?.key().room()
     }
 
@@ -189,8 +226,10 @@ impl ChatState {
 
     fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<Vec<Row>, Ineffective> {
         let act = decision.act.clone();
-        let hid_history =
-            matches!(&act, Act::Set { room, .. } if !self.moderation.settings(room).newcomers_see_history);
+        let before = match &act {
+            Act::Set { room, .. } => Some(self.moderation.settings(room).clone()),
+            Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => None,
+        };
         let rows = self.moderation.decide(decision, at)?;
         match act {
             Act::Impose { target, .. } if target.measure == Measure::Ban => {
@@ -199,15 +238,19 @@ impl ChatState {
                 }
             }
             Act::Set { room: name, change } => {
-                let Some(room) = self.rooms.find(name.as_str()) else { return Ok(rows) };
-                if change.slow_seconds.is_some() {
-                    self.slowed.forget(room);
-                }
-                if change.retention.is_some() {
-                    self.limit_history(room);
-                }
-                if !hid_history && change.newcomers_see_history == Some(false) {
-                    self.history_is_hidden(room, turn);
+                if let Some((room, before)) = self.rooms.find(name.as_str()).zip(before) {
+                    if change.slow_seconds.is_some() {
+                        self.slowed.forget(room);
+                    }
+                    if change.retention.is_some() {
+                        self.limit_history(room);
+                    }
+                    if before.newcomers_see_history && change.newcomers_see_history == Some(false) {
+                        self.history_is_hidden(room, turn);
+                    }
+                    if before != *self.moderation.settings(&name) {
+                        self.tell_members_settings(&name, turn);
+                    }
                 }
             }
             Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => {}

@@ -22,8 +22,7 @@ impl ChatState {
     /// Whether a room hides its history from newcomers.
     #[inline]
     pub(super) fn hides_history(&self, room: RoomId) -> bool {
-        self.moderation.has_settings()
-            && self.name_of(room).is_some_and(|name| !self.moderation.settings(name).newcomers_see_history)
+        self.own_settings(room).is_some_and(|settings| !settings.newcomers_see_history)
     }
 
     /// The newest entry of a room that is hidden from a session; 0: it sees all.

@@ -114,9 +114,10 @@ impl ChatState {
     }
 
     /// Whether the members of a room are told how far the others have read.
-    fn is_seen_by_others(&self, room: RoomId) -> bool {
-        let room = self.rooms.get(room).filter(|room| room.key().room().is_some());
-        self.config.seen_by && room.is_some_and(|room| room.count() <= limits::SEEN_BY_MEMBERS_MAX)
+    fn is_seen_by_others(&self, id: RoomId) -> bool {
+        let room = self.rooms.get(id).filter(|room| room.key().room().is_some());
+        let is_told = self.own_settings(id).and_then(|it| it.seen_by).unwrap_or(self.config.seen_by);
+        is_told && room.is_some_and(|room| room.count() <= limits::SEEN_BY_MEMBERS_MAX)
     }
 
     /// Notes the positions of the last second.

@@ -83,6 +83,7 @@ impl ChatState {
             epoch: position.epoch,
             count: self.count_in(room),
             recovered,
+            settings: self.own_settings(room).cloned().map(Box::new),
             visible_after: Some(hidden).filter(|hidden| *hidden > Seq(0)),
         });
         let missed_after = resume.filter(|_| recovered == Some(true)).map(|from| from.after);

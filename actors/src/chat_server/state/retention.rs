@@ -15,7 +15,7 @@ use crate::ids::RoomId;
 impl ChatState {
     /// A room begins. It may have limits of its own.
     pub(super) fn limit_new_room(&mut self, room: RoomId) {
-        if self.moderation.has_settings() && self.retention(room) != Retention::default() {
+        if self.retention(room) != Retention::default() {
             self.limit_history(room);
         }
     }
@@ -27,7 +27,7 @@ impl ChatState {
     }
 
     fn retention(&self, room: RoomId) -> Retention {
-        self.name_of(room).map_or(Retention::default(), |name| self.moderation.settings(name).retention)
+        self.own_settings(room).map_or(Retention::default(), |settings| settings.retention)
     }
 
     /// Tells the history the limits that have changed since the last tick, and lets it drop what is beyond them.

@@ -163,6 +163,7 @@ impl ChatState {
             (Some(earlier), _) => Outcome::Repeated(earlier),
             (None, Ok(room)) => {
                 self.check_speech(session, name, Some(room), turn)?;
+                self.check_writer(session, room)?;
                 self.check_pace(session, name, room, turn)?;
                 Outcome::ToRoom(room)
             }

@@ -21,6 +21,7 @@ mod resume;
 mod resume_meanwhile;
 mod retention;
 mod rooms;
+mod settings;
 mod typing;
 
 pub(super) use self::chat::Chat;

@@ -395,7 +395,11 @@ impl Real {
                 let seqs: Vec<u64> = history.messages.iter().filter_map(|message| Some(message.seq?.0)).collect();
                 format!("history {room} {seqs:?} more {}", history.has_more)
             }
-            ServerEvent::Presence(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) | ServerEvent::Closing { .. } => {
+            ServerEvent::Presence(_)
+            | ServerEvent::Typing(_)
+            | ServerEvent::Read(_)
+            | ServerEvent::Settings(_)
+            | ServerEvent::Closing { .. } => {
                 panic!("nobody asked for {event:?}")
             }
         };

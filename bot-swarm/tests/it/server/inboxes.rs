@@ -102,6 +102,7 @@ impl Inboxes {
             epoch: inbox.epoch,
             count: 1,
             recovered: resume.map(|_| from.is_some()),
+            settings: None,
             visible_after: None,
         };
         let is_worth_it = |fault: &InboxFault| missed.len() >= 2 || *fault == InboxFault::Ignore;

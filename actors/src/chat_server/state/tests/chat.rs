@@ -23,7 +23,7 @@ use crate::hub::{Replay, ToSession};
 use crate::identity::RoomGlobs;
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Measure, Subject, Target};
-use crate::room_settings::{Retention, SettingsChange};
+use crate::room_settings::SettingsChange;
 
 /// The number of hubs over which the clients are spread.
 const HUBS: u32 = 3;
@@ -172,8 +172,7 @@ impl Chat {
         self.apply(Command::Tick { reply: oneshot::channel().0 });
     }
 
-    /// `mute bob`, `ban 192.0.2.1 dev 60` (for 60 seconds), `unmute bob dev`, `slow dev 5`, `hide dev` and `show dev` (its
-    /// history to newcomers), `keep dev 5` (messages; without a number as many as the server).
+    /// `mute bob`, `ban 192.0.2.1 dev 60` (for 60 seconds), `unmute bob dev`, `slow dev 5`.
     fn decide(&mut self, words: &[&str]) {
         let [verb, rest @ ..] = words else { panic!("no decision") };
         let (rest, seconds) = match rest {
@@ -196,14 +195,7 @@ impl Chat {
                 let change = SettingsChange::slow(u32::try_from(seconds.unwrap()).unwrap());
                 Act::Set { room: room(rest[0]), change }
             }
-            "hide" | "show" => {
-                let newcomers_see_history = Some(*verb == "show");
-                Act::Set { room: room(rest[0]), change: SettingsChange { newcomers_see_history, ..<_>::default() } }
-            }
-            "keep" => {
-                let retention = Some(Retention { messages: seconds, seconds: None });
-                Act::Set { room: room(rest[0]), change: SettingsChange { retention, ..<_>::default() } }
-            }
+            "set" => Act::Set { room: room(rest[0]), change: serde_json::from_str(&rest[1..].join(" ")).unwrap() },
             other => panic!("no such decision: {other}"),
         };
         let (reply, mut answer) = oneshot::channel();

@@ -289,6 +289,7 @@ impl Servers {
             | ServerEvent::Pong { .. }
             | ServerEvent::Typing(_)
             | ServerEvent::Read(_)
+            | ServerEvent::Settings(_)
             | ServerEvent::Closing { .. } => return,
         };
         self.put(server, session, text);
