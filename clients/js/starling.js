@@ -730,6 +730,13 @@ class Feed {
   joined(joined) {
     const hadPosition = this.position !== null;
     this.isRecovered = hadPosition && joined.recovered === true;
+    const { epoch, visibleAfter: seq } = joined;
+    if (!this.isRecovered && epoch === this.position?.epoch && seq > this.position.seq) {
+      // What lies between is not for this client.
+      this.position = { seq, epoch };
+      this.join();
+      return;
+    }
     if (hadPosition && !this.isRecovered && this.on.getState) {
       // The program's state is too old to continue from.
       this.#tooOld = this.position;

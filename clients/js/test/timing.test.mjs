@@ -84,6 +84,21 @@ afterEach(() => {
   mock.restoreAll();
 });
 
+test("what a room hides from a newcomer is no loss, and the rest follows", async () => {
+  const asked = [];
+  answers.join = ({ room, after }) => {
+    asked.push(after);
+    return { type: "joined", room, seq: 9, epoch: "e", count: 1, visibleAfter: 8, recovered: after && after >= 8 };
+  };
+  const made = await client();
+  const told = [];
+  const room = made.room("dev", { getState: () => ({ seq: 3, epoch: "e" }) });
+  room.on("joined", ({ recovered }) => told.push(recovered));
+  newest().open();
+  await settle();
+  assert.deepEqual([asked, told], [[3, 8], [true]]);
+});
+
 test("pauses have full jitter, from half a second to twenty", async () => {
   for (const [value, wanted] of [[1, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]], [0, [100, 100, 100]]]) {
     random = value;

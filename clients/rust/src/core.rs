@@ -511,6 +511,17 @@ impl Core {
         if !matches!((&room.stage, &joined.id), (Stage::Joining(asked), Some(id)) if asked == id) {
             return;
         }
+        let hidden = joined.visible_after.map(|seq| Position { seq, ..newest });
+        if joined.recovered == Some(false)
+            && hidden.is_some_and(|hidden| {
+                room.position.is_some_and(|own| own.epoch == hidden.epoch && own.seq < hidden.seq)
+            })
+        {
+            // What lies between is not for this client, and what comes after it is still to come.
+            room.position = hidden;
+            room.stage = Stage::Out(None);
+            return;
+        }
         room.is_loss_untold |= joined.recovered == Some(false);
         if joined.recovered != Some(true) {
             room.position = Some(newest);

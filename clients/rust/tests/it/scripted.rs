@@ -347,6 +347,34 @@ async fn a_text_that_is_too_long_is_refused_before_it_costs_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_room_hides_from_a_newcomer_is_no_loss_and_the_rest_follows() {
+    let (mut script, options) = Script::new();
+    let client = Client::connect(options);
+    let mut dev = client.room("dev").unwrap();
+    let mut peer = script.accept().await;
+    peer.let_in(3).await;
+    assert!(joined(&mut dev).await);
+    drop(peer);
+
+    let mut peer = script.accept().await;
+    let epoch = "0000000000000001";
+    let join = peer.expect(json!({"type": "join", "room": "dev", "after": 3, "epoch": epoch})).await;
+    let joined = |id: &str, recovered: bool| {
+        json!({
+            "type": "joined", "id": id, "room": "dev", "seq": 9, "epoch": epoch, "count": 1, "recovered": recovered,
+            "visibleAfter": 8,
+        })
+    };
+    peer.send(joined(&join, false)).await;
+    let join = peer.expect(json!({"type": "join", "room": "dev", "after": 8, "epoch": epoch})).await;
+    peer.send(joined(&join, true)).await;
+    peer.send(json!({"type": "message", "clientId": "bob", "Message": "x", "room": "dev", "seq": 9, "at": 1})).await;
+    assert!(matches!(dev.next().await, Some(RoomEvent::Joined { recovered: true, .. })));
+    let Some(RoomEvent::Message(message)) = dev.next().await else { panic!("the message follows") };
+    assert_eq!(message.seq, Some(Seq(9)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_history_goes_on_over_a_lost_connection_and_fails_when_the_numbers_begin_again() {
     for (epoch, goes_on) in [("0000000000000001", true), ("0000000000000002", false)] {
         let (mut script, options) = Script::new();
