@@ -244,6 +244,7 @@ impl ChatState {
                     }
                     if change.retention.is_some() {
                         self.limit_history(room);
+                        self.tell_limits(turn);
                     }
                     if before.newcomers_see_history && change.newcomers_see_history == Some(false) {
                         self.history_is_hidden(room, turn);

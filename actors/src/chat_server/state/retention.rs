@@ -1,7 +1,7 @@
 //! Rooms that keep their messages for as long as their own settings say.
 //!
-//! The history drops the messages, and knows the limits only for as long as the process runs. So it is told them after a
-//! start, when a room with such settings begins, and when they change: at the next tick.
+//! The history drops the messages, and knows the limits only for as long as the process runs. So it is told them when they
+//! change, and at the next tick after a start and after a room with such settings has begun.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl ChatState {
         self.own_settings(room).map_or(Retention::default(), |settings| settings.retention)
     }
 
-    /// Tells the history the limits that have changed since the last tick, and lets it drop what is beyond them.
+    /// Tells the history the limits that it does not know yet, and lets it drop what is beyond them.
     pub(super) fn tell_limits(&mut self, turn: &mut Turn) {
         for room in std::mem::take(&mut self.limits_due) {
             let Retention { messages, seconds } = self.retention(room);
