@@ -101,6 +101,8 @@ pub fn done(act: &Act) -> String {
         }
         Act::Lift(target) => format!("{} is no longer {}", target, target.measure.participle()),
         Act::Set { room, change } => format!("{room}: {change}"),
+        Act::Invite { room, client_id } => format!("{client_id} is invited to {room}"),
+        Act::Uninvite { room, client_id } => format!("{client_id} is no longer invited to {room}"),
         Act::Delete { room, seq, client_id } => format!("message {seq} of {client_id} in {room} is deleted"),
     }
 }

@@ -5,7 +5,7 @@ use starling_protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::ChatState;
+use super::{ChatState, who_calls};
 use crate::chat_server::command::{Frame, HistoryQuery};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::reads::Reader;
@@ -57,14 +57,17 @@ impl ChatState {
         turn.push(Effect::Read(ReadRequest { with, limit: limit.into(), ..request }));
     }
 
-    /// Reads for a caller outside the chat. The caller's rights were checked by the HTTP route; every room may be read.
+    /// Reads for a caller outside the chat. The HTTP route has checked which rooms its token allows.
     pub(super) fn read_from_outside(
         &mut self,
         query: HistoryQuery,
         reply: oneshot::Sender<Result<Page, ReadError>>,
         turn: &mut Turn,
     ) {
-        let HistoryQuery { room: name, page, search, with_changes, limit, bytes } = query;
+        let HistoryQuery { caller, room: name, page, search, with_changes, limit, bytes } = query;
+        if who_calls(&caller).is_some_and(|who| !self.moderation.may_see(who, &name)) {
+            return turn.reply(Answer::Page(reply, Err(ReadError::NotInvited)));
+        }
         let Some(room) = self.rooms.find(name.as_str()) else {
             // The lobby always counts as existing, even while nobody is in it.
             let is_lobby = name.as_str() == limits::LOBBY;
