@@ -144,6 +144,17 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["slow", "dev", "90s"], 0, "dev: 90s"),
         (&["slow", "dev"], 0, "dev: 90s"),
         (&["slow", "dev", "off"], 0, "dev: off"),
+        (&["set", "dev", "topic", "the next", "release"], 0, "dev: topic \"the next release\""),
+        (&["set", "dev", "retention", "1000", "30d"], 0, "dev: topic \"the next release\", retention 1000 30d"),
+        (&["set", "dev", "topic", "off"], 0, "dev: retention 1000 30d"),
+        (&["set", "dev", "retention", "server"], 0, "dev: no settings of its own"),
+        (&["settings", "dev"], 0, "dev: no settings of its own"),
+        (&["set", "lobby", "access", "invited"], 1, "starling: refused: the room lobby cannot be private"),
+        (&["set", "dev", "writers", "bob"], 1, "starling: write /writers everyone or /writers operators"),
+        (&["invite", "dev", "carol"], 0, "invite carol to dev"),
+        (&["invitations", "dev"], 0, "carol, since TIME by operator"),
+        (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
+        (&["uninvite", "dev", "carol"], 1, "starling: refused: there is no such invitation"),
         (&["unmute", "bob"], 1, "starling: refused: there is no such sanction"),
         (&["unban", "--address", "2001:db8::9"], 0, "unban address 2001:db8::9"),
         (&["ban", "--address", "here"], 1, r#"starling: refused: "here" is not an address of a client"#),
@@ -151,7 +162,13 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (
             &["audit"],
             0,
-            "4 TIME operator: unban address 2001:db8::/64\n\
+            "10 TIME operator: unban address 2001:db8::/64\n\
+             9 TIME operator: uninvite carol in dev\n\
+             8 TIME operator: invite carol in dev\n\
+             7 TIME operator: set in dev retention server\n\
+             6 TIME operator: set in dev topic off\n\
+             5 TIME operator: set in dev retention 1000 30d\n\
+             4 TIME operator: set in dev topic \"the next release\"\n\
              3 TIME operator: set in dev slow off\n\
              2 TIME operator: set in dev slow 90s\n\
              1 TIME operator: ban address 2001:db8::/64\n\
@@ -160,7 +177,15 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     ] {
         assert_eq!(moderate(&server, &ADMIN, arguments), (Some(code), said.to_owned()), "{arguments:?}");
     }
-    for told in [json!({"slowSeconds": 90}), json!({})] {
+    let kept = json!({"messages": 1_000, "seconds": 2_592_000});
+    for told in [
+        json!({"slowSeconds": 90}),
+        json!({}),
+        json!({"topic": "the next release"}),
+        json!({"topic": "the next release", "retention": kept}),
+        json!({"retention": kept}),
+        json!({}),
+    ] {
         bob.expect(&json!({"type": "settings", "room": "dev", "settings": told}).to_string()).await;
     }
     bob.send_json(&json!({"Message": "hello", "id": "m1"})).await;
@@ -171,6 +196,7 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["mute", "bob", "--for", "10"], "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
         (&["mute", "a/b"], "invalid value 'a/b'"),
         (&["slow", "dev", "7h"], "at most 6h"),
+        (&["set", "dev", "color", "red"], "there is no such setting"),
     ] {
         let (code, text) = moderate(&server, &ADMIN, arguments);
         assert!(code == Some(2) && text.contains(said), "{arguments:?}: {code:?} {text}");

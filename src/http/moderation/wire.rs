@@ -274,6 +274,13 @@ impl fmt::Display for ToldSanction {
 }
 
 /// One line for a person.
+impl fmt::Display for ToldInvitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, since {} by {}", self.client_id, time(self.at), self.by)
+    }
+}
+
+/// One line for a person.
 impl fmt::Display for Audited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, at, by, action, client_id, address, room, seconds, settings, seq, reason } = self;
