@@ -429,7 +429,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 id: "roomSettings",
                 about: "The settings of a room, which need not exist.",
                 access: Access::Operator,
-                answer: Answer::Named("RoomSettings"),
+                answer: Answer::Named("GivenSettings"),
                 refusals: &[HttpCode::BadRoom, HttpCode::Unauthorized, HttpCode::Forbidden, HttpCode::NoSuchPath],
                 route: || web::to(room_settings),
                 ..GET
@@ -440,8 +440,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 about: "Changes the given settings of a room, which need not exist; the others stay. Answers with all when it is \
                         stored.",
                 access: Access::Operator,
-                reads: Some("RoomSettings"),
-                answer: Answer::Named("RoomSettings"),
+                reads: Some("GivenSettings"),
+                answer: Answer::Named("GivenSettings"),
                 refusals: &[
                     HttpCode::BadRoom,
                     HttpCode::Unauthorized,

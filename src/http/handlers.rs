@@ -35,7 +35,12 @@ pub(super) async fn upgrade_required(state: Data<ServerState>, request: HttpRequ
     let (room, wanted) = upgrade::check_wanted(room, request.query_string())?;
     let claims = callers::check_handshake(&request, &room)?;
     if !claims.as_ref().is_some_and(|claims| claims.is_admin) {
-        let (name, rooms) = claims.map_or((wanted, RoomGlobs::ALL), |claims| (Some(claims.client_id), claims.rooms));
+        let (name, rooms) = match claims {
+            Some(claims) => (Some(claims.client_id), claims.rooms),
+            // The token that follows in `hello` may invite the client.
+            None if state.chat_config().tokens.is_some() => (wanted, RoomGlobs::new([room.as_str()])),
+            None => (wanted, RoomGlobs::ALL),
+        };
         let address = state.admission().address_of(request.peer_addr(), request.headers());
         state.chat().judge_opening(name, address, room, rooms).await.map_err(unanswered)??;
     }

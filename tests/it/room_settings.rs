@@ -69,6 +69,8 @@ async fn settings_and_invitations_hold_at_once_and_after_a_restart_if_the_histor
         }
         handshake.expect_refusal(403, "not_invited");
         raw::get(&server, &format!("/ws/dev?token={eve}")).await.expect_refusal(403, "not_invited");
+        // A page may still show a token that invites its client.
+        raw::get(&server, "/ws/dev").await.expect_refusal(426, "upgrade_required");
         // A token that names the room invites its client.
         for (token, sees) in [(&bob, true), (&dan, true), (&root, true), (&eve, false)] {
             let (status, page) = get(&server, "/api/rooms/dev/messages", token).await;

@@ -90,7 +90,6 @@ pub(crate) struct Sanctions {
 /// Settings of a room. In a request those that change, the others stay; in an answer all.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "RoomSettings")]
 pub(crate) struct GivenSettings {
     /// The least number of seconds between two messages of a client; 0: none.
     #[schemars(range(max = SLOW_SECONDS_MAX))]
