@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use starling_protocol::{RoomName, ServerEvent};
 use tokio::sync::oneshot;
 
-pub use self::command::{HistoryQuery, OperatorPost, Outsider};
+pub use self::command::{HistoryQuery, OperatorPost};
 pub use self::effect::Turn;
 pub use self::handle::{AskError, ChatServerHandle};
 pub use self::node::{CannotBegin, NodeSettings};

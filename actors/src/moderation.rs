@@ -1,13 +1,16 @@
 //! Moderation: the decisions of operators about clients and rooms, without I/O and clock.
 //!
-//! A [`Decision`] changes the sanctions or the settings of a room, and stands in the audit log. [`Moderation`] holds
+//! A [`Decision`] changes the sanctions, or the settings or the invitations of a room, and stands in the audit log. [`Moderation`] holds
 //! what is in force. It is kept as [`Row`]s: a store writes them, and a checkpoint of several nodes contains them.
 //!
 //! Invariants:
 //! - with the same decisions at the same times, two of them are equal: nodes of several agree;
-//! - there are at most [`SANCTIONS_MAX`] sanctions, [`SET_ROOMS_MAX`] rooms with settings and [`AUDIT_MAX`] entries of the
-//!   audit log.
+//! - there are at most [`SANCTIONS_MAX`] sanctions, [`SET_ROOMS_MAX`] rooms with settings,
+//!   [`INVITATIONS_MAX`](invitations::INVITATIONS_MAX) invitations and [`AUDIT_MAX`] entries of the audit log.
 
+mod ineffective;
+pub mod invitations;
+mod row;
 pub mod typed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,8 +21,13 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, Seq};
 
+pub use self::ineffective::Ineffective;
+use self::invitations::{INVITATION, Invitation, Invitations};
+pub use self::row::Row;
+use self::row::text;
 use crate::client_address::ClientAddress;
-use crate::room_settings::{RoomSettings, SettingsChange};
+use crate::identity::RoomGlobs;
+use crate::room_settings::{Access, RoomSettings, SettingsChange};
 
 /// Most sanctions in force.
 pub const SANCTIONS_MAX: usize = 10_000;
@@ -122,6 +130,20 @@ pub enum Act {
         #[serde(flatten)]
         change: SettingsChange,
     },
+    /// Invites a client to a room.
+    Invite {
+        /// The room, which need not exist or be private.
+        room: RoomName,
+        /// The client.
+        client_id: ClientId,
+    },
+    /// Takes an invitation back.
+    Uninvite {
+        /// The room.
+        room: RoomName,
+        /// The client.
+        client_id: ClientId,
+    },
     /// Has deleted the message of another client. It is only recorded: the deletion is an entry of the room.
     Delete {
         /// The room.
@@ -153,17 +175,6 @@ pub struct AuditEntry {
     pub decision: Decision,
 }
 
-/// Why a decision has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Ineffective {
-    /// The table of sanctions or of rooms with settings is full.
-    #[error("there are {0} of them, and no more are allowed: lift one first")]
-    Full(usize),
-    /// There is no such sanction to lift.
-    #[error("there is no such sanction")]
-    NotThere,
-}
-
 /// A client to judge.
 #[derive(Debug, Clone, Copy)]
 pub struct Who<'a> {
@@ -171,15 +182,8 @@ pub struct Who<'a> {
     pub name: Option<&'a ClientId>,
     /// Its address.
     pub address: ClientAddress,
-}
-
-/// A part of the state for a store: a key, and its value; `None`: the key is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Unique.
-    pub key: String,
-    /// JSON.
-    pub value: Option<String>,
+    /// The rooms of its token.
+    pub rooms: &'a RoomGlobs,
 }
 
 /// Sanctions of one name or address. Nearly always one.
@@ -194,6 +198,7 @@ pub struct Moderation {
     sanctions: usize,
     /// The settings of each room where they differ from the default.
     settings: BTreeMap<RoomName, RoomSettings>,
+    invitations: Invitations,
     audit: VecDeque<AuditEntry>,
     /// The number of the first entry of `audit`.
     audited: u64,
@@ -260,7 +265,38 @@ impl Moderation {
     /// The refusal.
     #[inline]
     pub fn may_join(&self, who: Who<'_>, room: &RoomName, now: u64) -> Result<(), Refusal> {
-        self.judge(Measure::Ban, who, Some(room), now)
+        self.judge(Measure::Ban, who, Some(room), now)?;
+        if self.may_see(who, room) { Ok(()) } else { Err(not_invited(room)) }
+    }
+
+    /// Whether a client may know that a room exists, and read it: the room is not private, or the client is invited, by
+    /// an operator or because its token names the room.
+    #[inline]
+    pub fn may_see(&self, who: Who<'_>, room: &RoomName) -> bool {
+        !self.is_private(room)
+            || who.rooms.name(room)
+            || who.name.is_some_and(|name| self.invitations.includes(name, room))
+    }
+
+    /// Whether only invited clients may enter a room and know of it.
+    #[inline]
+    pub fn is_private(&self, room: &RoomName) -> bool {
+        self.has_settings() && self.settings(room).access == Access::Invited
+    }
+
+    /// The invitations to a room, in the order of the names.
+    pub fn invitations(&self, room: &RoomName) -> impl Iterator<Item = (&ClientId, &Invitation)> {
+        self.invitations.to(room)
+    }
+
+    /// The number of invitations to all rooms.
+    pub fn invitation_count(&self) -> usize {
+        self.invitations.count()
+    }
+
+    /// The number of rooms whose settings differ from the default.
+    pub fn set_room_count(&self) -> usize {
+        self.settings.len()
     }
 
     /// Whether a client may be on the server.
@@ -304,6 +340,10 @@ impl Moderation {
                 vec![Row { key: sanction_key(target), value: None }]
             }
             Act::Set { room, change } => self.set(room, change)?,
+            Act::Invite { room, client_id } => {
+                self.invitations.add(client_id, room, Invitation { by: decision.by.clone(), at })?
+            }
+            Act::Uninvite { room, client_id } => self.invitations.remove(client_id, room)?,
             Act::Delete { .. } => Vec::new(),
         };
         self.audit.push_back(AuditEntry { at, decision });
@@ -397,7 +437,12 @@ impl Moderation {
         let all = self.by_name.values().chain(self.by_address.values()).flatten();
         let settings = self.settings.iter().map(|(room, settings)| settings_row(room, settings));
         let audit = (self.audited..).zip(&self.audit).map(|(number, entry)| audit_row(number, entry));
-        let mut rows: Vec<_> = all.map(|sanction| sanction_row(sanction)).chain(settings).chain(audit).collect();
+        let mut rows: Vec<_> = all
+            .map(|sanction| sanction_row(sanction))
+            .chain(settings)
+            .chain(self.invitations.rows())
+            .chain(audit)
+            .collect();
         rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         rows
     }
@@ -425,6 +470,7 @@ impl Moderation {
                     };
                     restored.settings.insert(room, settings);
                 }
+                INVITATION => restored.invitations.restore(of, &value).ok_or_else(bad)?,
                 AUDIT => {
                     let number: u64 = of.parse().map_err(|_| bad())?;
                     audit.insert(number, serde_json::from_str(&value).map_err(|_| bad())?);
@@ -464,6 +510,8 @@ impl fmt::Display for Decision {
             }
             Act::Lift(target) => write!(f, "{by}: un{} {target}", target.measure.as_str())?,
             Act::Set { room, change } => write!(f, "{by}: set {room}: {change}")?,
+            Act::Invite { room, client_id } => write!(f, "{by}: invite {client_id} to {room}")?,
+            Act::Uninvite { room, client_id } => write!(f, "{by}: uninvite {client_id} from {room}")?,
             Act::Delete { room, seq, client_id } => write!(f, "{by}: delete message {seq} of {client_id} in {room}")?,
         }
         if reason.is_empty() { Ok(()) } else { write!(f, ": {reason:?}") }
@@ -496,6 +544,12 @@ impl Sanction {
     }
 }
 
+/// The refusal of what is done in a private room.
+fn not_invited(room: &RoomName) -> Refusal {
+    let text = format!("the room {room} is private, and you are not invited");
+    Refusal::new(ErrorCode::NotInvited, text).in_room(Some(room.clone()))
+}
+
 fn sanction_key(Target { subject, room, measure }: &Target) -> String {
     let who = match subject {
         Subject::Client(name) => format!("client {name}"),
@@ -523,12 +577,6 @@ fn audit_key(number: u64) -> String {
 
 fn audit_row(number: u64, entry: &AuditEntry) -> Row {
     Row { key: audit_key(number), value: Some(text(entry)) }
-}
-
-/// The JSON of a value.
-fn text(value: &impl Serialize) -> String {
-    #[expect(clippy::expect_used, reason = "all keys are texts, and no value fails")]
-    serde_json::to_string(value).expect("it is plain data")
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use starling_protocol::Setting;
-use starling_protocol::limits::TOPIC_BYTES_MAX;
+use starling_protocol::limits::{LOBBY, TOPIC_BYTES_MAX};
 pub use starling_protocol::{Access, Retention, RoomSettings, Writers};
+use starling_protocol::{RoomName, Setting};
 
 /// Most seconds of a slow mode: six hours.
 pub const SLOW_SECONDS_MAX: u32 = 6 * 3_600;
@@ -52,6 +52,9 @@ pub enum BadSetting {
     /// It changes nothing.
     #[error("no setting is given")]
     Nothing,
+    /// A client that names no room enters the lobby, so it cannot be private.
+    #[error("the room {LOBBY} cannot be private")]
+    PrivateLobby,
     /// The slow mode is too long.
     #[error("`slowSeconds` must be 0 to {SLOW_SECONDS_MAX}")]
     Slow,
@@ -75,13 +78,16 @@ impl SettingsChange {
         Self { slow_seconds: Some(seconds), ..Self::default() }
     }
 
-    /// Whether its values are within their limits.
+    /// Whether a room may have its values.
     ///
     /// # Errors
     /// [`BadSetting`].
-    pub fn check(&self) -> Result<(), BadSetting> {
+    pub fn check(&self, room: &RoomName) -> Result<(), BadSetting> {
         if *self == Self::default() {
             return Err(BadSetting::Nothing);
+        }
+        if self.access == Some(Access::Invited) && room.as_str() == LOBBY {
+            return Err(BadSetting::PrivateLobby);
         }
         if self.slow_seconds.is_some_and(|seconds| seconds > SLOW_SECONDS_MAX) {
             return Err(BadSetting::Slow);
@@ -167,6 +173,10 @@ pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) ->
 mod tests {
     use super::*;
 
+    fn dev() -> RoomName {
+        RoomName::parse("dev").unwrap()
+    }
+
     fn change(text: &str) -> SettingsChange {
         serde_json::from_str(text).unwrap()
     }
@@ -199,7 +209,7 @@ mod tests {
             (r#"{"topic":null,"seenBy":null}"#, "seen-by server", "{}"),
         ] {
             let change = change(text);
-            assert_eq!(change.check(), Ok(()), "{text}");
+            assert_eq!(change.check(&dev()), Ok(()), "{text}");
             assert_eq!(change.to_string(), line, "{text}");
             settings = change.applied_to(&settings);
             assert_eq!(serde_json::to_string(&settings).unwrap(), then, "{text}");
@@ -233,7 +243,15 @@ mod tests {
             (retention(None, Some(0)), Err(BadSetting::RetentionSeconds)),
             (retention(None, Some(RETENTION_SECONDS_MAX + 1)), Err(BadSetting::RetentionSeconds)),
         ] {
-            assert_eq!(change.check(), outcome, "{change:?}");
+            assert_eq!(change.check(&dev()), outcome, "{change:?}");
         }
+    }
+
+    #[test]
+    fn every_room_but_the_lobby_may_be_private() {
+        let [invited, everyone] = ["invited", "everyone"].map(|access| change(&format!(r#"{{"access":"{access}"}}"#)));
+        assert_eq!(invited.check(&dev()), Ok(()));
+        assert_eq!(invited.check(&RoomName::lobby()), Err(BadSetting::PrivateLobby));
+        assert_eq!(everyone.check(&RoomName::lobby()), Ok(()));
     }
 }

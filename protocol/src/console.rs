@@ -9,6 +9,7 @@ use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
 use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent};
 use crate::limits;
 use crate::names::{ClientId, RoomName};
+use crate::settings::SettingName;
 use crate::visible::is_invisible;
 
 /// The answer to `/help`.
@@ -28,7 +29,14 @@ for operators, in the current room or, with the word everywhere, on the server:
 /mute bob 10m spam         bob may not write; the time and the reason may be absent
 /ban bob 7d spam           bob may not be here
 /unmute bob, /unban bob    take it back
-/slow 10s, /slow off       how often a client may write here";
+/slow 10s, /slow off       how often a client may write here
+/topic TEXT, /topic off    a line about this room
+/writers operators         who may write here: everyone or operators
+/access invited            who may be here: everyone or invited
+/invite bob, /uninvite bob who is invited
+/newcomers off             whether newcomers see older messages: on or off
+/retention 1000 30d        how long messages are kept; server: as elsewhere
+/seen-by on                whether members see who has read: on, off, server";
 
 /// The content of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +67,12 @@ pub enum OperatorCommand {
     Ban,
     /// Takes a ban back.
     Unban,
-    /// Sets the slow mode of a room.
-    Slow,
+    /// Invites a client to a room.
+    Invite,
+    /// Takes an invitation back.
+    Uninvite,
+    /// Changes a setting of a room.
+    Set(SettingName),
 }
 
 impl OperatorCommand {
@@ -71,8 +83,9 @@ impl OperatorCommand {
             "unmute" => Self::Unmute,
             "ban" => Self::Ban,
             "unban" => Self::Unban,
-            "slow" => Self::Slow,
-            _ => return None,
+            "invite" => Self::Invite,
+            "uninvite" => Self::Uninvite,
+            other => return SettingName::of(other).map(Self::Set),
         })
     }
 
@@ -83,7 +96,9 @@ impl OperatorCommand {
             Self::Unmute => "/unmute NAME [everywhere]",
             Self::Ban => "/ban NAME [everywhere] [TIME] [REASON]",
             Self::Unban => "/unban NAME [everywhere]",
-            Self::Slow => "/slow TIME or /slow off",
+            Self::Invite => "/invite NAME",
+            Self::Uninvite => "/uninvite NAME",
+            Self::Set(setting) => setting.form(),
         }
     }
 }
@@ -371,7 +386,22 @@ mod tests {
         }
         assert_eq!(parse("/help"), Ok(ConsoleCommand::Help));
         assert_eq!(parse("/quit\n"), Ok(ConsoleCommand::Quit));
-        for line in ["/mute bob 10m spam", "/ban bob 7d spam", "/unmute bob", "/unban bob", "/slow 10s", "/slow off"] {
+        for line in [
+            "/mute bob 10m spam",
+            "/ban bob 7d spam",
+            "/unmute bob",
+            "/unban bob",
+            "/slow 10s",
+            "/slow off",
+            "/topic TEXT",
+            "/writers operators",
+            "/access invited",
+            "/invite bob",
+            "/uninvite bob",
+            "/newcomers off",
+            "/retention 1000 30d",
+            "/seen-by on",
+        ] {
             assert!(matches!(parse(line), Ok(ConsoleCommand::Operate { .. })), "{line}");
             assert!(HELP.contains(line), "{line}");
         }

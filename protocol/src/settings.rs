@@ -97,6 +97,54 @@ impl RoomSettings {
     }
 }
 
+/// The name of a setting, as an operator types it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingName {
+    /// See [`RoomSettings::slow_seconds`].
+    Slow,
+    /// See [`RoomSettings::topic`].
+    Topic,
+    /// See [`RoomSettings::writers`].
+    Writers,
+    /// See [`RoomSettings::access`].
+    Access,
+    /// See [`RoomSettings::newcomers_see_history`].
+    Newcomers,
+    /// See [`RoomSettings::retention`].
+    Retention,
+    /// See [`RoomSettings::seen_by`].
+    SeenBy,
+}
+
+impl SettingName {
+    /// The setting with this name.
+    pub fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "slow" => Self::Slow,
+            "topic" => Self::Topic,
+            "writers" => Self::Writers,
+            "access" => Self::Access,
+            "newcomers" => Self::Newcomers,
+            "retention" => Self::Retention,
+            "seen-by" => Self::SeenBy,
+            _ => return None,
+        })
+    }
+
+    /// How it is written.
+    pub fn form(self) -> &'static str {
+        match self {
+            Self::Slow => "/slow TIME or /slow off",
+            Self::Topic => "/topic TEXT or /topic off",
+            Self::Writers => "/writers everyone or /writers operators",
+            Self::Access => "/access everyone or /access invited",
+            Self::Newcomers => "/newcomers on or /newcomers off",
+            Self::Retention => "/retention [MESSAGES] [TIME] or /retention server",
+            Self::SeenBy => "/seen-by on, /seen-by off or /seen-by server",
+        }
+    }
+}
+
 /// One setting of a room and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting<'a> {

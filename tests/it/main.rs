@@ -69,6 +69,8 @@ mod proxies;
 #[cfg(test)]
 mod room_history;
 #[cfg(test)]
+mod room_settings;
+#[cfg(test)]
 #[path = "../stack/shown.rs"]
 mod shown;
 #[cfg(test)]

@@ -12,8 +12,9 @@ use crate::client_address::ClientAddress;
 use crate::credits::Ticket;
 use crate::followers::RoomPosition;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
-use crate::identity::{Claims, Identity, RoomGlobs};
+use crate::identity::{Caller, Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
+use crate::moderation::invitations::Invitation;
 use crate::moderation::{Act, AuditEntry, Decision, Ineffective, Sanction, Who};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
@@ -86,14 +87,14 @@ pub enum Command {
         /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
     },
-    /// An operator mutes or bans, takes that back, or changes the settings of a room.
+    /// An operator mutes or bans, takes that back, or changes the settings or the invitations of a room.
     Decide {
         /// The decision; its texts and numbers are within their limits.
         decision: Decision,
         /// Gets the outcome when the decision holds and is stored.
         reply: DecisionReply,
     },
-    /// A client of the chat mutes or bans, takes that back, or changes the settings of a room.
+    /// A client of the chat mutes or bans, takes that back, or changes the settings or the invitations of a room.
     DecideInChat {
         /// Only operators may.
         session: SessionId,
@@ -114,7 +115,7 @@ pub enum Command {
         /// Receives its entries with their numbers, the newest first.
         reply: oneshot::Sender<Vec<(u64, AuditEntry)>>,
     },
-    /// A caller asks whether a client is banned.
+    /// A caller asks whether the moderation keeps a client out.
     JudgeOpening {
         /// The name that it would have; `None`: that of a new guest.
         name: Option<ClientId>,
@@ -122,6 +123,8 @@ pub enum Command {
         address: ClientAddress,
         /// The room that it would open.
         room: RoomName,
+        /// The rooms of its token.
+        rooms: RoomGlobs,
         /// Receives the refusal of its handshake.
         reply: oneshot::Sender<Result<(), OpenRefusal>>,
     },
@@ -132,6 +135,13 @@ pub enum Command {
         /// Receives them.
         reply: oneshot::Sender<RoomSettings>,
     },
+    /// An operator asks for the invitations to a room.
+    ListInvitations {
+        /// A room that need not exist.
+        room: RoomName,
+        /// Receives them in the order of the names.
+        reply: oneshot::Sender<Vec<(ClientId, Invitation)>>,
+    },
     /// A follower asks how far rooms are.
     ReadPositions {
         /// Only this room, or all.
@@ -141,8 +151,8 @@ pub enum Command {
     },
     /// An HTTP client asks for the list of rooms.
     ListRooms {
-        /// The rooms that the caller may see.
-        allowed: RoomGlobs,
+        /// The caller.
+        caller: Caller,
         /// Receives the rooms, those with the most members first, and whether the list was cut.
         reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
     },
@@ -160,7 +170,7 @@ pub enum Command {
     },
     /// An HTTP client asks for a page of a room's history.
     ReadRoom {
-        /// Any room may be read; the edge has checked the caller's rights.
+        /// The edge has checked the token's rights.
         query: HistoryQuery,
         /// Gets the page when the history has read it.
         reply: oneshot::Sender<Result<Page, ReadError>>,
@@ -197,6 +207,7 @@ impl Command {
             | Self::ReadAudit { .. }
             | Self::JudgeOpening { .. }
             | Self::ReadSettings { .. }
+            | Self::ListInvitations { .. }
             | Self::ReadPositions { .. }
             | Self::ListRooms { .. }
             | Self::ListNodes { .. }
@@ -224,7 +235,7 @@ pub struct Numbered {
 pub struct Named {
     /// `None`: the session has ended or has not shown a token.
     pub sessions: Vec<Option<ClientId>>,
-    /// `None`: the room has ended, or it is an inbox.
+    /// `None`: the room has ended or is private, or it is an inbox.
     pub rooms: Vec<Option<RoomName>>,
 }
 
@@ -344,9 +355,9 @@ pub struct OpenSession {
 }
 
 impl OpenSession {
-    /// The client to judge.
+    /// The client to judge, before it has shown a token.
     pub(super) fn who(&self) -> Who<'_> {
-        Who { name: self.client_id.as_ref(), address: self.address }
+        Who { name: self.client_id.as_ref(), address: self.address, rooms: &RoomGlobs::ALL }
     }
 }
 
@@ -396,22 +407,11 @@ pub enum Request {
     Refused(Refusal),
 }
 
-/// A reader outside the chat, which may not see all that a room hides from newcomers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outsider {
-    /// It sees all.
-    Operator,
-    /// The client with this name, which is authenticated.
-    Client(ClientId),
-    /// Nobody that the chat knows.
-    Anyone,
-}
-
 /// A query for a room's history from outside the chat.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
-    /// The reader.
-    pub reader: Outsider,
+    /// The caller.
+    pub caller: Caller,
     /// One that exists, or the lobby.
     pub room: RoomName,
     /// The part of the history.
@@ -447,9 +447,9 @@ pub enum OpenRefusal {
     /// The token does not allow the room.
     #[error("the token does not allow the room {0}")]
     RoomClosed(RoomName),
-    /// A moderator has banned the name or the address.
+    /// A moderator has banned the name or the address, or the room is private.
     #[error("{}", .0.message)]
-    Banned(Box<Refusal>),
+    Judged(Box<Refusal>),
     /// The chat did not answer in time, or it has ended.
     #[error("the chat does not answer")]
     Unavailable,
@@ -465,7 +465,7 @@ impl OpenRefusal {
             Self::TokenOfAnother(_) => ErrorCode::ClientIdMismatch,
             Self::TokenExpired => ErrorCode::Unauthorized,
             Self::RoomClosed(_) => ErrorCode::Forbidden,
-            Self::Banned(_) => ErrorCode::Banned,
+            Self::Judged(refusal) => refusal.code,
             Self::Unavailable => ErrorCode::Unavailable,
         }
     }
@@ -473,7 +473,7 @@ impl OpenRefusal {
 
 impl From<OpenRefusal> for Refusal {
     fn from(refusal: OpenRefusal) -> Self {
-        if let OpenRefusal::Banned(refusal) = refusal {
+        if let OpenRefusal::Judged(refusal) = refusal {
             return *refusal;
         }
         Self::new(refusal.error_code(), refusal.to_string())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
+use starling_protocol::{ChatMessage, ClientId, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
 use super::command::{
@@ -20,6 +20,7 @@ use crate::hub::{Replay, ToSession};
 use crate::identity::IdOwner;
 use crate::ids::{HubSet, RoomId, SessionId};
 use crate::metrics::Limit;
+use crate::moderation::invitations::Invitation;
 use crate::moderation::{AuditEntry, Decision, Row, Sanction};
 use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
@@ -243,6 +244,8 @@ pub enum Answer {
     Audit(oneshot::Sender<Vec<(u64, AuditEntry)>>, Vec<(u64, AuditEntry)>),
     /// The settings of a room.
     Settings(oneshot::Sender<RoomSettings>, RoomSettings),
+    /// The invitations to a room.
+    Invitations(oneshot::Sender<Vec<(ClientId, Invitation)>>, Vec<(ClientId, Invitation)>),
     /// To [`Command::ReadPositions`](super::command::Command::ReadPositions).
     Positions(oneshot::Sender<Vec<RoomPosition>>, Vec<RoomPosition>),
     /// The list of rooms, and whether it was cut.
@@ -271,6 +274,7 @@ impl Answer {
             Self::Sanctions(reply, sanctions) => drop(reply.send(sanctions)),
             Self::Audit(reply, entries) => drop(reply.send(entries)),
             Self::Settings(reply, settings) => drop(reply.send(settings)),
+            Self::Invitations(reply, invitations) => drop(reply.send(invitations)),
             Self::Positions(reply, positions) => drop(reply.send(positions)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Named(reply, names) => drop(reply.send(names)),

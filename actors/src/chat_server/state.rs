@@ -61,11 +61,12 @@ use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
 use super::parts::slowed::Slowed;
 use super::parts::typing::Typing;
+use crate::client_address::ClientAddress;
 use crate::clock::{Instant, Numbers};
 use crate::config::ChatConfig;
 use crate::followers::{NewEntries, RoomPosition};
 use crate::history::{Completion, RoomKey};
-use crate::identity::RoomGlobs;
+use crate::identity::{Caller, Claims, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::{Held, Limit};
 use crate::moderation::{Moderation, Who};
@@ -217,8 +218,9 @@ impl ChatState {
                 let entries = self.moderation.audit().map(|(number, entry)| (number, entry.clone())).collect();
                 turn.reply(Answer::Audit(reply, entries));
             }
-            Command::JudgeOpening { name, address, room, reply } => {
-                let judged = self.check_opening(Who { name: name.as_ref(), address }, &room, turn);
+            Command::JudgeOpening { name, address, room, rooms, reply } => {
+                let who = Who { name: name.as_ref(), address, rooms: &rooms };
+                let judged = self.check_opening(who, &room, turn);
                 turn.reply(Answer::Opened(reply, judged));
             }
             Command::ReadSettings { room, reply } => {
@@ -227,7 +229,15 @@ impl ChatState {
             Command::ReadPositions { room, reply } => {
                 turn.reply(Answer::Positions(reply, self.positions(room.as_ref())));
             }
-            Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
+            Command::ListInvitations { room, reply } => {
+                let invitations = self.moderation.invitations(&room);
+                let invitations = invitations.map(|(name, it)| (name.clone(), it.clone())).collect();
+                turn.reply(Answer::Invitations(reply, invitations));
+            }
+            Command::ListRooms { caller, reply } => {
+                let listed = self.list_rooms(caller.rooms(), who_calls(&caller));
+                turn.reply(Answer::Rooms(reply, listed));
+            }
             Command::ListNodes { reply } => {
                 let known = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.known(turn.now.at));
                 turn.reply(Answer::Nodes(reply, known));
@@ -288,6 +298,8 @@ impl ChatState {
             read_positions_lost: self.positions.lost(),
             sessions: self.session_count(),
             sanctions: self.moderation.sanction_count(),
+            set_rooms: self.moderation.set_room_count(),
+            invitations: self.moderation.invitation_count(),
             dropped_for_space: self.dropped_for_space,
         }
     }
@@ -334,9 +346,10 @@ impl ChatState {
     }
 
     /// Lists the rooms that `allowed` matches and that have members or messages, those with the most members first, and
-    /// whether the list was cut.
-    fn list_rooms(&self, allowed: &RoomGlobs) -> (Vec<RoomSummary>, bool) {
-        let (rooms, truncated) = self.rooms.list(|name| allowed.allow(name));
+    /// whether the list was cut. `who` sees no private rooms without an invitation; `None` is an operator.
+    fn list_rooms(&self, allowed: &RoomGlobs, who: Option<Who<'_>>) -> (Vec<RoomSummary>, bool) {
+        let may_see = |name: &RoomName| who.is_none_or(|who| self.moderation.may_see(who, name));
+        let (rooms, truncated) = self.rooms.list(|name| allowed.allow(name) && may_see(name));
         let summary = |(name, id, count): (&RoomName, RoomId, u32)| RoomSummary {
             room: name.clone(),
             count,
@@ -346,12 +359,12 @@ impl ChatState {
         (rooms.into_iter().map(|(name, id, room)| summary((name, id, room.count()))).collect(), truncated)
     }
 
-    /// The names of sessions and rooms.
+    /// The names of sessions and of rooms that are not private.
     fn names(&self, numbers: &Numbered) -> Named {
         let client = |session: &SessionId| self.participants.get(*session).map(|it| it.name().clone());
         let room = |room: &RoomId| {
             let room = self.rooms.get(*room).filter(|it| !it.has_ended());
-            room.and_then(|it| it.key().room().cloned())
+            room.and_then(|it| it.key().room().cloned()).filter(|name| !self.moderation.is_private(name))
         };
         Named {
             sessions: numbers.sessions.iter().map(client).collect(),
@@ -396,7 +409,7 @@ impl ChatState {
             ClientCommand::Leave { room } => return self.leave(frame, &room, turn),
             ClientCommand::Rooms => {
                 let allowed = self.participants.get(frame.session).map_or(&RoomGlobs::ALL, Participant::allowed_rooms);
-                let (rooms, truncated) = self.list_rooms(allowed);
+                let (rooms, truncated) = self.list_rooms(allowed, self.who(frame.session, None));
                 let id = frame.id.take();
                 turn.answer(frame, ServerEvent::Rooms { id, rooms, truncated });
             }
@@ -536,6 +549,16 @@ impl ChatState {
         }
         Err(OpenRefusal::RoomClosed(name.clone()).into())
     }
+}
+
+/// A caller outside the chat to judge; `None`: it is an operator. Addresses do not count there.
+fn who_calls(caller: &Caller) -> Option<Who<'_>> {
+    let name = match caller {
+        Caller::Operator | Caller::Client(Claims { is_admin: true, .. }) => return None,
+        Caller::Client(claims) => Some(&claims.client_id),
+        Caller::Anyone => None,
+    };
+    Some(Who { name, address: ClientAddress::NONE, rooms: caller.rooms() })
 }
 
 /// The table of rooms is full, and no room in it may be dropped.

@@ -1,3 +1,4 @@
+use super::invitations::{INVITATIONS_MAX, INVITATIONS_PER_ROOM_MAX};
 use super::*;
 
 const NOW: u64 = 1_000_000;
@@ -35,6 +36,10 @@ fn slow(name: &str, seconds: u32) -> Decision {
     set(name, &format!(r#"{{"slowSeconds":{seconds}}}"#))
 }
 
+fn invite(name: &str, whom: &str) -> Decision {
+    by_root(Act::Invite { room: room(name), client_id: client(whom) })
+}
+
 fn mallory(address: &str) -> (ClientId, ClientAddress) {
     (client("mallory"), address.parse().unwrap())
 }
@@ -42,7 +47,7 @@ fn mallory(address: &str) -> (ClientId, ClientAddress) {
 /// What mallory from 192.0.2.1 may not do in the rooms lobby and dev: each letter is one question.
 fn refused(moderation: &Moderation, now: u64) -> String {
     let (name, address) = mallory("192.0.2.1");
-    let who = Who { name: Some(&name), address };
+    let who = Who { name: Some(&name), address, rooms: &RoomGlobs::ALL };
     let asked = [
         ('s', moderation.may_speak(who, Some(&room("lobby")), now)),
         ('S', moderation.may_speak(who, Some(&room("dev")), now)),
@@ -85,7 +90,7 @@ fn a_sanction_holds_for_its_client_or_address_in_its_place_until_its_end() {
 #[test]
 fn a_refusal_says_where_until_when_and_why() {
     let (name, address) = mallory("192.0.2.1");
-    let who = Who { name: Some(&name), address };
+    let who = Who { name: Some(&name), address, rooms: &RoomGlobs::ALL };
     let mut moderation = Moderation::default();
     moderation.decide(impose("mute mallory dev", Some(60)), NOW).unwrap();
     let told = moderation.may_speak(who, Some(&room("dev")), NOW + 1_000).unwrap_err();
@@ -135,6 +140,10 @@ fn the_rows_of_all_decisions_together_restore_what_is_in_force() {
         slow("dev", 5),
         set("dev", r#"{"topic":"tests","writers":"operators","retention":{"seconds":60}}"#),
         set("ops", r#"{"access":"invited","newcomersSeeHistory":false,"seenBy":false}"#),
+        invite("dev", "mallory"),
+        invite("dev", "alice"),
+        invite("ops", "alice"),
+        by_root(Act::Uninvite { room: room("dev"), client_id: client("alice") }),
         slow("gone", 5),
         slow("gone", 0),
         by_root(deleted),
@@ -156,6 +165,8 @@ fn the_rows_of_all_decisions_together_restore_what_is_in_force() {
         ("sanction x", "{}"),
         ("room a/b", "{}"),
         ("room dev", r#"{"writers":"x"}"#),
+        ("invitation dev", r#"{"by":"root","at":1}"#),
+        ("invitation dev mallory", "{}"),
         ("slow dev", "x"),
         ("audit x", "{}"),
         ("else", ""),
@@ -199,4 +210,62 @@ fn slow_modes_of_an_earlier_version_are_read_as_settings() {
     assert_eq!(moderation.audit().next().unwrap().1.decision.to_string(), "root: set dev: slow 5s");
     let keys: Vec<_> = moderation.rows().into_iter().map(|row| row.key).collect();
     assert_eq!(keys, ["audit 00000000000000000000", "room dev"]);
+}
+
+#[test]
+fn a_private_room_is_open_to_the_invited_and_to_those_whose_token_names_it() {
+    let everywhere = "192.0.2.1".parse().unwrap();
+    let mallory = client("mallory");
+    let sees = |moderation: &Moderation, name: Option<&ClientId>, globs: &RoomGlobs| {
+        let who = Who { name, address: everywhere, rooms: globs };
+        let may_join = moderation.may_join(who, &room("dev"), NOW);
+        assert_eq!(moderation.may_see(who, &room("dev")), may_join.is_ok());
+        assert!(moderation.may_see(who, &room("lobby")));
+        may_join.map_err(|refusal| refusal.code)
+    };
+    let mut moderation = Moderation::default();
+    moderation.decide(invite("ops", "mallory"), NOW).unwrap();
+    assert_eq!(sees(&moderation, None, &RoomGlobs::ALL), Ok(()), "it is not private");
+    moderation.decide(set("dev", r#"{"access":"invited"}"#), NOW).unwrap();
+    let refused = Err(ErrorCode::NotInvited);
+    for (globs, outcome) in [
+        (RoomGlobs::ALL, refused),
+        (RoomGlobs::new(["*"]), refused),
+        (RoomGlobs::new(["de?"]), refused),
+        (RoomGlobs::new(["ops", "dev"]), Ok(())),
+    ] {
+        assert_eq!(sees(&moderation, Some(&mallory), &globs), outcome, "{globs:?}");
+        assert_eq!(sees(&moderation, None, &globs), outcome, "{globs:?}");
+    }
+    moderation.decide(invite("dev", "mallory"), NOW).unwrap();
+    assert_eq!(sees(&moderation, Some(&mallory), &RoomGlobs::ALL), Ok(()));
+    assert_eq!(sees(&moderation, Some(&client("alice")), &RoomGlobs::ALL), refused);
+    moderation.decide(impose("ban mallory dev", None), NOW).unwrap();
+    let who = Who { name: Some(&mallory), address: everywhere, rooms: &RoomGlobs::ALL };
+    assert_eq!(moderation.may_join(who, &room("dev"), NOW).map_err(|refusal| refusal.code), Err(ErrorCode::Banned));
+}
+
+#[test]
+fn invitations_are_bounded_in_a_room_and_in_all() {
+    let mut moderation = Moderation::default();
+    let most = INVITATIONS_MAX / INVITATIONS_PER_ROOM_MAX;
+    for number in 0..INVITATIONS_MAX {
+        let (place, name) = (format!("r{}", number % most), format!("c{number}"));
+        moderation.decide(invite(&place, &name), NOW).unwrap();
+    }
+    assert_eq!(moderation.invitation_count(), INVITATIONS_MAX);
+    let refused =
+        |moderation: &mut Moderation, place| moderation.decide(invite(place, "further"), NOW).unwrap_err().to_string();
+    for (place, problem) in [
+        ("r0", "there are 1000 invitations to this room, and no more are allowed: take one back first"),
+        ("other", "there are 10000 invitations in all, and no more are allowed: take one back first"),
+    ] {
+        assert_eq!(refused(&mut moderation, place), problem);
+    }
+    moderation.decide(invite("r0", "c0"), NOW + 1).unwrap();
+    let uninvite = || by_root(Act::Uninvite { room: room("r0"), client_id: client("c0") });
+    moderation.decide(uninvite(), NOW).unwrap();
+    assert_eq!(moderation.decide(uninvite(), NOW), Err(Ineffective::NotInvited));
+    moderation.decide(invite("other", "further"), NOW).unwrap();
+    assert_eq!((moderation.invitation_count(), moderation.invitations(&room("r0")).count()), (INVITATIONS_MAX, 999));
 }

@@ -2,16 +2,18 @@
 
 use starling_protocol::console::OperatorCommand;
 use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
-use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName};
+use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, SettingName};
 
 use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target};
-use crate::room_settings::{SLOW_SECONDS_MAX, SettingsChange};
+use crate::room_settings::{Access, RETENTION_SECONDS_MAX, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
 
 /// The word that makes a sanction one of the whole server.
 const EVERYWHERE: &str = "everywhere";
 
-/// The word that ends a slow mode.
+/// The words for what is on, for what is off, and for what is as the server has it.
+const ON: &str = "on";
 const OFF: &str = "off";
+const SERVER: &str = "server";
 
 /// The seconds of a time of a sanction, such as `10m`.
 ///
@@ -39,16 +41,20 @@ pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
 /// The refusal to answer with.
 pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName>) -> Result<(Act, Box<str>), Refusal> {
     let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", command.form()));
-    if command == OperatorCommand::Slow {
+    if let OperatorCommand::Set(name) = command {
         let room = here(current)?;
-        if words.is_empty() {
-            return Err(usage());
-        }
-        let seconds = slow_seconds(words).map_err(bad)?;
-        return Ok((Act::Set { room, change: SettingsChange::slow(seconds) }, Box::default()));
+        let change = setting(name, words)?;
+        change.check(&room).map_err(bad)?;
+        return Ok((Act::Set { room, change }, Box::default()));
     }
     let (name, rest) = word(words).ok_or_else(usage)?;
     let name = ClientId::parse(name).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))?;
+    if let OperatorCommand::Invite | OperatorCommand::Uninvite = command {
+        let (room, client_id) = (here(current)?, name);
+        let is_invited = command == OperatorCommand::Invite;
+        let act = if is_invited { Act::Invite { room, client_id } } else { Act::Uninvite { room, client_id } };
+        return if rest.is_empty() { Ok((act, Box::default())) } else { Err(usage()) };
+    }
     let (is_everywhere, rest) = match word(rest) {
         Some((EVERYWHERE, rest)) => (true, rest),
         _ => (false, rest),
@@ -56,7 +62,11 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     let room = if is_everywhere { None } else { Some(here(current)?) };
     let measure = match command {
         OperatorCommand::Mute | OperatorCommand::Unmute => Measure::Mute,
-        OperatorCommand::Ban | OperatorCommand::Unban | OperatorCommand::Slow => Measure::Ban,
+        OperatorCommand::Ban
+        | OperatorCommand::Unban
+        | OperatorCommand::Invite
+        | OperatorCommand::Uninvite
+        | OperatorCommand::Set(_) => Measure::Ban,
     };
     let target = Target { subject: Subject::Client(name), room, measure };
     if matches!(command, OperatorCommand::Unmute | OperatorCommand::Unban) {
@@ -74,6 +84,52 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         return Err(Refusal::new(ErrorCode::BadRequest, text));
     }
     Ok((Act::Impose { target, seconds }, reason.into()))
+}
+
+/// The change of a setting that an operator has typed. Its values may be beyond their limits.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal> {
+    let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", name.form()));
+    let words = words.trim();
+    let is_on = |is_on: &str, is_off: &str| match words {
+        word if word == is_on => Ok(true),
+        word if word == is_off => Ok(false),
+        _ => Err(usage()),
+    };
+    let mut change = SettingsChange::default();
+    match name {
+        _ if words.is_empty() => return Err(usage()),
+        SettingName::Slow => change.slow_seconds = Some(slow_seconds(words).map_err(bad)?),
+        SettingName::Topic => change.topic = Some(if words == OFF { String::new() } else { words.into() }),
+        SettingName::Writers => {
+            let is_open = is_on(Writers::Everyone.as_str(), Writers::Operators.as_str())?;
+            change.writers = Some(if is_open { Writers::Everyone } else { Writers::Operators });
+        }
+        SettingName::Access => {
+            let is_open = is_on(Access::Everyone.as_str(), Access::Invited.as_str())?;
+            change.access = Some(if is_open { Access::Everyone } else { Access::Invited });
+        }
+        SettingName::Newcomers => change.newcomers_see_history = Some(is_on(ON, OFF)?),
+        SettingName::Retention if words == SERVER => change.retention = Some(Retention::default()),
+        SettingName::Retention => {
+            let mut retention = Retention::default();
+            for word in words.split_whitespace() {
+                match word.parse() {
+                    Ok(messages) if retention == Retention::default() => retention.messages = Some(messages),
+                    Err(_) if retention.seconds.is_none() => {
+                        retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX).map_err(bad)?);
+                    }
+                    _ => return Err(usage()),
+                }
+            }
+            change.retention = Some(retention);
+        }
+        SettingName::SeenBy if words == SERVER => change.seen_by = Some(None),
+        SettingName::SeenBy => change.seen_by = Some(Some(is_on(ON, OFF)?)),
+    }
+    Ok(change)
 }
 
 fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
@@ -101,6 +157,8 @@ pub fn done(act: &Act) -> String {
         }
         Act::Lift(target) => format!("{} is no longer {}", target, target.measure.participle()),
         Act::Set { room, change } => format!("{room}: {change}"),
+        Act::Invite { room, client_id } => format!("{client_id} is invited to {room}"),
+        Act::Uninvite { room, client_id } => format!("{client_id} is no longer invited to {room}"),
         Act::Delete { room, seq, client_id } => format!("message {seq} of {client_id} in {room} is deleted"),
     }
 }
@@ -137,6 +195,20 @@ mod tests {
             ("/slow 10s", "dev: slow 10s"),
             ("/slow 120s", "dev: slow 2m"),
             ("/slow off", "dev: slow off"),
+            ("/topic  the next  release ", "dev: topic \"the next  release\""),
+            ("/topic off", "dev: topic off"),
+            ("/writers operators", "dev: writers operators"),
+            ("/writers everyone", "dev: writers everyone"),
+            ("/access invited", "dev: access invited"),
+            ("/newcomers off", "dev: newcomers off"),
+            ("/retention 1000 30d", "dev: retention 1000 30d"),
+            ("/retention 30d", "dev: retention 30d"),
+            ("/retention 7", "dev: retention 7"),
+            ("/retention server", "dev: retention server"),
+            ("/seen-by on", "dev: seen-by on"),
+            ("/seen-by server", "dev: seen-by server"),
+            ("/invite bob", "bob is invited to dev"),
+            ("/uninvite bob", "bob is no longer invited to dev"),
         ] {
             assert_eq!(typed(line).as_deref(), Ok(means), "{line}");
         }
@@ -151,6 +223,18 @@ mod tests {
             ("/slow", "write /slow TIME or /slow off"),
             ("/slow 10", "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
             ("/slow 7h", "the time must be at least 1s, and at most 6h"),
+            ("/topic", "write /topic TEXT or /topic off"),
+            ("/writers", "write /writers everyone or /writers operators"),
+            ("/writers bob", "write /writers everyone or /writers operators"),
+            ("/access private", "write /access everyone or /access invited"),
+            ("/newcomers yes", "write /newcomers on or /newcomers off"),
+            ("/retention 0", "`retention.messages` must be 1 to 1000000000000"),
+            ("/retention 1 2", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention 30d 1000", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention long", "\"long\" is not a time like 30s, 10m, 2h, 7d or 4w"),
+            ("/seen-by", "write /seen-by on, /seen-by off or /seen-by server"),
+            ("/invite", "write /invite NAME"),
+            ("/invite bob dev", "write /invite NAME"),
             ("/mute bob 10min", "\"10min\" is not a time like 30s, 10m, 2h, 7d or 4w"),
             ("/mute bob 0s", "the time must be at least 1s, and at most 3650d"),
             ("/ban bob 99999999999999999999s", "the time must be at least 1s, and at most 3650d"),

@@ -617,17 +617,19 @@ test("a banned client does not come back, and knows the operator's reason", asyn
   assert.deepEqual(made.status, { state: "stopped", why: "banned", reason: "you are banned on this server: spam" });
 });
 
-test("a client that is banned from a room leaves it once, with the operator's reason", async () => {
-  const made = await client({ name: "alice" });
-  const room = made.room("dev");
-  const told = [];
-  room.on("left", (reason) => told.push(reason));
-  newest().open();
-  await settle();
-  newest().tell({ type: "error", code: "banned", message: "you are banned in the room dev: spam", room: "dev" });
-  newest().tell({ type: "left", room: "dev" });
-  assert.deepEqual(told, [{ code: "banned", message: "you are banned in the room dev: spam" }]);
-  assert.equal(made.state, "open");
+test("a client that operators take out of a room leaves it once, with the reason", async () => {
+  for (const code of ["banned", "not_invited"]) {
+    const made = await client({ name: "alice" });
+    const room = made.room("dev");
+    const told = [];
+    room.on("left", (reason) => told.push(reason));
+    newest().open();
+    await settle();
+    newest().tell({ type: "error", code, message: "because", room: "dev" });
+    newest().tell({ type: "left", room: "dev" });
+    assert.deepEqual(told, [{ code, message: "because" }]);
+    assert.equal(made.state, "open");
+  }
 });
 
 test("a request whose connection breaks is answered by the next one, and ids of others answer nothing", async () => {

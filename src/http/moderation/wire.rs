@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use starling_actors::moderation::invitations::Invitation;
 use starling_actors::moderation::{
     Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
 };
@@ -89,7 +90,6 @@ pub(crate) struct Sanctions {
 /// Settings of a room. In a request those that change, the others stay; in an answer all.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(rename = "RoomSettings")]
 pub(crate) struct GivenSettings {
     /// The least number of seconds between two messages of a client; 0: none.
     #[schemars(range(max = SLOW_SECONDS_MAX))]
@@ -117,6 +117,38 @@ pub(crate) struct GivenSettings {
     pub(crate) seen_by: Option<Option<bool>>,
 }
 
+/// A client to invite to a room.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewInvitation {
+    pub(crate) client_id: ClientId,
+}
+
+/// An invitation to a room.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Invitation")]
+pub(crate) struct ToldInvitation {
+    pub(crate) client_id: ClientId,
+    /// The operator.
+    pub(crate) by: String,
+    /// The time, in milliseconds since the Unix epoch.
+    pub(crate) at: u64,
+}
+
+/// The invitations to a room.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Invitations {
+    /// In the order of the names.
+    pub(crate) invitations: Vec<ToldInvitation>,
+}
+
+impl From<(ClientId, Invitation)> for ToldInvitation {
+    fn from((client_id, Invitation { by, at }): (ClientId, Invitation)) -> Self {
+        Self { client_id, by: by.into(), at }
+    }
+}
+
 impl From<GivenSettings> for SettingsChange {
     fn from(settings: GivenSettings) -> Self {
         let GivenSettings { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by } =
@@ -142,7 +174,7 @@ pub(crate) struct Audited {
     pub(crate) at: u64,
     /// The operator.
     pub(crate) by: String,
-    /// What was done: `mute`, `unmute`, `ban`, `unban`, `set` or `delete`.
+    /// What was done: `mute`, `unmute`, `ban`, `unban`, `set`, `invite`, `uninvite` or `delete`.
     pub(crate) action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client_id: Option<ClientId>,
@@ -212,6 +244,8 @@ impl Audited {
                 settings = Some(change.into());
                 ("set".into(), (None, None, Some(room)), None, None)
             }
+            Act::Invite { room, client_id } => ("invite".into(), (Some(client_id), None, Some(room)), None, None),
+            Act::Uninvite { room, client_id } => ("uninvite".into(), (Some(client_id), None, Some(room)), None, None),
             Act::Delete { room, seq, client_id } => {
                 ("delete".into(), (Some(client_id), None, Some(room)), None, Some(seq))
             }
@@ -235,6 +269,13 @@ impl fmt::Display for ToldSanction {
         write!(f, "{measure}{target}, since {} by {by}", time(*at))?;
         until.map_or(Ok(()), |until| write!(f, ", until {}", time(until)))?;
         because(f, reason)
+    }
+}
+
+/// One line for a person.
+impl fmt::Display for ToldInvitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, since {} by {}", self.client_id, time(self.at), self.by)
     }
 }
 

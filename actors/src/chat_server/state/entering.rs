@@ -210,6 +210,7 @@ impl ChatState {
             self.note_presence(room, Some(name), Some(&old), turn);
         }
         self.release_in_log(session, &old);
+        self.expel_where_not_allowed(session, turn);
         Ok(())
     }
 

@@ -122,6 +122,20 @@ impl ChatState {
         self.moderation.may_join(who, room, turn.now.unix_ms)
     }
 
+    /// Whether a client that takes a name with its message may be in the room of the message under that name.
+    pub(super) fn check_presence_as(
+        &self,
+        session: SessionId,
+        name: Option<&ClientId>,
+        room: RoomId,
+        turn: &Turn,
+    ) -> Result<(), Refusal> {
+        let Some((who, room)) = name.and_then(|name| self.who(session, Some(name))).zip(self.name_of(room)) else {
+            return Ok(());
+        };
+        self.moderation.may_join(who, room, turn.now.unix_ms)
+    }
+
     /// Whether a client may take a name.
     pub(super) fn check_name(&self, session: SessionId, name: &ClientId, turn: &Turn) -> Result<(), Refusal> {
         let Some(who) = self.who(session, Some(name)) else { return Ok(()) };
@@ -132,13 +146,14 @@ impl ChatState {
     pub(super) fn check_opening(&self, who: Who<'_>, room: &RoomName, turn: &Turn) -> Result<(), OpenRefusal> {
         let now = turn.now.unix_ms;
         let judged = self.moderation.may_connect(who, now).and_then(|()| self.moderation.may_join(who, room, now));
-        judged.map_err(|refusal| OpenRefusal::Banned(Box::new(refusal)))
+        judged.map_err(|refusal| OpenRefusal::Judged(Box::new(refusal)))
     }
 
     /// A client to judge, perhaps under another name. `None`: it is an operator, or has gone.
-    fn who<'a>(&'a self, session: SessionId, name: Option<&'a ClientId>) -> Option<Who<'a>> {
+    pub(super) fn who<'a>(&'a self, session: SessionId, name: Option<&'a ClientId>) -> Option<Who<'a>> {
         let participant = self.participants.get(session).filter(|it| !it.is_operator())?;
-        Some(Who { name: Some(name.unwrap_or(participant.name())), address: participant.address() })
+        let name = Some(name.unwrap_or(participant.name()));
+        Some(Who { name, address: participant.address(), rooms: participant.allowed_rooms() })
     }
 
     fn name_of(&self, room: RoomId) -> Option<&RoomName> {
@@ -228,7 +243,7 @@ impl ChatState {
         let act = decision.act.clone();
         let before = match &act {
             Act::Set { room, .. } => Some(self.moderation.settings(room).clone()),
-            Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => None,
+            Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Uninvite { .. } | Act::Delete { .. } => None,
         };
         let rows = self.moderation.decide(decision, at)?;
         match act {
@@ -251,10 +266,12 @@ impl ChatState {
                     }
                     if before != *self.moderation.settings(&name) {
                         self.tell_members_settings(&name, turn);
+                        self.expel_from(&name, turn);
                     }
                 }
             }
-            Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => {}
+            Act::Uninvite { room, .. } => self.expel_from(&room, turn),
+            Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Delete { .. } => {}
         }
         Ok(rows)
     }
@@ -285,11 +302,38 @@ impl ChatState {
                 }
                 Some(name) => {
                     if let Ok(id) = self.own_room(session, name) {
-                        turn.tell(session, ServerEvent::Error(refusal.clone()));
-                        self.go_out(session, id, turn);
-                        turn.tell(session, ServerEvent::Left { id: None, room: name.clone() });
+                        self.expel(session, (id, name), refusal.clone(), turn);
                     }
                 }
+            }
+        }
+    }
+
+    /// Makes a session leave a room.
+    fn expel(&mut self, session: SessionId, (id, name): (RoomId, &RoomName), refusal: Refusal, turn: &mut Turn) {
+        turn.tell(session, ServerEvent::Error(refusal));
+        self.go_out(session, id, turn);
+        turn.tell(session, ServerEvent::Left { id: None, room: name.clone() });
+    }
+
+    /// Makes the clients of this node leave a room that are not invited any more.
+    fn expel_from(&mut self, name: &RoomName, turn: &mut Turn) {
+        let Some(id) = self.rooms.find(name.as_str()).filter(|_| self.moderation.is_private(name)) else { return };
+        let members: Vec<_> = self.rooms.get(id).into_iter().flat_map(Room::members).collect();
+        for session in members {
+            if let Err(refusal) = self.check_presence(session, name, turn) {
+                self.expel(session, (id, name), refusal, turn);
+            }
+        }
+    }
+
+    /// Makes a session that has another name or another token now leave the rooms where it may not be any more.
+    pub(super) fn expel_where_not_allowed(&mut self, session: SessionId, turn: &mut Turn) {
+        let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
+        for id in rooms {
+            let Some(name) = self.name_of(id).cloned() else { continue };
+            if let Err(refusal) = self.check_presence(session, &name, turn) {
+                self.expel(session, (id, &name), refusal, turn);
             }
         }
     }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use starling_protocol::{ClientId, Seq};
 
-use super::ChatState;
+use super::{ChatState, who_calls};
 use crate::chat_server::effect::{Effect, Turn};
 use crate::chat_server::parts::positions::Reader;
 use crate::chat_server::parts::room::Room;
 use crate::credits::Ticket;
 use crate::history::{Content, StoredCopy, StoredMessage};
-use crate::identity::IdOwner;
+use crate::identity::{Caller, IdOwner};
 use crate::ids::{RoomId, SessionId};
 use crate::nodes::record::{Arrival, LogEntry};
 
@@ -40,13 +40,11 @@ impl ChatState {
         self.positions.since(owner, room).unwrap_or_else(|| self.order.position(room).seq)
     }
 
-    /// The newest entry of a room that is hidden from a reader outside the chat; `None`: from one that is no client.
-    pub(super) fn hidden_from_outside(&self, name: Option<&ClientId>, room: RoomId) -> Seq {
-        if !self.hides_history(room) {
-            return Seq(0);
-        }
+    /// The newest entry of a room that is hidden from a caller outside the chat; 0: it sees all.
+    pub(super) fn hidden_from_outside(&self, caller: &Caller, room: RoomId) -> Seq {
+        let Some(who) = who_calls(caller).filter(|_| self.hides_history(room)) else { return Seq(0) };
         let newest = self.order.position(room).seq;
-        name.map_or(newest, |name| self.hidden_from_client(IdOwner::authenticated(name), room))
+        who.name.map_or(newest, |name| self.hidden_from_client(IdOwner::authenticated(name), room))
     }
 
     /// The oldest kept entry of a room that a session sees. If there is none, the seq after the newest entry.

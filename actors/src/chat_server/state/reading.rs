@@ -1,12 +1,12 @@
 //! Pages of the history, for clients and for readers outside the chat.
 
 use starling_protocol::{
-    ClientId, CloseCode, ErrorCode, HistoryEvent, HistoryPage, Refusal, RoomName, Seq, ServerEvent, limits,
+    ClientId, CloseCode, ErrorCode, HistoryEvent, HistoryPage, Refusal, RoomName, ServerEvent, limits,
 };
 use tokio::sync::oneshot;
 
-use super::ChatState;
-use crate::chat_server::command::{Frame, HistoryQuery, Outsider};
+use super::{ChatState, who_calls};
+use crate::chat_server::command::{Frame, HistoryQuery};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::reads::Reader;
 use crate::history::{Page, ReadError, ReadPurpose, ReadRequest, RoomKey};
@@ -58,25 +58,24 @@ impl ChatState {
         turn.push(Effect::Read(ReadRequest { oldest, with, limit: limit.into(), ..request }));
     }
 
-    /// Reads for a caller outside the chat. The HTTP route has checked whether the caller may read the room at all.
+    /// Reads for a caller outside the chat. The HTTP route has checked which rooms its token allows.
     pub(super) fn read_from_outside(
         &mut self,
         query: HistoryQuery,
         reply: oneshot::Sender<Result<Page, ReadError>>,
         turn: &mut Turn,
     ) {
-        let HistoryQuery { reader, room: name, page, search, with_changes, limit, bytes } = query;
+        let HistoryQuery { caller, room: name, page, search, with_changes, limit, bytes } = query;
+        if who_calls(&caller).is_some_and(|who| !self.moderation.may_see(who, &name)) {
+            return turn.reply(Answer::Page(reply, Err(ReadError::NotInvited)));
+        }
         let Some(room) = self.rooms.find(name.as_str()) else {
             // The lobby always counts as existing, even while nobody is in it.
             let is_lobby = name.as_str() == limits::LOBBY;
             let outcome = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
             return turn.reply(Answer::Page(reply, outcome));
         };
-        let hidden = match reader {
-            Outsider::Operator => Seq(0),
-            Outsider::Client(name) => self.hidden_from_outside(Some(&name), room),
-            Outsider::Anyone => self.hidden_from_outside(None, room),
-        };
+        let hidden = self.hidden_from_outside(&caller, room);
         let request = self.begin_read(Reader::Outside(reply), room, page);
         let oldest = request.oldest.max(hidden.next());
         let purpose = if with_changes { ReadPurpose::CatchUp } else { request.purpose };

@@ -162,6 +162,7 @@ impl ChatState {
         let outcome = match (earlier, target) {
             (Some(earlier), _) => Outcome::Repeated(earlier),
             (None, Ok(room)) => {
+                self.check_presence_as(session, name, room, turn)?;
                 self.check_speech(session, name, Some(room), turn)?;
                 self.check_writer(session, room)?;
                 self.check_pace(session, name, room, turn)?;

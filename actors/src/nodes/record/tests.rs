@@ -97,6 +97,8 @@ fn any_decision() -> impl Strategy<Value = Decision> {
         (target(), option::of(any::<u64>())).prop_map(|(target, seconds)| Act::Impose { target, seconds }),
         target().prop_map(Act::Lift),
         (any_room(), any_change()).prop_map(|(room, change)| Act::Set { room, change }),
+        (any_room(), any_client()).prop_map(|(room, client_id)| Act::Invite { room, client_id }),
+        (any_room(), any_client()).prop_map(|(room, client_id)| Act::Uninvite { room, client_id }),
         (any_room(), seq, any_client()).prop_map(|(room, seq, client_id)| Act::Delete { room, seq, client_id }),
     ];
     (".{0,20}", act, ".{0,200}").prop_map(|(by, act, reason)| Decision { by: by.into(), act, reason: reason.into() })
@@ -333,11 +335,23 @@ fn the_bytes_of_format_3_are_read() {
 #[test]
 fn the_bytes_of_format_4_do_not_change() {
     let change = SettingsChange { topic: Some("tests".into()), seen_by: Some(None), ..SettingsChange::slow(5) };
-    let act = Act::Set { room: RoomName::parse("dev").unwrap(), change };
-    let entries = vec![LogEntry::Decide(Decision { by: "root".into(), act, reason: "".into() })];
-    let text =
-        r#"{"by":"root","act":{"set":{"room":"dev","slowSeconds":5,"topic":"tests","seenBy":null}},"reason":""}"#;
-    let of_format_4 = [b"\x04\x01\x03\x01\x11", &[u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+    let (room, client_id) = (RoomName::parse("dev").unwrap(), alice());
+    let acts = [
+        Act::Set { room: room.clone(), change },
+        Act::Invite { room: room.clone(), client_id: client_id.clone() },
+        Act::Uninvite { room, client_id },
+    ];
+    let decided = |act| LogEntry::Decide(Decision { by: "root".into(), act, reason: "".into() });
+    let entries = acts.map(decided).to_vec();
+    let mut of_format_4 = b"\x04\x01\x03\x03".to_vec();
+    for text in [
+        r#"{"by":"root","act":{"set":{"room":"dev","slowSeconds":5,"topic":"tests","seenBy":null}},"reason":""}"#,
+        r#"{"by":"root","act":{"invite":{"room":"dev","client_id":"alice"}},"reason":""}"#,
+        r#"{"by":"root","act":{"uninvite":{"room":"dev","client_id":"alice"}},"reason":""}"#,
+    ] {
+        of_format_4.extend([0x11, u8::try_from(text.len()).unwrap()]);
+        of_format_4.extend(text.bytes());
+    }
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
     assert_eq!(bytes(&record), of_format_4);
 }

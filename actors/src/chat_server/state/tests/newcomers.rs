@@ -3,7 +3,7 @@
 use starling_protocol::ClientId;
 
 use super::Chat;
-use crate::chat_server::command::Outsider;
+use crate::identity::{Caller, Claims, RoomGlobs};
 
 #[test]
 fn a_newcomer_sees_what_is_said_after_it_has_entered_and_finds_it_again_when_it_comes_back() {
@@ -235,11 +235,19 @@ fn an_operator_and_readers_outside_see_what_they_may() {
         bob< dev#3 root edits #1:
         "#,
     );
-    let client = |name| Outsider::Client(ClientId::parse(name).unwrap());
-    assert_eq!(chat.read_as(Outsider::Operator, "dev"), [1, 2]);
-    assert_eq!(chat.read_as(client("bob"), "dev"), [2]);
-    assert_eq!(chat.read_as(client("carol"), "dev"), [0_u64; 0]);
-    assert_eq!(chat.read_as(Outsider::Anyone, "dev"), [0_u64; 0]);
+    let read = |chat: &mut Chat, caller| {
+        let page = chat.read_as(caller, "dev").unwrap();
+        page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>()
+    };
+    let client = |name: &str, is_admin| {
+        let client_id = ClientId::parse(name).unwrap();
+        Caller::Client(Claims { client_id, rooms: RoomGlobs::ALL, is_admin, expires_at: u64::MAX })
+    };
+    assert_eq!(read(&mut chat, Caller::Operator), [1, 2]);
+    assert_eq!(read(&mut chat, client("olga", true)), [1, 2]);
+    assert_eq!(read(&mut chat, client("bob", false)), [2]);
+    assert_eq!(read(&mut chat, client("carol", false)), [0_u64; 0]);
+    assert_eq!(read(&mut chat, Caller::Anyone), [0_u64; 0]);
     chat.check(
         r#"
         operator set dev {"newcomersSeeHistory":true}
@@ -248,5 +256,5 @@ fn an_operator_and_readers_outside_see_what_they_may() {
         again< settings dev: no settings of its own
     "#,
     );
-    assert_eq!(chat.read_as(Outsider::Anyone, "dev"), [1, 2]);
+    assert_eq!(read(&mut chat, Caller::Anyone), [1, 2]);
 }

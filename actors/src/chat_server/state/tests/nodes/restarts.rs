@@ -10,13 +10,14 @@ use std::time::Duration;
 use starling_protocol::{ClientId, Epoch, HistoryPage, RoomName, Seq};
 use tokio::sync::oneshot;
 
-use crate::chat_server::command::{Command, HistoryQuery, Outsider};
+use crate::chat_server::command::{Command, HistoryQuery};
 use crate::chat_server::effect::{Effect, NodeEffect, Turn};
 use crate::chat_server::state::ChatState;
 use crate::clock::{self, Now, Numbers};
 use crate::config::ChatConfig;
 use crate::history::sqlite::{SqliteSettings, SqliteStore};
 use crate::history::{Content, Durability, EntryCopy, History, LogMark, RoomKey, StoreReport};
+use crate::identity::Caller;
 use crate::nodes::heard::Heard;
 use crate::nodes::log::LogState;
 use crate::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record, RecordId};
@@ -228,15 +229,8 @@ impl Reader {
     fn messages(&mut self, name: &str) -> Vec<(u64, String)> {
         let (reply, mut answer) = oneshot::channel();
         let (room, page) = (RoomName::parse(name).unwrap(), HistoryPage::Newest);
-        let query = HistoryQuery {
-            reader: Outsider::Operator,
-            room,
-            page,
-            search: None,
-            with_changes: false,
-            limit: 1_000,
-            bytes: usize::MAX,
-        };
+        let (caller, bytes) = (Caller::Operator, usize::MAX);
+        let query = HistoryQuery { caller, room, page, search: None, with_changes: false, limit: 1_000, bytes };
         self.apply(Command::ReadRoom { query, reply });
         let page = loop {
             if let Ok(page) = answer.try_recv() {
