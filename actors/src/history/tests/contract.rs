@@ -459,6 +459,24 @@ fn read_positions_are_there_at_the_next_start_in_their_order_until_they_or_their
 }
 
 #[test]
+fn what_is_kept_of_a_client_in_a_room_without_messages_is_for_no_other_room_after_a_restart() {
+    for kind in KINDS.into_iter().filter(|kind| kind.is_durable()) {
+        let mut subject = Subject::new(kind);
+        let standing = Standing { upto: Seq(0), since: Seq(0) };
+        subject.history.note_read(IdOwner(1), LOBBY.0, Some(standing));
+        let mut subject = subject.restart();
+        assert_eq!(subject.restored, Restored::default(), "{kind:?}: the room was never stored");
+        subject.say(OTHER, &["one"]);
+        subject.history.note_read(IdOwner(2), LOBBY.0, Some(standing));
+        subject.say(LOBBY, &["one"]);
+        let subject = subject.restart();
+        let key = |room: RoomId| subject.restored.rooms[room.0 as usize].key.to_string();
+        let kept: Vec<_> = subject.restored.read.iter().map(|it| (key(it.room), it.owner)).collect();
+        assert_eq!(kept, [("lobby".to_owned(), IdOwner(2))], "{kind:?}");
+    }
+}
+
+#[test]
 fn a_message_that_the_store_refuses_is_refused_whole_takes_no_number_and_holds_up_no_other() {
     for kind in KINDS.into_iter().filter(|kind| kind.can_fail()) {
         let mut subject = Subject::new(kind);
