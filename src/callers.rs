@@ -6,7 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
-use starling_actors::identity::{Claims, RoomGlobs};
+use starling_actors::identity::{Caller, Claims};
 use starling_protocol::{ClientId, RoomName};
 
 use crate::auth::shown_token;
@@ -19,15 +19,6 @@ struct TokenQuery {
     token: Option<String>,
 }
 
-/// The caller of an HTTP request.
-enum Caller {
-    /// Any caller, because names are not authenticated.
-    Anyone,
-    Client(Claims),
-    /// A caller with `CHAT_ADMIN_TOKEN`.
-    Operator,
-}
-
 fn token_of(request: &HttpRequest) -> Option<String> {
     let query = Query::<TokenQuery>::from_query(request.query_string()).ok().and_then(|query| query.into_inner().token);
     shown_token(request.headers(), query)
@@ -36,15 +27,14 @@ fn token_of(request: &HttpRequest) -> Option<String> {
 /// Refuses a plain request to `/ws` for the same reasons as a handshake, but for those of moderation. A browser does not
 /// tell a page why its WebSocket was refused, so the page asks this way. Returns the content of a client's token.
 pub(crate) fn check_handshake(request: &HttpRequest, room: &RoomName) -> Result<Option<Claims>, HttpRefusal> {
-    match caller(request) {
-        Ok(Caller::Client(claims)) => {
-            Reader { rooms: claims.rooms.clone() }.check(room)?;
-            Ok(Some(claims))
-        }
+    let reader = match caller(request) {
+        Ok(caller) => Reader(caller),
+        Err(refusal) if token_of(request).is_some() => return Err(refusal),
         // A client without a token may still send one in `hello`.
-        Err(refusal) if token_of(request).is_some() => Err(refusal),
-        Ok(Caller::Anyone | Caller::Operator) | Err(_) => Ok(None),
-    }
+        Err(_) => return Ok(None),
+    };
+    reader.check(room)?;
+    Ok(if let Reader(Caller::Client(claims)) = reader { Some(claims) } else { None })
 }
 
 fn caller(request: &HttpRequest) -> Result<Caller, HttpRefusal> {
@@ -65,16 +55,14 @@ fn caller(request: &HttpRequest) -> Result<Caller, HttpRefusal> {
     }
 }
 
-/// A caller that may read, and the rooms that it may read.
+/// A caller that may read.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    pub(crate) rooms: RoomGlobs,
-}
+pub(crate) struct Reader(pub(crate) Caller);
 
 impl Reader {
     /// Refuses a room that the reader's token does not allow.
     pub(crate) fn check(&self, room: &RoomName) -> Result<(), HttpRefusal> {
-        if self.rooms.allow(room) {
+        if self.0.rooms().allow(room) {
             return Ok(());
         }
         Err(HttpRefusal::new(HttpCode::Forbidden, format!("the token does not allow the room {room}")))
@@ -86,10 +74,7 @@ impl FromRequest for Reader {
     type Future = Ready<Result<Self, HttpRefusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).map(|caller| match caller {
-            Caller::Anyone | Caller::Operator => Self { rooms: RoomGlobs::ALL },
-            Caller::Client(claims) => Self { rooms: claims.rooms },
-        }))
+        ready(caller(request).map(Self))
     }
 }
 

@@ -241,9 +241,9 @@ knobs! {
         history_path: String = "CHAT_HISTORY_PATH", "data/starling.db", FilePath;
         /// When a message counts as stored: normal survives a crash of the process, full also a crash of the machine.
         history_sync: Chosen<Durability> = "CHAT_HISTORY_SYNC", "normal", HISTORY_SYNCS;
-        /// Maximum number of stored messages of one room; the oldest are dropped first. 0: no limit.
+        /// Maximum number of stored messages of one room without a limit of its own; the oldest are dropped first. 0: no limit.
         history_keep_messages: u64 = "CHAT_HISTORY_KEEP_MESSAGES", "0", Number(0, 1_000_000_000_000);
-        /// Seconds for which a message stays stored. 0: no limit.
+        /// Seconds for which a message stays stored, in a room without a limit of its own. 0: no limit.
         history_keep_seconds: u64 = "CHAT_HISTORY_KEEP_SECONDS", "0", Number(0, 3_153_600_000);
         /// Maximum number of bytes of the stored history without its search index; the oldest messages of all rooms are
         /// dropped first. 0: no limit.

@@ -1,4 +1,4 @@
-//! `starling moderate`: mutes, bans and slow mode on a running server, over its operators' API.
+//! `starling moderate`: mutes, bans, settings of rooms and invitations on a running server, over its operators' API.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,13 +12,16 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use starling_actors::moderation::Measure;
-use starling_actors::moderation::typed::{sanction_seconds, slow_seconds, time_of};
-use starling_protocol::{ClientId, RoomName};
+use starling_actors::moderation::typed::{sanction_seconds, setting, slow_seconds};
+use starling_actors::room_settings::{RoomSettings, SettingsChange};
+use starling_protocol::typed_time::time_of;
+use starling_protocol::{ClientId, RoomName, SettingName};
 
 use crate::auth;
 use crate::config::Config;
 use crate::http::moderation::wire::{
-    AuditLog, Forbidden, NewSanction, RoomSettings, SanctionTarget, Sanctions, ToldSanction,
+    AuditLog, Forbidden, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
+    ToldInvitation, ToldSanction,
 };
 use crate::own_server::OwnServer;
 
@@ -56,6 +59,44 @@ pub enum ModerateCommand {
         #[arg(value_parser = slow_seconds)]
         time: Option<u32>,
     },
+    /// Prints the settings of a room that differ from the default
+    Settings {
+        /// The room
+        room: RoomName,
+    },
+    /// Changes a setting of a room
+    Set {
+        /// The room
+        room: RoomName,
+        /// slow, topic, writers, access, newcomers, retention or seen-by
+        #[arg(value_parser = setting_name)]
+        setting: SettingName,
+        /// The value, as an operator writes it in the console
+        #[arg(required = true, allow_hyphen_values = true)]
+        value: Vec<String>,
+    },
+    /// Invites a client to a private room
+    Invite(Invited),
+    /// Takes an invitation back; the client leaves the room if that is private
+    Uninvite(Invited),
+    /// Prints the clients that are invited to a room
+    Invitations {
+        /// The room
+        room: RoomName,
+    },
+}
+
+/// Who is invited, and where.
+#[derive(Debug, Clone, Args)]
+pub struct Invited {
+    /// The room
+    room: RoomName,
+    /// The name of the client
+    name: ClientId,
+}
+
+fn setting_name(word: &str) -> Result<SettingName, String> {
+    SettingName::of(word).ok_or_else(|| "there is no such setting".to_owned())
 }
 
 /// Whom a sanction is about.
@@ -115,19 +156,57 @@ impl ModerateCommand {
                 Ok(())
             }
             Self::Slow { room, time } => {
-                let path = format!("/api/rooms/{}/settings", utf8_percent_encode(room.as_str(), NON_ALPHANUMERIC));
-                let RoomSettings { slow_seconds } = match time {
+                let path = of_room(&room, "settings");
+                let settings: GivenSettings = match time {
                     None => api.read(&path).await?,
-                    Some(slow_seconds) => api.send(&path, &RoomSettings { slow_seconds }).await?,
+                    slow_seconds => api.send(&path, &GivenSettings { slow_seconds, ..Default::default() }).await?,
                 };
-                match slow_seconds {
+                match settings.slow_seconds.unwrap_or(0) {
                     0 => writeln!(out, "{room}: off")?,
                     seconds => writeln!(out, "{room}: {}", time_of(seconds.into()))?,
                 }
                 Ok(())
             }
+            Self::Settings { room } => {
+                let settings = api.read(&of_room(&room, "settings")).await?;
+                tell_settings(&room, settings, out)
+            }
+            Self::Set { room, setting: name, value } => {
+                let change = setting(name, &value.join(" ")).map_err(|refusal| anyhow!(refusal.message))?;
+                let settings = api.send(&of_room(&room, "settings"), &GivenSettings::from(change)).await?;
+                tell_settings(&room, settings, out)
+            }
+            Self::Invite(Invited { room, name }) => {
+                let new = NewInvitation { client_id: name };
+                let ToldInvitation { client_id, .. } = api.send(&of_room(&room, "invitations"), &new).await?;
+                Ok(writeln!(out, "invite {client_id} to {room}")?)
+            }
+            Self::Uninvite(Invited { room, name }) => {
+                let path = of_room(&room, &format!("invitations/{}", encoded(name.as_str())));
+                api.answer(api.request(Method::DELETE, &path).send()).await?;
+                Ok(writeln!(out, "uninvite {name} from {room}")?)
+            }
+            Self::Invitations { room } => {
+                let Invitations { invitations } = api.read(&of_room(&room, "invitations")).await?;
+                invitations.iter().try_for_each(|invitation| writeln!(out, "{invitation}"))?;
+                Ok(())
+            }
         }
     }
+}
+
+fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+/// A path of the operators' API about a room.
+fn of_room(room: &RoomName, what: &str) -> String {
+    format!("/api/rooms/{}/{what}", encoded(room.as_str()))
+}
+
+fn tell_settings(room: &RoomName, settings: GivenSettings, out: &mut dyn Write) -> anyhow::Result<()> {
+    let settings = SettingsChange::from(settings).applied_to(&RoomSettings::PLAIN);
+    Ok(writeln!(out, "{room}: {settings}")?)
 }
 
 /// The token of an operator.

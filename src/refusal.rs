@@ -10,6 +10,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use serde::Serialize;
 use starling_actors::chat_server::command::OpenRefusal;
 use starling_actors::clock;
+use starling_protocol::ErrorCode;
 
 use crate::headers;
 
@@ -59,10 +60,16 @@ http_codes! {
     Forbidden = "forbidden", FORBIDDEN;
     /// An operator has banned the client's name or address.
     Banned = "banned", FORBIDDEN;
-    /// There are as many sanctions or slow rooms as there may be.
+    /// The room is private, and the caller is not invited.
+    NotInvited = "not_invited", FORBIDDEN;
+    /// There are as many sanctions, or rooms with settings, as there may be.
     TooManySanctions = "too_many_sanctions", CONFLICT;
     /// There is no such mute or ban.
     NoSuchSanction = "no_such_sanction", NOT_FOUND;
+    /// There are as many invitations as there may be, to the room or in all.
+    TooManyInvitations = "too_many_invitations", CONFLICT;
+    /// There is no such invitation.
+    NoSuchInvitation = "no_such_invitation", NOT_FOUND;
     /// The message has no text.
     MessageEmpty = "message_empty", BAD_REQUEST;
     /// The message exceeds `CHAT_MESSAGE_BYTES`.
@@ -198,7 +205,8 @@ impl From<OpenRefusal> for HttpRefusal {
             OpenRefusal::NameReserved => HttpCode::BadName,
             OpenRefusal::TokenExpired => HttpCode::Unauthorized,
             OpenRefusal::TokenOfAnother(_) | OpenRefusal::RoomClosed(_) => HttpCode::Forbidden,
-            OpenRefusal::Banned(_) => HttpCode::Banned,
+            OpenRefusal::Judged(refusal) if refusal.code == ErrorCode::NotInvited => HttpCode::NotInvited,
+            OpenRefusal::Judged(_) => HttpCode::Banned,
             OpenRefusal::TooManyRooms | OpenRefusal::Unavailable => HttpCode::Unavailable,
         };
         Self::new(code, refusal.to_string())

@@ -234,10 +234,12 @@ impl ChatServer {
             Effect::KeepModeration { rows, receipt } => {
                 self.history.keep_moderation(rows, receipt, &mut self.completions);
             }
+            Effect::Limit { room, limits } => self.history.limit(room, limits),
+            Effect::DropExcess => self.history.drop_excess(Now::read_at(now), &mut self.completions),
             Effect::Decided(decision) => info!(target: "audit", "{decision}"),
             Effect::CountRefusal(limit) => self.metrics.refused_by(limit),
             Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
-            Effect::NoteRead { owner, room, seq } => self.history.note_read(owner, room, seq),
+            Effect::NoteRead { owner, room, standing } => self.history.note_read(owner, room, standing),
             Effect::Node(effect) => self.perform_as_node(effect),
             Effect::Read(request) => self.history.read(request, &mut self.completions),
             Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut self.completions),

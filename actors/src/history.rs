@@ -16,6 +16,7 @@ pub mod sqlite;
 mod store;
 mod thread;
 mod view;
+mod wall_clock;
 
 use std::sync::Arc;
 
@@ -28,13 +29,14 @@ pub use self::message::{Draft, RoomKey, StoredMessage, Twin};
 pub use self::metrics::{HistoryMetrics, StoreHealth};
 pub use self::read::{Page, ReadError, ReadPurpose, ReadRequest, ReadToken, SearchTerm, SearchText};
 pub use self::store::{
-    CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, LogMark, Receipt, ReportSink,
-    Restored, StoreReport, StoredCopy, StoredId, StoredPosition, StoredRoom, UnclaimedInbox,
+    CannotOpen, Completion, Durability, Entry, EntryCopy, EntryNumber, HistoryStore, LogMark, OwnLimits, Receipt,
+    ReportSink, Restored, Standing, StoreReport, StoredCopy, StoredId, StoredPosition, StoredRoom, UnclaimedInbox,
 };
 
 use self::recent::Recent;
 use self::search::{Search, Searcher};
 use self::view::View;
+use crate::clock::Now;
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::moderation::Row;
@@ -185,11 +187,11 @@ impl History {
     }
 
     /// See [`HistoryStore::note_read`].
-    pub fn note_read(&mut self, owner: IdOwner, room: RoomId, seq: Option<Seq>) {
+    pub fn note_read(&mut self, owner: IdOwner, room: RoomId, standing: Option<Standing>) {
         match &mut self.below {
             Below::Nothing(_) => {}
-            Below::Store(store) => store.note_read(owner, room, seq),
-            Below::View(view) => view.store.note_read(owner, room, seq),
+            Below::Store(store) => store.note_read(owner, room, standing),
+            Below::View(view) => view.store.note_read(owner, room, standing),
         }
     }
 
@@ -201,6 +203,23 @@ impl History {
                 done.extend(receipt.map(|receipt| Completion::Decided { receipt, is_kept: true }));
             }
             Below::Store(store) => self.recent.follow(done, |done| store.keep_moderation(rows, receipt, done)),
+        }
+    }
+
+    /// See [`HistoryStore::limit`]. In memory, the limits of memory bound a room, too.
+    pub fn limit(&mut self, room: RoomId, limits: OwnLimits) {
+        match &mut self.below {
+            Below::Nothing(_) => self.recent.limit(room, limits),
+            Below::Store(store) => store.limit(room, limits),
+            Below::View(view) => view.store.limit(room, limits),
+        }
+    }
+
+    /// Drops messages beyond the [limits](Self::limit) of rooms, a bounded number of them. Called four times a second
+    /// while rooms have such limits. A store does that by itself.
+    pub fn drop_excess(&mut self, now: Now, done: &mut Vec<Completion>) {
+        if matches!(self.below, Below::Nothing(_)) {
+            self.recent.drop_excess(now, |room, oldest| done.push(Completion::Trimmed { room, oldest }));
         }
     }
 

@@ -76,9 +76,35 @@ impl RoomGlobs {
         Self(Some(patterns.into_iter().map(|pattern| WildMatch::new(pattern.as_ref())).collect()))
     }
 
+    /// Whether one of the patterns is the name of the room itself, without a wildcard.
+    pub fn name(&self, room: &RoomName) -> bool {
+        self.0.as_ref().is_some_and(|globs| globs.iter().any(|glob| glob.pattern() == room.as_str()))
+    }
+
     /// Whether the room is in the set.
     pub fn allow(&self, room: &RoomName) -> bool {
         self.0.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(room.as_str())))
+    }
+}
+
+/// A caller outside the chat.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Caller {
+    /// Any caller, because names are not authenticated.
+    Anyone,
+    /// A client with a token.
+    Client(Claims),
+    /// A caller with the operators' own token, or the server itself.
+    Operator,
+}
+
+impl Caller {
+    /// The rooms that it may read, as far as its token says.
+    pub fn rooms(&self) -> &RoomGlobs {
+        match self {
+            Self::Anyone | Self::Operator => &RoomGlobs::ALL,
+            Self::Client(claims) => &claims.rooms,
+        }
     }
 }
 
@@ -131,6 +157,10 @@ mod tests {
         for room in ["dev", "xdev-1", "lobby2", "Lobby", "team.", "team.12"] {
             assert!(!allows(&globs, room), "{room}");
         }
+        for (pattern, names) in [("dev", true), ("de?", false), ("*", false), ("dev*", false), ("DEV", false)] {
+            assert_eq!(RoomGlobs::new([pattern]).name(&RoomName::parse("dev").unwrap()), names, "{pattern}");
+        }
+        assert!(!RoomGlobs::ALL.name(&RoomName::parse("dev").unwrap()));
         assert!(allows(&RoomGlobs::ALL, "anything") && allows(&RoomGlobs::new(["*"]), "anything"));
         assert!(!allows(&RoomGlobs::new([""; 0]), "lobby"));
     }

@@ -13,6 +13,7 @@
 //! - [`connection`]: one client's [`socket`], plain or TLS, and its bounded outbox.
 //! - [`identity`]: the verified identity of a connection, where names are authenticated.
 //! - [`moderation`]: the sanctions of operators, their rules and their audit log.
+//! - [`room_settings`]: what operators set for a room, and the limits of the values.
 //! - [`history`]: the stored messages, behind one trait.
 //! - [`stage`], [`credits`], [`rate_limit`], [`metrics`]: the bounds of the queues between the actors, and their
 //!   metrics.
@@ -46,6 +47,7 @@ pub mod moderation;
 pub mod nodes;
 pub mod passage;
 pub mod rate_limit;
+pub mod room_settings;
 pub mod session;
 pub mod socket;
 pub mod stage;

@@ -206,6 +206,10 @@ pub struct Held {
     pub sessions: usize,
     /// The sanctions, including those that have ended and were not dropped yet.
     pub sanctions: usize,
+    /// Rooms whose settings differ from the default.
+    pub set_rooms: usize,
+    /// Invitations to rooms.
+    pub invitations: usize,
     /// Rooms and inboxes dropped so far to make space for others.
     pub dropped_for_space: u64,
 }
@@ -226,6 +230,8 @@ pub struct Metrics {
     rooms: AtomicI64,
     sessions: AtomicI64,
     sanctions: AtomicI64,
+    set_rooms: AtomicI64,
+    invitations: AtomicI64,
     connects: AtomicU64,
     welcome_seconds: Histogram,
     limited_clients: AtomicU64,
@@ -278,6 +284,8 @@ impl Metrics {
             rooms: AtomicI64::new(0),
             sessions: AtomicI64::new(0),
             sanctions: AtomicI64::new(0),
+            set_rooms: AtomicI64::new(0),
+            invitations: AtomicI64::new(0),
             connects: AtomicU64::new(0),
             welcome_seconds: Histogram::of_durations(),
             limited_clients: AtomicU64::new(0),
@@ -372,6 +380,8 @@ impl Metrics {
         self.read_positions_lost.store(held.read_positions_lost, Relaxed);
         self.sessions.store(gauge(held.sessions), Relaxed);
         self.sanctions.store(gauge(held.sanctions), Relaxed);
+        self.set_rooms.store(gauge(held.set_rooms), Relaxed);
+        self.invitations.store(gauge(held.invitations), Relaxed);
         self.dropped_for_space.store(held.dropped_for_space, Relaxed);
     }
 

@@ -1,13 +1,16 @@
 //! Moderation: the decisions of operators about clients and rooms, without I/O and clock.
 //!
-//! A [`Decision`] changes the sanctions or the slow mode of a room, and stands in the audit log. [`Moderation`] holds
+//! A [`Decision`] changes the sanctions, or the settings or the invitations of a room, and stands in the audit log. [`Moderation`] holds
 //! what is in force. It is kept as [`Row`]s: a store writes them, and a checkpoint of several nodes contains them.
 //!
 //! Invariants:
 //! - with the same decisions at the same times, two of them are equal: nodes of several agree;
-//! - there are at most [`SANCTIONS_MAX`] sanctions, [`SLOW_ROOMS_MAX`] slow rooms and [`AUDIT_MAX`] entries of the audit
-//!   log.
+//! - there are at most [`SANCTIONS_MAX`] sanctions, [`SET_ROOMS_MAX`] rooms with settings,
+//!   [`INVITATIONS_MAX`](invitations::INVITATIONS_MAX) invitations and [`AUDIT_MAX`] entries of the audit log.
 
+mod ineffective;
+pub mod invitations;
+mod row;
 pub mod typed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,22 +21,25 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, Seq};
 
+pub use self::ineffective::Ineffective;
+use self::invitations::{INVITATION, Invitation, Invitations};
+pub use self::row::Row;
+use self::row::text;
 use crate::client_address::ClientAddress;
+use crate::identity::RoomGlobs;
+use crate::room_settings::{Access, RoomSettings, SettingsChange};
 
 /// Most sanctions in force.
 pub const SANCTIONS_MAX: usize = 10_000;
 
-/// Most rooms with a slow mode.
-pub const SLOW_ROOMS_MAX: usize = 10_000;
+/// Most rooms whose settings differ from the default.
+pub const SET_ROOMS_MAX: usize = 10_000;
 
 /// Most entries of the audit log; the oldest give way.
 pub const AUDIT_MAX: usize = 1_000;
 
 /// Most bytes of a reason.
 pub const REASON_BYTES_MAX: usize = 500;
-
-/// Most seconds of a slow mode: six hours.
-pub const SLOW_SECONDS_MAX: u32 = 6 * 3_600;
 
 /// Most seconds of a sanction with an end: ten years.
 pub const SANCTION_SECONDS_MAX: u64 = 3_650 * 86_400;
@@ -115,12 +121,28 @@ pub enum Act {
     },
     /// Takes a sanction back.
     Lift(Target),
-    /// Sets the least time between two messages of a client in a room; 0: none.
-    Slow {
+    /// Changes the settings of a room. Logs of format 3 have only slow modes, under the name of `slow`.
+    #[serde(alias = "slow")]
+    Set {
+        /// The room, which need not exist.
+        room: RoomName,
+        /// What changes.
+        #[serde(flatten)]
+        change: SettingsChange,
+    },
+    /// Invites a client to a room.
+    Invite {
+        /// The room, which need not exist or be private.
+        room: RoomName,
+        /// The client.
+        client_id: ClientId,
+    },
+    /// Takes an invitation back.
+    Uninvite {
         /// The room.
         room: RoomName,
-        /// The time.
-        seconds: u32,
+        /// The client.
+        client_id: ClientId,
     },
     /// Has deleted the message of another client. It is only recorded: the deletion is an entry of the room.
     Delete {
@@ -153,17 +175,6 @@ pub struct AuditEntry {
     pub decision: Decision,
 }
 
-/// Why a decision has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Ineffective {
-    /// The table of sanctions or of slow rooms is full.
-    #[error("there are {0} of them, and no more are allowed: lift one first")]
-    Full(usize),
-    /// There is no such sanction to lift.
-    #[error("there is no such sanction")]
-    NotThere,
-}
-
 /// A client to judge.
 #[derive(Debug, Clone, Copy)]
 pub struct Who<'a> {
@@ -171,15 +182,8 @@ pub struct Who<'a> {
     pub name: Option<&'a ClientId>,
     /// Its address.
     pub address: ClientAddress,
-}
-
-/// A part of the state for a store: a key, and its value; `None`: the key is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Unique.
-    pub key: String,
-    /// JSON.
-    pub value: Option<String>,
+    /// The rooms of its token.
+    pub rooms: &'a RoomGlobs,
 }
 
 /// Sanctions of one name or address. Nearly always one.
@@ -192,14 +196,17 @@ pub struct Moderation {
     by_address: FxHashMap<ClientAddress, Own>,
     /// The number of sanctions, including those that have ended and were not dropped yet.
     sanctions: usize,
-    /// The slow mode of each room that has one, in seconds.
-    slow: BTreeMap<RoomName, u32>,
+    /// The settings of each room where they differ from the default.
+    settings: BTreeMap<RoomName, RoomSettings>,
+    invitations: Invitations,
     audit: VecDeque<AuditEntry>,
     /// The number of the first entry of `audit`.
     audited: u64,
 }
 
 const SANCTION: &str = "sanction";
+const ROOM: &str = "room";
+/// The slow mode of a room, in checkpoints of format 3.
 const SLOW: &str = "slow";
 const AUDIT: &str = "audit";
 
@@ -226,16 +233,21 @@ impl Moderation {
         self.sanctions == 0
     }
 
-    /// Whether any room has a slow mode.
+    /// Whether any room has settings that differ from the default.
     #[inline]
-    pub fn has_slow_rooms(&self) -> bool {
-        !self.slow.is_empty()
+    pub fn has_settings(&self) -> bool {
+        !self.settings.is_empty()
     }
 
-    /// The least number of seconds between two messages of a client in a room; 0: none.
-    #[inline]
-    pub fn slow_seconds(&self, room: &RoomName) -> u32 {
-        self.slow.get(room).copied().unwrap_or(0)
+    /// The settings of a room, if they differ from the default.
+    pub fn own_settings(&self, room: &RoomName) -> Option<&RoomSettings> {
+        self.settings.get(room)
+    }
+
+    /// The settings of a room.
+    pub fn settings(&self, room: &RoomName) -> &RoomSettings {
+        static PLAIN: RoomSettings = RoomSettings::PLAIN;
+        self.own_settings(room).unwrap_or(&PLAIN)
     }
 
     /// Whether a client may write in a room, or in private (`None`).
@@ -253,7 +265,38 @@ impl Moderation {
     /// The refusal.
     #[inline]
     pub fn may_join(&self, who: Who<'_>, room: &RoomName, now: u64) -> Result<(), Refusal> {
-        self.judge(Measure::Ban, who, Some(room), now)
+        self.judge(Measure::Ban, who, Some(room), now)?;
+        if self.may_see(who, room) { Ok(()) } else { Err(not_invited(room)) }
+    }
+
+    /// Whether a client may know that a room exists, and read it: the room is not private, or the client is invited, by
+    /// an operator or because its token names the room.
+    #[inline]
+    pub fn may_see(&self, who: Who<'_>, room: &RoomName) -> bool {
+        !self.is_private(room)
+            || who.rooms.name(room)
+            || who.name.is_some_and(|name| self.invitations.includes(name, room))
+    }
+
+    /// Whether only invited clients may enter a room and know of it.
+    #[inline]
+    pub fn is_private(&self, room: &RoomName) -> bool {
+        self.has_settings() && self.settings(room).access == Access::Invited
+    }
+
+    /// The invitations to a room, in the order of the names.
+    pub fn invitations(&self, room: &RoomName) -> impl Iterator<Item = (&ClientId, &Invitation)> {
+        self.invitations.to(room)
+    }
+
+    /// The number of invitations to all rooms.
+    pub fn invitation_count(&self) -> usize {
+        self.invitations.count()
+    }
+
+    /// The number of rooms whose settings differ from the default.
+    pub fn set_room_count(&self) -> usize {
+        self.settings.len()
     }
 
     /// Whether a client may be on the server.
@@ -296,7 +339,11 @@ impl Moderation {
                 self.take(target).ok_or(Ineffective::NotThere)?;
                 vec![Row { key: sanction_key(target), value: None }]
             }
-            Act::Slow { room, seconds } => self.set_slow(room, *seconds)?,
+            Act::Set { room, change } => self.set(room, change)?,
+            Act::Invite { room, client_id } => {
+                self.invitations.add(client_id, room, Invitation { by: decision.by.clone(), at })?
+            }
+            Act::Uninvite { room, client_id } => self.invitations.remove(client_id, room)?,
             Act::Delete { .. } => Vec::new(),
         };
         self.audit.push_back(AuditEntry { at, decision });
@@ -369,17 +416,18 @@ impl Moderation {
         ended.iter().map(|target| Row { key: sanction_key(target), value: None }).collect()
     }
 
-    fn set_slow(&mut self, room: &RoomName, seconds: u32) -> Result<Vec<Row>, Ineffective> {
-        let value = if seconds == 0 {
-            self.slow.remove(room);
-            None
-        } else if self.slow.len() >= SLOW_ROOMS_MAX && !self.slow.contains_key(room) {
-            return Err(Ineffective::Full(SLOW_ROOMS_MAX));
-        } else {
-            self.slow.insert(room.clone(), seconds);
-            Some(seconds.to_string())
-        };
-        Ok(vec![Row { key: format!("{SLOW} {room}"), value }])
+    fn set(&mut self, room: &RoomName, change: &SettingsChange) -> Result<Vec<Row>, Ineffective> {
+        let settings = change.applied_to(self.settings(room));
+        if settings == RoomSettings::PLAIN {
+            self.settings.remove(room);
+            return Ok(vec![Row { key: settings_key(room), value: None }]);
+        }
+        if self.settings.len() >= SET_ROOMS_MAX && !self.settings.contains_key(room) {
+            return Err(Ineffective::Full(SET_ROOMS_MAX));
+        }
+        let row = settings_row(room, &settings);
+        self.settings.insert(room.clone(), settings);
+        Ok(vec![row])
     }
 
     // ---- rows
@@ -387,12 +435,14 @@ impl Moderation {
     /// All of it, as rows in the order of their keys.
     pub fn rows(&self) -> Vec<Row> {
         let all = self.by_name.values().chain(self.by_address.values()).flatten();
-        let slow = self
-            .slow
-            .iter()
-            .map(|(room, seconds)| Row { key: format!("{SLOW} {room}"), value: Some(seconds.to_string()) });
+        let settings = self.settings.iter().map(|(room, settings)| settings_row(room, settings));
         let audit = (self.audited..).zip(&self.audit).map(|(number, entry)| audit_row(number, entry));
-        let mut rows: Vec<_> = all.map(|sanction| sanction_row(sanction)).chain(slow).chain(audit).collect();
+        let mut rows: Vec<_> = all
+            .map(|sanction| sanction_row(sanction))
+            .chain(settings)
+            .chain(self.invitations.rows())
+            .chain(audit)
+            .collect();
         rows.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         rows
     }
@@ -410,10 +460,17 @@ impl Moderation {
             let (kind, of) = key.split_once(' ').ok_or_else(bad)?;
             match kind {
                 SANCTION => restored.put(serde_json::from_str(&value).map_err(|_| bad())?),
-                SLOW => {
+                ROOM | SLOW => {
                     let room = RoomName::parse(of).map_err(|_| bad())?;
-                    restored.slow.insert(room, value.parse().map_err(|_| bad())?);
+                    let settings = if kind == ROOM {
+                        serde_json::from_str(&value).map_err(|_| bad())?
+                    } else {
+                        let slow_seconds = value.parse().map_err(|_| bad())?;
+                        RoomSettings { slow_seconds, ..RoomSettings::PLAIN }
+                    };
+                    restored.settings.insert(room, settings);
                 }
+                INVITATION => restored.invitations.restore(of, &value).ok_or_else(bad)?,
                 AUDIT => {
                     let number: u64 = of.parse().map_err(|_| bad())?;
                     audit.insert(number, serde_json::from_str(&value).map_err(|_| bad())?);
@@ -452,7 +509,9 @@ impl fmt::Display for Decision {
                 seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
             }
             Act::Lift(target) => write!(f, "{by}: un{} {target}", target.measure.as_str())?,
-            Act::Slow { room, seconds } => write!(f, "{by}: slow {room} {seconds} s")?,
+            Act::Set { room, change } => write!(f, "{by}: set {room}: {change}")?,
+            Act::Invite { room, client_id } => write!(f, "{by}: invite {client_id} to {room}")?,
+            Act::Uninvite { room, client_id } => write!(f, "{by}: uninvite {client_id} from {room}")?,
             Act::Delete { room, seq, client_id } => write!(f, "{by}: delete message {seq} of {client_id} in {room}")?,
         }
         if reason.is_empty() { Ok(()) } else { write!(f, ": {reason:?}") }
@@ -485,6 +544,12 @@ impl Sanction {
     }
 }
 
+/// The refusal of what is done in a private room.
+fn not_invited(room: &RoomName) -> Refusal {
+    let text = format!("the room {room} is private, and you are not invited");
+    Refusal::new(ErrorCode::NotInvited, text).in_room(Some(room.clone()))
+}
+
 fn sanction_key(Target { subject, room, measure }: &Target) -> String {
     let who = match subject {
         Subject::Client(name) => format!("client {name}"),
@@ -497,6 +562,14 @@ fn sanction_row(sanction: &Sanction) -> Row {
     Row { key: sanction_key(&sanction.target), value: Some(text(sanction)) }
 }
 
+fn settings_key(room: &RoomName) -> String {
+    format!("{ROOM} {room}")
+}
+
+fn settings_row(room: &RoomName, settings: &RoomSettings) -> Row {
+    Row { key: settings_key(room), value: Some(text(settings)) }
+}
+
 /// Numbers have leading zeros, so that the keys sort like them.
 fn audit_key(number: u64) -> String {
     format!("{AUDIT} {number:020}")
@@ -504,12 +577,6 @@ fn audit_key(number: u64) -> String {
 
 fn audit_row(number: u64, entry: &AuditEntry) -> Row {
     Row { key: audit_key(number), value: Some(text(entry)) }
-}
-
-/// The JSON of a value.
-fn text(value: &impl Serialize) -> String {
-    #[expect(clippy::expect_used, reason = "all keys are texts, and no value fails")]
-    serde_json::to_string(value).expect("it is plain data")
 }
 
 #[cfg(test)]

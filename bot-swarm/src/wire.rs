@@ -75,6 +75,7 @@ fn newest_seq(event: &ServerEvent<'_>) -> Option<u64> {
         ServerEvent::Left { .. }
         | ServerEvent::Presence(_)
         | ServerEvent::Typing(_)
+        | ServerEvent::Settings(_)
         | ServerEvent::Members(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::History(_)

@@ -120,6 +120,18 @@ export interface RoomMessage extends Message {
   seq: number;
 }
 
+/** The settings of a room, as operators have changed them; what is absent has its default. */
+export interface RoomSettings {
+  /** The least number of seconds between two messages of a client. */
+  slowSeconds?: number;
+  topic?: string;
+  writers?: "everyone" | "operators";
+  access?: "everyone" | "invited";
+  newcomersSeeHistory?: boolean;
+  retention?: { messages?: number; seconds?: number };
+  seenBy?: boolean;
+}
+
 export interface Joined {
   /** The newest message of the room. Everything after it is an event. */
   seq: number;
@@ -130,6 +142,7 @@ export interface Joined {
    * the remaining messages. `undefined`: the first visit.
    */
   recovered: boolean | undefined;
+  settings: RoomSettings;
 }
 
 export interface Presence {
@@ -207,6 +220,8 @@ export interface RoomEvents {
    * server allows it, also how far the other members have.
    */
   read: (read: Read) => void;
+  /** An operator has changed the settings of the room. These are all of them. */
+  settings: (event: { settings: RoomSettings }) => void;
   /** The server has refused the room, or has ended the membership. {@link Room.join} tries again, as does the next connection. */
   left: (reason: { code: string; message: string }) => void;
 }
@@ -329,7 +344,7 @@ export interface Client extends Emitter<ClientEvents> {
   /** Returns the room with this name. The client joins it with every connection, until {@link Room.leave}. */
   room(name: string, options?: RoomOptions): Room;
   privateWith(name: string): PrivateConversation;
-  rooms(): Promise<{ rooms: { room: string; count: number; seq: number }[]; truncated: boolean }>;
+  rooms(): Promise<{ rooms: { room: string; count: number; seq: number; topic?: string }[]; truncated: boolean }>;
   /**
    * Sends any frame and waits for its answer, also across lost connections. A `message` or a change without an `id` gets one, so
    * that the server delivers it once. Rejects with the server's refusal, and like {@link Room.send}.

@@ -65,6 +65,9 @@ const TRY_LATER = 1013;
 /** Types of frames that have a `seq` in a room. All but the first are changes of messages. */
 const NUMBERED = new Set(["message", "edited", "deleted", "reaction"]);
 
+/** The refusals with which the server takes a client out of a room. */
+const EXPELLED = new Set(["banned", "not_invited"]);
+
 /** Types of frames that have their effect once, however often they are sent with the same `id`. */
 const ONCE = new Set(["message", "edit", "delete", "react"]);
 
@@ -730,6 +733,13 @@ class Feed {
   joined(joined) {
     const hadPosition = this.position !== null;
     this.isRecovered = hadPosition && joined.recovered === true;
+    const { epoch, visibleAfter: seq } = joined;
+    if (!this.isRecovered && epoch === this.position?.epoch && seq > this.position.seq) {
+      // What lies between is not for this client.
+      this.position = { seq, epoch };
+      this.join();
+      return;
+    }
     if (hadPosition && !this.isRecovered && this.on.getState) {
       // The program's state is too old to continue from.
       this.#tooOld = this.position;
@@ -1068,9 +1078,9 @@ export class Room extends Place {
     const feed = new Feed(client, { room: name }, {
       getState,
       fields: () => ({ presence: this.#hasPresence || undefined }),
-      joined: ({ seq, epoch, count }, recovered) => {
+      joined: ({ seq, epoch, count, settings = {} }, recovered) => {
         members = count;
-        this[emit]("joined", { seq, epoch, count, recovered });
+        this[emit]("joined", { seq, epoch, count, recovered, settings });
         outgoing.flush();
       },
       refused: (error) => {
@@ -1422,9 +1432,9 @@ export class Client extends Emitter {
     } else if (NUMBERED.has(type)) {
       if (frame.seq === undefined) this.#private(frame);
       else this[inner].feed.take(frame);
-    } else if (type === "error" && frame.code === "banned" && room) {
+    } else if (type === "error" && EXPELLED.has(frame.code) && room) {
       // A `left` follows, which has no reason.
-      room[inner].feed.refused(new ChatError("banned", frame.message, frame.retryAfterMs));
+      room[inner].feed.refused(new ChatError(frame.code, frame.message, frame.retryAfterMs));
     } else if (type === "left" && room) {
       // This `left` answers no request: an operator has dropped the room, or a new token does not allow it.
       if (!room[inner].feed.refusal) room[inner].feed.refused(new ChatError("left", "the server has ended the membership"));

@@ -6,9 +6,10 @@ use std::fmt::Write;
 use crate::change::ReactionEvent;
 use crate::codec::{parse_client, parse_room};
 use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
-use crate::event::{ChatMessage, ErrorCode, Refusal, ServerEvent};
+use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent};
 use crate::limits;
 use crate::names::{ClientId, RoomName};
+use crate::settings::SettingName;
 use crate::visible::is_invisible;
 
 /// The answer to `/help`.
@@ -28,7 +29,14 @@ for operators, in the current room or, with the word everywhere, on the server:
 /mute bob 10m spam         bob may not write; the time and the reason may be absent
 /ban bob 7d spam           bob may not be here
 /unmute bob, /unban bob    take it back
-/slow 10s, /slow off       how often a client may write here";
+/slow 10s, /slow off       how often a client may write here
+/topic TEXT, /topic off    a line about this room
+/writers operators         who may write here: everyone or operators
+/access invited            who may be here: everyone or invited
+/invite bob, /uninvite bob who is invited
+/newcomers off             whether newcomers see older messages: on or off
+/retention 1000 30d        how long messages are kept; server: as elsewhere
+/seen-by on                whether members see who has read: on, off, server";
 
 /// The content of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +67,12 @@ pub enum OperatorCommand {
     Ban,
     /// Takes a ban back.
     Unban,
-    /// Sets the slow mode of a room.
-    Slow,
+    /// Invites a client to a room.
+    Invite,
+    /// Takes an invitation back.
+    Uninvite,
+    /// Changes a setting of a room.
+    Set(SettingName),
 }
 
 impl OperatorCommand {
@@ -71,8 +83,9 @@ impl OperatorCommand {
             "unmute" => Self::Unmute,
             "ban" => Self::Ban,
             "unban" => Self::Unban,
-            "slow" => Self::Slow,
-            _ => return None,
+            "invite" => Self::Invite,
+            "uninvite" => Self::Uninvite,
+            other => return SettingName::of(other).map(Self::Set),
         })
     }
 
@@ -83,7 +96,9 @@ impl OperatorCommand {
             Self::Unmute => "/unmute NAME [everywhere]",
             Self::Ban => "/ban NAME [everywhere] [TIME] [REASON]",
             Self::Unban => "/unban NAME [everywhere]",
-            Self::Slow => "/slow TIME or /slow off",
+            Self::Invite => "/invite NAME",
+            Self::Uninvite => "/uninvite NAME",
+            Self::Set(setting) => setting.form(),
         }
     }
 }
@@ -212,11 +227,15 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             let (did, emoji) = (if *removed { "took back" } else { "reacted with" }, harmless(emoji.as_str()));
             format!("* {client_id} {did} {emoji} to #{of}")
         }
+        ServerEvent::Settings(event) => format!("* {}: {}", event.room, harmless(&event.settings.to_string())),
         ServerEvent::Ack(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) => return None,
         ServerEvent::Joined(joined) => {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
             match &joined.room {
-                Some(room) => format!("* you are in {room}, {} here{gap}", joined.count),
+                Some(room) => {
+                    let settings = joined.settings.as_ref().map_or_else(String::new, |it| format!("; {it}"));
+                    format!("* you are in {room}, {} here{gap}{}", joined.count, harmless(&settings))
+                }
                 None => format!("* your private messages arrive here{gap}"),
             }
         }
@@ -238,8 +257,7 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             format!("* {} in {}: {}{more}", members.count, members.room, join_names(&members.client_ids))
         }
         ServerEvent::Rooms { rooms, truncated, .. } => {
-            let mut lines: Vec<String> =
-                rooms.iter().map(|room| format!("* {}: {} here", room.room, room.count)).collect();
+            let mut lines: Vec<String> = rooms.iter().map(render_room).collect();
             if *truncated {
                 lines.push("* …".into());
             }
@@ -266,6 +284,11 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
         }
     };
     Some(line)
+}
+
+fn render_room(RoomSummary { room, count, topic, .. }: &RoomSummary) -> String {
+    let topic = if topic.is_empty() { String::new() } else { format!("; {}", harmless(topic)) };
+    format!("* {room}: {count} here{topic}")
 }
 
 /// A time for a person, rounded up: at most two digits, or days.
@@ -363,7 +386,22 @@ mod tests {
         }
         assert_eq!(parse("/help"), Ok(ConsoleCommand::Help));
         assert_eq!(parse("/quit\n"), Ok(ConsoleCommand::Quit));
-        for line in ["/mute bob 10m spam", "/ban bob 7d spam", "/unmute bob", "/unban bob", "/slow 10s", "/slow off"] {
+        for line in [
+            "/mute bob 10m spam",
+            "/ban bob 7d spam",
+            "/unmute bob",
+            "/unban bob",
+            "/slow 10s",
+            "/slow off",
+            "/topic TEXT",
+            "/writers operators",
+            "/access invited",
+            "/invite bob",
+            "/uninvite bob",
+            "/newcomers off",
+            "/retention 1000 30d",
+            "/seen-by on",
+        ] {
             assert!(matches!(parse(line), Ok(ConsoleCommand::Operate { .. })), "{line}");
             assert!(HELP.contains(line), "{line}");
         }

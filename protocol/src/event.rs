@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{DeletedEvent, EditedEvent, ReactionCount, ReactionEvent};
 use crate::names::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
+use crate::settings::RoomSettings;
 
 /// A frame from the server to a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum ServerEvent<'a> {
     Typing(TypingEvent),
     /// How far a client has read.
     Read(ReadEvent),
+    /// The settings of a room, for its members.
+    Settings(SettingsEvent),
     /// The answer to `members`.
     Members(MembersEvent),
     /// The answer to `rooms`.
@@ -91,6 +94,7 @@ impl ServerEvent<'_> {
             Self::Presence(presence) => ServerEvent::Presence(presence),
             Self::Typing(typing) => ServerEvent::Typing(typing),
             Self::Read(read) => ServerEvent::Read(read),
+            Self::Settings(settings) => ServerEvent::Settings(settings),
             Self::Members(members) => ServerEvent::Members(members),
             Self::Rooms { id, rooms, truncated } => ServerEvent::Rooms { id, rooms, truncated },
             Self::History(HistoryEvent { id, room, inbox, to, messages, has_more }) => {
@@ -284,9 +288,16 @@ pub struct JoinedEvent {
     pub epoch: Epoch,
     /// The number of members, including this one. For an inbox, the number of the client's connections.
     pub count: u32,
-    /// The answer to a resume: whether all missed messages follow. `Some(false)`: some of them are lost.
+    /// The answer to a resume: whether all missed messages follow. `Some(false)`: some of them are lost, or are not for
+    /// this client.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub recovered: Option<bool>,
+    /// The settings of the room, if any differs from the default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settings: Option<Box<RoomSettings>>,
+    /// Where the room hides its history from newcomers: this client sees only what comes after this message.
+    #[serde(rename = "visibleAfter", skip_serializing_if = "Option::is_none", default)]
+    pub visible_after: Option<Seq>,
 }
 
 /// The clients that have joined and left a room.
@@ -342,6 +353,16 @@ pub struct ReadEvent {
     pub client_id: ClientId,
 }
 
+/// The settings of a room: an operator has changed them, or the receiver has just entered the room by its handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SettingsEvent {
+    /// A room that the receiver is a member of.
+    pub room: RoomName,
+    /// All settings of the room that differ from the default.
+    pub settings: Box<RoomSettings>,
+}
+
 /// The answer to `members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -370,6 +391,9 @@ pub struct RoomSummary {
     pub count: u32,
     /// Its newest message.
     pub seq: Seq,
+    /// Its topic, if it has one.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub topic: String,
 }
 
 /// A page of a room's history, or of a client's private messages.
@@ -412,7 +436,7 @@ pub struct Refusal {
     /// The time in milliseconds after which a retry may succeed, if known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u64>,
-    /// For a moderator's decision about one room: the room. Without it, the decision holds on the whole server.
+    /// For a decision of operators about one room: the room. Without it, the decision holds on the whole server.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub room: Option<RoomName>,
     /// For `muted` and `banned`: the end, in milliseconds since the Unix epoch. Without it, there is no end.
@@ -525,6 +549,10 @@ error_codes! {
     Banned = "banned",
     /// The room has a slow mode; `retryAfterMs` says when the client may write again.
     SlowMode = "slow_mode",
+    /// Only operators may write in the room.
+    NotAWriter = "not_a_writer",
+    /// The room is private, and the client is not invited.
+    NotInvited = "not_invited",
     /// A token is missing or not valid.
     Unauthorized = "unauthorized",
     /// The client may not do that.

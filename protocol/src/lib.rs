@@ -8,6 +8,7 @@
 //!   types.
 //! - [`change`]: changes of messages, that is edits, deletions and reactions.
 //! - [`names`] contains types that are validated once, when they are made.
+//! - [`typed_time`]: a length of time as a person types it.
 //! - With the feature `schema`, the module `schema` has a JSON Schema of each frame, made from these types.
 //!
 //! Invariants: nothing here does I/O, reads a clock or depends on a runtime; parsing borrows from the frame; unknown
@@ -22,15 +23,18 @@ pub mod limits;
 pub mod names;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod settings;
+pub mod typed_time;
 mod visible;
 
 pub use change::{Change, ChangeMessage, ChangedPlace, DeletedEvent, EditedEvent, ReactionCount, ReactionEvent};
 pub use command::{ClientCommand, CommandFrame, HistoryPage, PostMessage, Resume, Target};
 pub use event::{
     Ack, ChatMessage, CloseCode, ErrorCode, HistoryEvent, InboxPosition, JoinedEvent, MembersEvent, PresenceEvent,
-    ReadEvent, Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, TypingEvent, Welcome,
+    ReadEvent, Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, SettingsEvent, TypingEvent, Welcome,
 };
 pub use names::{ClientId, ClientKey, Emoji, EmojiError, Epoch, MessageId, NameError, RoomName, Seq};
+pub use settings::{Access, Retention, RoomSettings, Setting, SettingName, Writers};
 
 /// The version of the protocol, as in `welcome`.
 pub const PROTOCOL_VERSION: u16 = 1;

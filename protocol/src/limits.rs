@@ -6,6 +6,9 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// Most characters of the `id` that a client gives to a frame.
 pub const MESSAGE_ID_CHARS_MAX: usize = 64;
 
+/// Most bytes of the topic of a room.
+pub const TOPIC_BYTES_MAX: usize = 250;
+
 /// Most bytes of the emoji of a reaction.
 pub const EMOJI_BYTES_MAX: usize = 64;
 

@@ -9,7 +9,9 @@ use super::handlers::{
     asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, lab, lab_page, messages, metrics, nodes, openapi,
     post_message, readyz, remove_client, rooms, stats, upgrade_required,
 };
-use super::moderation::{audit, impose, lift, room_settings, sanctions, set_room_settings};
+use super::moderation::{
+    audit, impose, invitations, invite, lift, room_settings, sanctions, set_room_settings, uninvite,
+};
 use crate::refusal::{HttpCode, HttpRefusal};
 
 /// A path and its methods. Each path with `GET` also has `HEAD`, and every path has `OPTIONS`.
@@ -128,6 +130,7 @@ const HANDSHAKE_REFUSALS: &[HttpCode] = &[
     HttpCode::Unauthorized,
     HttpCode::Forbidden,
     HttpCode::Banned,
+    HttpCode::NotInvited,
     HttpCode::NoSuchPath,
     HttpCode::NameTaken,
     HttpCode::UpgradeRequired,
@@ -370,6 +373,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                     HttpCode::BadRoom,
                     HttpCode::Unauthorized,
                     HttpCode::Forbidden,
+                    HttpCode::NotInvited,
                     HttpCode::NoSuchRoom,
                     HttpCode::NoSuchPath,
                 ],
@@ -425,7 +429,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 id: "roomSettings",
                 about: "The settings of a room, which need not exist.",
                 access: Access::Operator,
-                answer: Answer::Named("RoomSettings"),
+                answer: Answer::Named("GivenSettings"),
                 refusals: &[HttpCode::BadRoom, HttpCode::Unauthorized, HttpCode::Forbidden, HttpCode::NoSuchPath],
                 route: || web::to(room_settings),
                 ..GET
@@ -433,10 +437,11 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             Operation {
                 method: Method::POST,
                 id: "setRoomSettings",
-                about: "Sets the slow mode of a room, which need not exist. Answers when it is stored.",
+                about: "Changes the given settings of a room, which need not exist; the others stay. Answers with all when it is \
+                        stored.",
                 access: Access::Operator,
-                reads: Some("RoomSettings"),
-                answer: Answer::Named("RoomSettings"),
+                reads: Some("GivenSettings"),
+                answer: Answer::Named("GivenSettings"),
                 refusals: &[
                     HttpCode::BadRoom,
                     HttpCode::Unauthorized,
@@ -449,6 +454,58 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 ..GET
             },
         ],
+    },
+    Endpoint {
+        path: "/api/rooms/{room}/invitations",
+        parameters: &[ROOM],
+        operations: &[
+            Operation {
+                id: "invitations",
+                about: "The clients that are invited to a room, which need not exist or be private.",
+                access: Access::Operator,
+                answer: Answer::Named("Invitations"),
+                refusals: &[HttpCode::BadRoom, HttpCode::Unauthorized, HttpCode::Forbidden, HttpCode::NoSuchPath],
+                route: || web::to(invitations),
+                ..GET
+            },
+            Operation {
+                method: Method::POST,
+                id: "invite",
+                about: "Invites a client to a room. Replaces an earlier invitation. Answers when it is stored.",
+                access: Access::Operator,
+                reads: Some("NewInvitation"),
+                answer: Answer::Named("Invitation"),
+                refusals: &[
+                    HttpCode::BadRoom,
+                    HttpCode::Unauthorized,
+                    HttpCode::Forbidden,
+                    HttpCode::NoSuchPath,
+                    HttpCode::TooManyInvitations,
+                    HttpCode::OutcomeUnknown,
+                ],
+                route: || web::to(invite),
+                ..GET
+            },
+        ],
+    },
+    Endpoint {
+        path: "/api/rooms/{room}/invitations/{clientId}",
+        parameters: &[ROOM, CLIENT],
+        operations: &[Operation {
+            id: "uninvite",
+            about: "Takes an invitation back. If the room is private, the client leaves it.",
+            refusals: &[
+                HttpCode::BadName,
+                HttpCode::BadRoom,
+                HttpCode::Unauthorized,
+                HttpCode::Forbidden,
+                HttpCode::NoSuchInvitation,
+                HttpCode::NoSuchPath,
+                HttpCode::OutcomeUnknown,
+            ],
+            route: || web::to(uninvite),
+            ..DELETE
+        }],
     },
     Endpoint {
         path: "/api/moderation/sanctions",

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use starling_actors::chat_server::command::{DropError, Posted};
 use starling_actors::chat_server::{AskError, HistoryQuery, OperatorPost};
 use starling_actors::history::{RoomKey, SearchText};
+use starling_actors::identity::RoomGlobs;
 use starling_actors::nodes::known::KnownNode;
 use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
@@ -34,9 +35,14 @@ pub(super) async fn upgrade_required(state: Data<ServerState>, request: HttpRequ
     let (room, wanted) = upgrade::check_wanted(room, request.query_string())?;
     let claims = callers::check_handshake(&request, &room)?;
     if !claims.as_ref().is_some_and(|claims| claims.is_admin) {
-        let name = claims.map(|claims| claims.client_id).or(wanted);
+        let (name, rooms) = match claims {
+            Some(claims) => (Some(claims.client_id), claims.rooms),
+            // The token that follows in `hello` may invite the client.
+            None if state.chat_config().tokens.is_some() => (wanted, RoomGlobs::new([room.as_str()])),
+            None => (wanted, RoomGlobs::ALL),
+        };
         let address = state.admission().address_of(request.peer_addr(), request.headers());
-        state.chat().judge_opening(name, address, room).await.map_err(unanswered)??;
+        state.chat().judge_opening(name, address, room, rooms).await.map_err(unanswered)??;
     }
     Err(HttpRefusal::new(HttpCode::UpgradeRequired, "connect here with a WebSocket"))
 }
@@ -175,7 +181,7 @@ pub(super) async fn nodes(state: Data<ServerState>, _: Operator) -> Answer {
 }
 
 pub(super) async fn rooms(state: Data<ServerState>, reader: Reader) -> Answer {
-    let (rooms, truncated) = state.chat().rooms(reader.rooms).await.map_err(unanswered)?;
+    let (rooms, truncated) = state.chat().rooms(reader.0).await.map_err(unanswered)?;
     Ok(event(&ServerEvent::Rooms { id: None, rooms, truncated }))
 }
 
@@ -228,7 +234,7 @@ pub(super) async fn messages(
     let bytes = state.chat_config().page_bytes();
     let page = state
         .chat()
-        .history(HistoryQuery { room: room.clone(), page, search, with_changes: false, limit, bytes })
+        .history(HistoryQuery { caller: reader.0, room: room.clone(), page, search, with_changes: false, limit, bytes })
         .await;
     let page = page.map_err(unanswered)?;
     let messages = page.messages.iter().map(|message| message.to_wire()).collect();
@@ -350,6 +356,7 @@ fn event(event: &ServerEvent<'_>) -> HttpResponse {
 pub(super) fn unanswered(error: AskError) -> HttpRefusal {
     let code = match error {
         AskError::NotThere => HttpCode::NoSuchRoom,
+        AskError::NotInvited => HttpCode::NotInvited,
         AskError::Unavailable(_) | AskError::TimedOut | AskError::Ended => HttpCode::Unavailable,
     };
     HttpRefusal::new(code, error.to_string())

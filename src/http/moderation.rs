@@ -1,4 +1,4 @@
-//! The handlers of moderation: sanctions, slow mode and the audit log.
+//! The handlers of moderation: sanctions, settings of rooms, invitations and the audit log.
 
 pub(crate) mod wire;
 
@@ -8,11 +8,15 @@ use serde::de::DeserializeOwned;
 use starling_actors::chat_server::command::{Decided, NotDecided};
 use starling_actors::client_address::ClientAddress;
 use starling_actors::moderation::{
-    Act, Decision, Ineffective, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, SLOW_SECONDS_MAX, Subject, Target,
+    Act, Decision, Ineffective, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target,
 };
-use starling_protocol::RoomName;
+use starling_actors::room_settings::{RoomSettings, SettingsChange};
+use starling_protocol::{ClientId, RoomName};
 
-use self::wire::{AuditLog, Audited, NewSanction, RoomSettings, SanctionTarget, Sanctions, ToldSanction};
+use self::wire::{
+    AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
+    ToldInvitation, ToldSanction,
+};
 use super::handlers::{OPERATOR, not_known, unanswered};
 use crate::callers::Operator;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -29,6 +33,11 @@ fn read<T: DeserializeOwned>(body: Result<Bytes, actix_web::Error>) -> Result<T,
     // Serde would also accept an array for a struct.
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&body).map_err(bad)?;
     serde_json::from_value(serde_json::Value::Object(fields)).map_err(bad)
+}
+
+/// The operator in the audit log.
+fn name_of(operator: &Operator) -> String {
+    operator.name.as_ref().map_or_else(|| OPERATOR.to_owned(), ToString::to_string)
 }
 
 fn room_of(room: &str) -> Result<RoomName, HttpRefusal> {
@@ -51,18 +60,19 @@ impl SanctionTarget {
 }
 
 /// Makes a decision, and waits until it is stored.
-async fn decide(state: &ServerState, operator: Operator, act: Act, reason: String) -> Result<u64, HttpRefusal> {
+async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: String) -> Result<u64, HttpRefusal> {
     if let Some(it) = state.not_ready() {
         return Err(it.into());
     }
-    let by = operator.name.map_or_else(|| OPERATOR.into(), |name| name.as_str().into());
-    let decision = Decision { by, act, reason: reason.into() };
+    let decision = Decision { by: name_of(operator).into(), act, reason: reason.into() };
     match state.chat().decide(decision).await.map_err(not_known)? {
         Ok(Decided { at }) => Ok(at),
         Err(error) => {
             let code = match error {
                 NotDecided::Ineffective(Ineffective::Full(_)) => HttpCode::TooManySanctions,
                 NotDecided::Ineffective(Ineffective::NotThere) => HttpCode::NoSuchSanction,
+                NotDecided::Ineffective(Ineffective::TooManyInvited(..)) => HttpCode::TooManyInvitations,
+                NotDecided::Ineffective(Ineffective::NotInvited) => HttpCode::NoSuchInvitation,
                 NotDecided::NotStored | NotDecided::NotDone(_) => HttpCode::Unavailable,
                 NotDecided::NotAnOperator => HttpCode::Forbidden,
             };
@@ -84,8 +94,8 @@ pub(super) async fn impose(
     if seconds.is_some_and(|seconds| !(1..=SANCTION_SECONDS_MAX).contains(&seconds)) {
         return Err(bad(format!("`seconds` must be 1 to {SANCTION_SECONDS_MAX}")));
     }
-    let by = operator.name.as_ref().map_or_else(|| OPERATOR.to_owned(), ToString::to_string);
-    let at = decide(&state, operator, Act::Impose { target: target.clone(), seconds }, reason.clone()).await?;
+    let by = name_of(&operator);
+    let at = decide(&state, &operator, Act::Impose { target: target.clone(), seconds }, reason.clone()).await?;
     let until = seconds.map(|seconds| at + seconds * 1_000);
     Ok(HttpResponse::Ok().json(ToldSanction { target: target.into(), until, reason, by, at }))
 }
@@ -96,7 +106,7 @@ pub(super) async fn lift(
     query: Result<Query<SanctionTarget>, actix_web::Error>,
 ) -> Answer {
     let target = query.map_err(bad)?.into_inner().read()?;
-    decide(&state, operator, Act::Lift(target), String::new()).await?;
+    decide(&state, &operator, Act::Lift(target), String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -113,9 +123,8 @@ pub(super) async fn audit(state: Data<ServerState>, _: Operator) -> Answer {
 }
 
 pub(super) async fn room_settings(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
-    let room = room_of(&room)?;
-    let slow_seconds = state.chat().slow_mode(room).await.map_err(unanswered)?;
-    Ok(HttpResponse::Ok().json(RoomSettings { slow_seconds }))
+    let settings = state.chat().room_settings(room_of(&room)?).await.map_err(unanswered)?;
+    Ok(told(settings))
 }
 
 pub(super) async fn set_room_settings(
@@ -125,10 +134,39 @@ pub(super) async fn set_room_settings(
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let room = room_of(&room)?;
-    let RoomSettings { slow_seconds } = read(body)?;
-    if slow_seconds > SLOW_SECONDS_MAX {
-        return Err(bad(format!("`slowSeconds` must be 0 to {SLOW_SECONDS_MAX}")));
-    }
-    decide(&state, operator, Act::Slow { room, seconds: slow_seconds }, String::new()).await?;
-    Ok(HttpResponse::Ok().json(RoomSettings { slow_seconds }))
+    let change = SettingsChange::from(read::<GivenSettings>(body)?);
+    change.check(&room).map_err(bad)?;
+    decide(&state, &operator, Act::Set { room: room.clone(), change }, String::new()).await?;
+    let settings = state.chat().room_settings(room).await.map_err(not_known)?;
+    Ok(told(settings))
+}
+
+/// All settings of a room.
+fn told(settings: RoomSettings) -> HttpResponse {
+    HttpResponse::Ok().json(GivenSettings::from(SettingsChange::from(settings)))
+}
+
+pub(super) async fn invitations(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
+    let invited = state.chat().invitations(room_of(&room)?).await.map_err(unanswered)?;
+    let invitations = invited.into_iter().map(ToldInvitation::from).collect();
+    Ok(HttpResponse::Ok().json(Invitations { invitations }))
+}
+
+pub(super) async fn invite(
+    state: Data<ServerState>,
+    operator: Operator,
+    room: Path<String>,
+    body: Result<Bytes, actix_web::Error>,
+) -> Answer {
+    let room = room_of(&room)?;
+    let NewInvitation { client_id } = read(body)?;
+    let at = decide(&state, &operator, Act::Invite { room, client_id: client_id.clone() }, String::new()).await?;
+    Ok(HttpResponse::Ok().json(ToldInvitation { client_id, by: name_of(&operator), at }))
+}
+
+pub(super) async fn uninvite(state: Data<ServerState>, operator: Operator, path: Path<(String, String)>) -> Answer {
+    let (room, name) = path.into_inner();
+    let client_id = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    decide(&state, &operator, Act::Uninvite { room: room_of(&room)?, client_id }, String::new()).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

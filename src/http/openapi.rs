@@ -13,7 +13,7 @@ use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
 use super::handlers::{NodesOfChat, OperatorMessage, PostedMessage, Stats};
-use super::moderation::wire::{AuditLog, NewSanction, RoomSettings, Sanctions};
+use super::moderation::wire::{AuditLog, GivenSettings, Invitations, NewInvitation, NewSanction, Sanctions};
 use crate::diagnosis::Diagnosed;
 use crate::lab::LabFigures;
 use crate::refusal::HttpCode;
@@ -61,10 +61,12 @@ fn document(server: &Described) -> Value {
     written.subschema_for::<NodesOfChat>();
     written.subschema_for::<PostedMessage>();
     written.subschema_for::<Sanctions>();
-    written.subschema_for::<RoomSettings>();
+    written.subschema_for::<GivenSettings>();
+    written.subschema_for::<Invitations>();
     written.subschema_for::<AuditLog>();
     read.subschema_for::<OperatorMessage>();
     read.subschema_for::<NewSanction>();
+    read.subschema_for::<NewInvitation>();
     schemas.extend(written.take_definitions(true));
     schemas.extend(read.take_definitions(true));
     if let Some(text) = schemas.get_mut("OperatorMessage").and_then(|schema| schema.pointer_mut("/properties/Message"))

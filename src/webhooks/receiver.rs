@@ -12,7 +12,7 @@ use log::{info, warn};
 use starling_actors::chat_server::{AskError, HistoryQuery};
 use starling_actors::followers::{NewEntries, RoomPosition};
 use starling_actors::history::{Page, StoredMessage};
-use starling_actors::identity::RoomGlobs;
+use starling_actors::identity::{Caller, RoomGlobs};
 use starling_actors::{ChatServerHandle, clock};
 use starling_protocol::{Epoch, HistoryPage, RoomName, Seq};
 use tokio_rustls::rustls::ClientConfig;
@@ -264,6 +264,7 @@ impl Receiver {
 
     async fn read(&self, room: &RoomName, after: Seq) -> Result<Page, Failure> {
         let query = HistoryQuery {
+            caller: Caller::Operator,
             room: room.clone(),
             page: HistoryPage::After(after),
             search: None,

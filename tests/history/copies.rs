@@ -218,7 +218,7 @@ async fn a_backup_of_a_running_server_is_restored_with_new_epochs_and_goes_on_wh
     let server = starling().start(folder.path(), &[]);
     let (epoch, last) = say(&server, &["1", "2"]).await;
     let (worked, told) = said(folder.path(), &["backup", "kept.db"]);
-    assert!(worked && told == "kept.db: version 11, 1 room, 2 messages\n", "{told}");
+    assert!(worked && told == "kept.db: version 12, 1 room, 2 messages\n", "{told}");
     say(&server, &["3"]).await;
     let (worked, refused) = said(folder.path(), &["restore", "kept.db", "--replace"]);
     assert!(!worked && refused.contains("is held by another process"), "{refused}");
@@ -230,7 +230,7 @@ async fn a_backup_of_a_running_server_is_restored_with_new_epochs_and_goes_on_wh
     // A log remains beside the database. The restored database must not use it.
     server.kill();
     let (worked, told) = said(folder.path(), &["restore", "kept.db", "--replace"]);
-    assert!(worked && told.contains("starling.db: version 11, 1 room, 2 messages"), "{told}");
+    assert!(worked && told.contains("starling.db: version 12, 1 room, 2 messages"), "{told}");
     let server = starling().start(folder.path(), &[]);
     assert_eq!(seqs(&page(&server, "/api/rooms/lobby/messages").0), [1, 2]);
     assert_eq!(page(&server, "/api/rooms/lobby/messages?q=2").0.len(), 1, "the restored messages can be searched");

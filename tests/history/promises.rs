@@ -297,7 +297,7 @@ async fn an_operator_checks_exports_and_vacuums() {
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
     // A check also works while the server runs.
-    assert_eq!(said(&["history", "check"]), (true, "version 11, 2 rooms, 2 messages\nno problem found\n".into()));
+    assert_eq!(said(&["history", "check"]), (true, "version 12, 2 rooms, 2 messages\nno problem found\n".into()));
     let (worked, refused) = said(&["history", "vacuum"]);
     assert!(!worked && refused.contains("is held by another process"), "{refused}");
     server.stop();

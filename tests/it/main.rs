@@ -67,6 +67,10 @@ mod positions;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
+mod room_history;
+#[cfg(test)]
+mod room_settings;
+#[cfg(test)]
 #[path = "../stack/shown.rs"]
 mod shown;
 #[cfg(test)]

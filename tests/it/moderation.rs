@@ -12,7 +12,7 @@ use crate::harness::{TestServer, bot_swarm, starling};
 
 const SANCTIONS: &str = "/api/moderation/sanctions";
 
-async fn operate(server: &TestServer, method: &str, path: &str, body: &Value) -> HttpAnswer {
+pub(crate) async fn operate(server: &TestServer, method: &str, path: &str, body: &Value) -> HttpAnswer {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let head = format!(
         "Authorization: Bearer letmein-letmein-letmein\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -53,7 +53,11 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
         raw::get(&server, "/ws?clientId=mallory").await.expect_refusal(403, "banned");
         raw::get(&server, "/ws?clientId=alice").await.expect_refusal(426, "upgrade_required");
         let slow = operate(&server, "POST", "/api/rooms/dev/settings", &json!({"slowSeconds": 60})).await;
-        assert_eq!(slow.json(), json!({"slowSeconds": 60}));
+        let plain = json!({
+            "slowSeconds": 60, "topic": "", "writers": "everyone", "access": "everyone",
+            "newcomersSeeHistory": true, "retention": {}, "seenBy": null,
+        });
+        assert_eq!(slow.json(), plain);
         drop((alice, mallory, server));
 
         let server = TestServer::start(&variables);
@@ -63,7 +67,7 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
         let audit = operate(&server, "GET", "/api/moderation/audit", &Value::Null).await.json();
         let actions: Vec<_> =
             audit["entries"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
-        let expected = if is_kept { vec![json!("slow"), json!("ban"), json!("mute")] } else { Vec::new() };
+        let expected = if is_kept { vec![json!("set"), json!("ban"), json!("mute")] } else { Vec::new() };
         assert_eq!(actions, expected, "{history}");
         let handshake = raw::handshake(&server, "/ws?clientId=mallory").await;
         let lift = format!("{SANCTIONS}?measure=mute&clientId=alice&room=dev");
@@ -76,6 +80,7 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
         handshake.expect_refusal(403, "banned");
         assert_eq!(lifted.status, 204);
         let mut alice = Client::connect(&server, "/ws/dev?clientId=alice").await;
+        alice.expect(r#"{"type":"settings","room":"dev","settings":{"slowSeconds":60}}"#).await;
         alice.send_json(&json!({"Message": "hello", "id": "m1"})).await;
         alice.expect(r#"{"type":"ack","id":"m1"}"#).await;
         alice.expect(r#"{"type":"message","id":"m1"}"#).await;
@@ -101,9 +106,7 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
     ] {
         operate(&server, "POST", SANCTIONS, &wrong).await.expect_refusal(400, "bad_request");
     }
-    let slow = json!({"slowSeconds": 21_601});
-    operate(&server, "POST", "/api/rooms/dev/settings", &slow).await.expect_refusal(400, "bad_request");
-    for path in [SANCTIONS, "/api/moderation/audit", "/api/rooms/dev/settings"] {
+    for path in [SANCTIONS, "/api/moderation/audit"] {
         raw::get(&server, path).await.expect_refusal(401, "unauthorized");
     }
 }
@@ -141,6 +144,17 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["slow", "dev", "90s"], 0, "dev: 90s"),
         (&["slow", "dev"], 0, "dev: 90s"),
         (&["slow", "dev", "off"], 0, "dev: off"),
+        (&["set", "dev", "topic", "the next", "release"], 0, "dev: topic \"the next release\""),
+        (&["set", "dev", "retention", "1000", "30d"], 0, "dev: topic \"the next release\", retention 1000 30d"),
+        (&["set", "dev", "topic", "off"], 0, "dev: retention 1000 30d"),
+        (&["set", "dev", "retention", "server"], 0, "dev: no settings of its own"),
+        (&["settings", "dev"], 0, "dev: no settings of its own"),
+        (&["set", "lobby", "access", "invited"], 1, "starling: refused: the room lobby cannot be private"),
+        (&["set", "dev", "writers", "bob"], 1, "starling: write /writers everyone or /writers operators"),
+        (&["invite", "dev", "carol"], 0, "invite carol to dev"),
+        (&["invitations", "dev"], 0, "carol, since TIME by operator"),
+        (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
+        (&["uninvite", "dev", "carol"], 1, "starling: refused: there is no such invitation"),
         (&["unmute", "bob"], 1, "starling: refused: there is no such sanction"),
         (&["unban", "--address", "2001:db8::9"], 0, "unban address 2001:db8::9"),
         (&["ban", "--address", "here"], 1, r#"starling: refused: "here" is not an address of a client"#),
@@ -148,14 +162,31 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (
             &["audit"],
             0,
-            "4 TIME operator: unban address 2001:db8::/64\n\
-             3 TIME operator: slow in dev for 0s\n\
-             2 TIME operator: slow in dev for 90s\n\
+            "10 TIME operator: unban address 2001:db8::/64\n\
+             9 TIME operator: uninvite carol in dev\n\
+             8 TIME operator: invite carol in dev\n\
+             7 TIME operator: set in dev retention server\n\
+             6 TIME operator: set in dev topic off\n\
+             5 TIME operator: set in dev retention 1000 30d\n\
+             4 TIME operator: set in dev topic \"the next release\"\n\
+             3 TIME operator: set in dev slow off\n\
+             2 TIME operator: set in dev slow 90s\n\
              1 TIME operator: ban address 2001:db8::/64\n\
              0 TIME operator: mute bob in dev for 10m: \"a\\nb\"",
         ),
     ] {
         assert_eq!(moderate(&server, &ADMIN, arguments), (Some(code), said.to_owned()), "{arguments:?}");
+    }
+    let kept = json!({"messages": 1_000, "seconds": 2_592_000});
+    for told in [
+        json!({"slowSeconds": 90}),
+        json!({}),
+        json!({"topic": "the next release"}),
+        json!({"topic": "the next release", "retention": kept}),
+        json!({"retention": kept}),
+        json!({}),
+    ] {
+        bob.expect(&json!({"type": "settings", "room": "dev", "settings": told}).to_string()).await;
     }
     bob.send_json(&json!({"Message": "hello", "id": "m1"})).await;
     bob.expect(r#"{"type":"error","code":"muted","id":"m1","room":"dev"}"#).await;
@@ -165,6 +196,7 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["mute", "bob", "--for", "10"], "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
         (&["mute", "a/b"], "invalid value 'a/b'"),
         (&["slow", "dev", "7h"], "at most 6h"),
+        (&["set", "dev", "color", "red"], "there is no such setting"),
     ] {
         let (code, text) = moderate(&server, &ADMIN, arguments);
         assert!(code == Some(2) && text.contains(said), "{arguments:?}: {code:?} {text}");
@@ -197,8 +229,8 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
         ),
         ("/unmute bob", "* bob in dev is no longer muted", "/slow 1h", "! forbidden: only operators may do that"),
         ("/unmute bob", "! bad_request: there is no such sanction", "hi", "[dev] bob: hi"),
-        ("/slow 2m", "* a client may write in dev once in 2m", "one", "[dev] bob: one"),
-        ("/slow 2m", "* a client may write in dev once in 2m", "two", "[dev] bob: two"),
+        ("/slow 2m", "* dev: slow 2m\n* dev: slow 2m", "one", "* dev: slow 2m\n[dev] bob: one"),
+        ("/slow 2m", "* dev: slow 2m", "two", "[dev] bob: two"),
         (
             "/who",
             "* 2 in dev: bob, olga",
@@ -209,11 +241,15 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
     ];
     for (line, answer, written, read) in cases {
         olga.send_text(line).await;
-        assert_eq!(olga.text().await, answer, "{line}");
+        for answer in answer.lines() {
+            assert_eq!(olga.text().await, answer, "{line}");
+        }
         bob.send_text(written).await;
-        assert_eq!(bob.text().await, read, "{line}, then {written}");
-        if read.starts_with("[dev]") {
-            assert_eq!(olga.text().await, read);
+        for read in read.lines() {
+            assert_eq!(bob.text().await, read, "{line}, then {written}");
+            if read.starts_with("[dev]") {
+                assert_eq!(olga.text().await, read);
+            }
         }
     }
     olga.send_text("/ban bob everywhere spam").await;

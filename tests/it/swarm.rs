@@ -7,7 +7,7 @@ use bot_swarm::report::folder;
 use bot_swarm::{Config, Outcome, StopHandle, progress};
 use tempfile::TempDir;
 use test_kit::process::Signal;
-use test_kit::{Client, Process, figures_when};
+use test_kit::{Client, Process, figures_when, raw};
 
 use crate::harness::{TestServer, bot_swarm, starling};
 use crate::shutdown::everybody_talks;
@@ -116,6 +116,31 @@ async fn bots_that_type_are_seen_to_type() {
     };
     let (report, ()) = tokio::join!(run(&server, config, 1_000.0), watching);
     assert!(report.is_clean(), "{report}");
+}
+
+#[actix::test]
+async fn bots_that_come_back_to_rooms_that_hide_their_history_miss_nothing_of_what_is_for_them() {
+    const OPERATOR: &str = "letmein-letmein-letmein";
+    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", OPERATOR)]);
+    for room in ["room-0", "room-1"] {
+        let body = r#"{"newcomersSeeHistory":false,"retention":{"messages":100000}}"#;
+        let head = format!("Authorization: Bearer {OPERATOR}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = raw::http(&server, "POST", &format!("/api/rooms/{room}/settings"), &head).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let config = Config {
+        count: 60,
+        rooms: 2,
+        messages_per_second: 2.0,
+        change_seconds: 0.2,
+        churn_seconds: 0.5,
+        behaviours: "editor=2,reactor=1,churner=3,reader=1,hopper=1".parse().unwrap(),
+        ..Config::default()
+    };
+    let report = run(&server, config, 20_000.0).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.tally.expected, report.tally.received, "{report}");
+    assert!(report.stats.resume.count() > 20, "{report}");
 }
 
 #[actix::test]

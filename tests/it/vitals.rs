@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use starling::{Death, RunError, Server};
-use starling_actors::history::{Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink};
+use starling_actors::history::{Completion, Entry, History, HistoryStore, OwnLimits, ReadRequest, Receipt, ReportSink};
 use starling_actors::ids::RoomId;
 use starling_actors::moderation::Row;
 use starling_actors::vitals::{Pulse, VitalPart, Vitals};
@@ -44,6 +44,10 @@ impl HistoryStore for Fragile {
 
     fn keep_moderation(&mut self, _: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
         done.extend(receipt.map(|receipt| Completion::Decided { receipt, is_kept: true }));
+    }
+
+    fn limit(&mut self, room: RoomId, limits: OwnLimits) {
+        self.inner.limit(room, limits);
     }
 
     fn forget(&mut self, room: RoomId, receipt: Option<Receipt>, done: &mut Vec<Completion>) {

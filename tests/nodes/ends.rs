@@ -132,11 +132,11 @@ async fn an_older_node_does_not_start_from_a_checkpoint_of_a_newer_format() {
     assert_eq!(node.process.exit_code().await, Some(0));
     let mut ear = Ear::behind(&settings(&nats.url()), 0).await;
     let at = record(&settings(&nats.url()), 1).await;
-    ear.log.store_checkpoint(at, vec![4, 0, 0].into());
+    ear.log.store_checkpoint(at, vec![5, 0, 0].into());
     has_checkpoints(&settings(&nats.url()), 1).await;
     let (code, lines) = node.run_again();
     assert_eq!(code, Some(1), "{lines}");
-    let reason = "the checkpoint cannot be read: it has format 4, but this server reads only formats up to 3";
+    let reason = "the checkpoint cannot be read: it has format 5, but this server reads only formats up to 4";
     assert!(lines.contains(reason), "{lines}");
-    assert_eq!(lines.matches("it has format 4").count(), 1, "it is told once: {lines}");
+    assert_eq!(lines.matches("it has format 5").count(), 1, "it is told once: {lines}");
 }

@@ -27,6 +27,7 @@ mod neighbours;
 mod operators;
 mod refused;
 mod replays;
+mod room_history;
 mod server;
 mod settings;
 mod together;

@@ -23,24 +23,36 @@ async fn known(node: &Server) -> (Value, Value) {
     (read(SANCTIONS).await, read("/api/moderation/audit").await)
 }
 
-/// Mutes alice in the lobby, bans mallory, and slows `dev` down.
+/// Mutes alice in the lobby, bans mallory, slows `dev` down, and makes `ops` private for carol.
 async fn decide(node: &Server) {
     impose(node, json!({"measure": "mute", "clientId": "alice", "room": "lobby", "seconds": 600, "reason": "spam"}))
         .await;
     impose(node, json!({"measure": "ban", "clientId": "mallory"})).await;
-    let (status, body) = node.operator_says("POST", "/api/rooms/dev/settings", r#"{"slowSeconds":60}"#).await;
-    assert_eq!(status, 200, "{body}");
+    for (path, change) in [
+        ("/api/rooms/dev/settings", json!({"slowSeconds": 60, "topic": "tests"})),
+        ("/api/rooms/ops/settings", json!({"access": "invited"})),
+        ("/api/rooms/ops/invitations", json!({"clientId": "carol"})),
+    ] {
+        let (status, body) = node.operator_says("POST", path, &change.to_string()).await;
+        assert_eq!(status, 200, "{body}");
+    }
 }
 
 /// What [`decide`] has decided holds at a node, where alice is not connected.
 async fn holds(node: &Server, name: &str) {
     raw::handshake(node, "/ws?clientId=mallory").await.expect_refusal(403, "banned");
+    raw::handshake(node, "/ws/ops?clientId=eve").await.expect_refusal(403, "not_invited");
+    let (mut carol, _) = Client::enter(node, "/ws/ops?clientId=carol").await;
+    assert_eq!(carol.next_of("settings").await["settings"], json!({"access": "invited"}), "{name}");
+    carol.send_close(1000).await;
+    assert_eq!(carol.closed().await, 1000);
     let (mut alice, _) = Client::enter(node, "/ws?clientId=alice").await;
     alice.send_json(&json!({"Message": "hello", "id": "m1"})).await;
     let refused = alice.next_of("error").await;
     assert_eq!((&refused["code"], &refused["room"]), (&json!("muted"), &json!("lobby")), "{name}: {refused}");
     alice.send_json(&json!({"type": "join", "room": "dev"})).await;
-    alice.next_of("joined").await;
+    let joined = alice.next_of("joined").await;
+    assert_eq!(joined["settings"], json!({"slowSeconds": 60, "topic": "tests"}), "{name}");
     for (id, answer) in [("d1", "ack"), ("d2", "error")] {
         alice.send_json(&json!({"Message": "hello", "room": "dev", "id": format!("{name}-{id}")})).await;
         assert_eq!(alice.next_of(answer).await["id"], format!("{name}-{id}"));
@@ -54,8 +66,12 @@ async fn a_decision_at_one_node_holds_at_the_other_and_a_ban_closes_the_sessions
     let nats = nats().await;
     let (a, b) = (Server::start(&nats, "a", &[]).await, Server::start(&nats, "b", &[]).await);
     let (mut mallory, _) = b.enter("mallory").await;
+    let (mut eve, _) = Client::enter(&b, "/ws/ops?clientId=eve").await;
     decide(&a).await;
     assert_eq!(mallory.closed().await, 4005);
+    assert_eq!(eve.next_of("settings").await["settings"], json!({"access": "invited"}));
+    assert_eq!(eve.next_of("error").await["code"], "not_invited");
+    assert_eq!(eve.next_of("left").await["room"], "ops");
     within("both know the same", async {
         while known(&b).await != known(&a).await {
             tokio::time::sleep(LOOK).await;
@@ -77,7 +93,7 @@ async fn a_decision_at_one_node_holds_at_the_other_and_a_ban_closes_the_sessions
     let a = Server::start_again(a.kill(), &variables).await;
     let c = Server::start(&nats, "c", &[]).await;
     let of_b = known(&b).await;
-    assert_eq!(of_b.1["entries"].as_array().unwrap().len(), 5);
+    assert_eq!(of_b.1["entries"].as_array().unwrap().len(), 7);
     for (node, name) in [(&a, "a"), (&c, "c")] {
         assert_eq!(known(node).await, of_b, "{name}");
         holds(node, name).await;

@@ -1,4 +1,4 @@
-//! An operator mutes, bans and slows down from the page, with the mouse and with the keyboard; the others see why.
+//! An operator mutes, bans and changes the settings of rooms from the page, with the mouse and with the keyboard; the others see why.
 
 use serde_json::json;
 use test_kit::Program;
@@ -58,15 +58,16 @@ async fn an_operator_mutes_takes_it_back_slows_down_and_bans_and_the_client_sees
     bob.click_text("Send again").await;
     bob.until_last(&["buy this", "hello bob", "buy that"]).await;
 
-    let slow = "const slow = document.querySelector('#moderate-slow'); slow.value = '300'; \
-        slow.dispatchEvent(new Event('change', { bubbles: true }));";
-    olga.run(slow, vec![]).await;
-    until_text(&olga, "#moderate-note", "Slow mode of #lobby: 5 minutes.").await;
+    olga.click("#moderate [data-close]").await;
+    olga.click("#room-settings-button").await;
+    choose(&olga, "#room-slow", "300").await;
+    olga.click("#room-save").await;
+    until_text(&olga, "#room-note", "The settings of #lobby are saved.").await;
+    olga.click("#room-settings [data-close]").await;
     bob.say("one").await;
     bob.until_last(&["buy that", "one"]).await;
     bob.say("two").await;
     until_text(&bob, ".refusal", "a client may write here once in 300 seconds").await;
-    olga.click("#moderate [data-close]").await;
 
     // A command decides as well; a person without the right is told so, and publishes nothing.
     bob.say("/slow off").await;
@@ -83,6 +84,63 @@ async fn an_operator_mutes_takes_it_back_slows_down_and_bans_and_the_client_sees
     bob.driver.refresh().await.unwrap();
     until_text(&bob, "#status-text", "An operator has banned you from the chat.").await;
     assert_eq!(olga.texts().await, ["buy this", "hello bob", "buy that", "one"]);
+}
+
+/// Writes a value into a field of the form, once the form shows what holds.
+async fn choose(browser: &Browser, selector: &str, value: &str) {
+    browser.until_true("the form is filled", "!document.querySelector('#room-save').disabled").await;
+    browser.run(&format!("document.querySelector('{selector}').value = arguments[0]"), vec![json!(value)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sets_a_room_and_invites_and_the_others_see_the_topic_and_why_they_may_not_write_or_be_there() {
+    let server = TestServer::start(&JWT);
+    let driver = Driver::start().await;
+    let olga = enter(&driver, &server, &["olga", "--admin"]).await;
+    let bob = enter(&driver, &server, &["bob"]).await;
+    for browser in [&olga, &bob] {
+        browser.say("/join dev").await;
+        until_text(browser, "#title", "dev").await;
+    }
+    assert_eq!(bob.run("return document.querySelector('#room-settings-button').hidden", vec![]).await, json!(true));
+    olga.click("#room-settings-button").await;
+    until_text(&olga, "#room-settings-heading", "Settings of #dev").await;
+    choose(&olga, "#room-topic", "the next release").await;
+    choose(&olga, "#room-writers", "operators").await;
+    choose(&olga, "#room-days", "30").await;
+    olga.click("#room-save").await;
+    until_text(&olga, "#room-note", "The settings of #dev are saved.").await;
+    assert_eq!(olga.run("return document.querySelector('#room-days').value", vec![]).await, json!("30"));
+    until_text(&bob, "#subtitle", "the next release").await;
+    let refused = "(() => { const field = document.querySelector('#composer-text'); \
+        return field.disabled && field.placeholder === 'Only operators may write in #dev'; })()";
+    bob.until_true("the field is disabled, with the reason", refused).await;
+    let is_open = olga.run("return document.querySelector('#composer-text').disabled", vec![]).await;
+    assert_eq!(is_open, json!(false), "an operator may write");
+
+    // An invited client stays when the room becomes private, and leaves when the invitation is taken back.
+    olga.run("document.querySelector('#room-invite').value = 'bob'", vec![]).await;
+    olga.click("#room-invite-form button").await;
+    until_text(&olga, "#room-invited", "bob").await;
+    choose(&olga, "#room-access", "invited").await;
+    choose(&olga, "#room-writers", "everyone").await;
+    olga.click("#room-save").await;
+    bob.until_true("the field is enabled again", "!document.querySelector('#composer-text').disabled").await;
+    olga.click("#room-invited button").await;
+    until_text(&bob, "#messages-top", "You are not in this room: the room dev is private, and you are not invited")
+        .await;
+    olga.until_true("nobody is invited", "document.querySelector('#room-invited').childElementCount === 0").await;
+    let unlabelled = "return [...document.querySelectorAll('#room-settings :is(input, select, button)')] \
+        .filter((part) => part.checkVisibility() && !part.labels?.length && !part.getAttribute('aria-label') && !part.textContent.trim()).length";
+    assert_eq!(olga.run(unlabelled, vec![]).await, json!(0));
+
+    // The same as commands.
+    olga.click("#room-settings [data-close]").await;
+    olga.click("#composer-text").await;
+    olga.say("/topic off").await;
+    olga.until_true("the topic is gone", "!document.querySelector('#subtitle').textContent.includes('release')").await;
+    olga.say("/invite bob").await;
+    until_text(&olga, "#toast", "Done").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@
  *
  * @typedef {{kind: "state", state: State} | {kind: "identity"} | {kind: "name refused", refusal: Refusal, name: string}
  *   | {kind: "conversations"} | {kind: "messages", conversation: Conversation} | {kind: "outbox", destination: string}
- *   | {kind: "seen", conversation: Conversation}
+ *   | {kind: "seen", conversation: Conversation} | {kind: "settings", conversation: Conversation}
  *   | {kind: "members", conversation: Conversation} | {kind: "active"} | {kind: "typing", conversation: Conversation}
  *   | {kind: "call", conversation: Conversation, frame: MessageFrame}
  *   | {kind: "heard", conversation: Conversation, frames: MessageFrame[]} | {kind: "problem", text: string}
@@ -212,6 +212,7 @@ export class Chat {
   #enterRoom(conversation) {
     const room = this.client.room(conversation.name);
     room.on("joined", (joined) => this.#joined(conversation, joined));
+    room.on("settings", ({ settings }) => this.#set(conversation, settings));
     room.on("message", (frame) => this.#show(conversation, conversation.log.take(frame)));
     room.on("change", (change) => this.#changed(conversation, change));
     room.on("read", ({ clientId, seq }) => this.#hasRead(conversation, clientId, seq));
@@ -251,6 +252,18 @@ export class Chat {
     if (this.active && this.isWatching && this.reading.seen(this.active)) this.#tell({ kind: "conversations" });
   }
 
+  /** @param {Conversation} conversation @param {import("./starling.js").RoomSettings} settings */
+  #set(conversation, settings) {
+    conversation.settings = settings;
+    if (settings.seenBy === false) conversation.seenBy.clear();
+    this.#tell({ kind: "settings", conversation });
+  }
+
+  /** Whether the settings of a room let this client write. @param {Conversation} conversation */
+  mayWrite({ settings }) {
+    return settings.writers !== "operators" || this.isOperator;
+  }
+
   /** @param {Conversation} conversation @param {string} name @param {number} seq */
   #hasRead(conversation, name, seq) {
     if (name !== this.name) {
@@ -274,6 +287,7 @@ export class Chat {
     if (outcome === "broken") this.outbox.forgotten(conversation.key);
     conversation.membership = "joined";
     conversation.members.count = joined.count;
+    this.#set(conversation, joined.settings);
     if (outcome !== "resumed" || !conversation.isLoaded) this.#askNewest(conversation, joined.seq);
     this.#tell({ kind: "conversations" });
     this.#tell({ kind: "messages", conversation });
@@ -398,7 +412,7 @@ export class Chat {
     }
   }
 
-  /** The list of rooms. @returns {Promise<{room: string, count: number, seq: number}[]>} rejected without a connection */
+  /** The list of rooms. @returns {Promise<{room: string, count: number, seq: number, topic?: string}[]>} rejected without a connection */
   async askRooms() {
     if (!this.isReady) throw new Error("not connected");
     return (await this.client.rooms()).rooms;

@@ -7,7 +7,8 @@
  *   | {is: "join", room: string} | {is: "msg", name: string, text: string} | {is: "leave", room: string | null}
  *   | {is: "who", room: string | null} | {is: "rooms" | "history" | "help" | "quit"} | Decision} Command
  * @typedef {{is: "impose", measure: "mute" | "ban", name: string, isEverywhere: boolean, seconds: number | null, reason: string}
- *   | {is: "lift", measure: "mute" | "ban", name: string, isEverywhere: boolean} | {is: "slow", seconds: number}} Decision
+ *   | {is: "lift", measure: "mute" | "ban", name: string, isEverywhere: boolean} | {is: "invite", name: string} | {is: "uninvite", name: string}
+ *   | {is: "set", change: import("./moderation.js").SettingsChange}} Decision
  */
 
 import { timeSeconds } from "./moderation.js";
@@ -29,6 +30,14 @@ export const COMMANDS = new Map([
   ["ban", { argument: "name [everywhere] [7d] [reason]", about: "for operators: keep a client out" }],
   ["unban", { argument: "name [everywhere]", about: "for operators: take that back" }],
   ["slow", { argument: "10s, off", about: "for operators: how often a client may write here" }],
+  ["topic", { argument: "text, off", about: "for operators: a line about this room" }],
+  ["writers", { argument: "everyone, operators", about: "for operators: who may write here" }],
+  ["access", { argument: "everyone, invited", about: "for operators: who may be here" }],
+  ["invite", { argument: "name", about: "for operators: invite a client to this room" }],
+  ["uninvite", { argument: "name", about: "for operators: take that back" }],
+  ["newcomers", { argument: "on, off", about: "for operators: whether newcomers see older messages" }],
+  ["retention", { argument: "[1000] [30d], server", about: "for operators: how long messages are kept" }],
+  ["seen-by", { argument: "on, off, server", about: "for operators: whether members see who has read" }],
 ]);
 
 /** @param {string} problem @returns {Command} */
@@ -51,6 +60,37 @@ function sanction(word, name, rest) {
   const seconds = time === undefined ? null : timeSeconds(time);
   if (time !== undefined && seconds === null) return refused(NO_TIME);
   return { is: "impose", measure, name, isEverywhere, seconds, reason };
+}
+
+/** The values that are a word. @type {Map<string, Map<string, import("./moderation.js").SettingsChange>>} */
+const WORDS = new Map(/** @type {[string, Map<string, import("./moderation.js").SettingsChange>][]} */ ([
+  ["slow", new Map([["off", { slowSeconds: 0 }]])],
+  ["topic", new Map([["off", { topic: "" }]])],
+  ["writers", new Map([["everyone", { writers: "everyone" }], ["operators", { writers: "operators" }]])],
+  ["access", new Map([["everyone", { access: "everyone" }], ["invited", { access: "invited" }]])],
+  ["newcomers", new Map([["on", { newcomersSeeHistory: true }], ["off", { newcomersSeeHistory: false }]])],
+  ["retention", new Map([["server", { retention: {} }]])],
+  ["seen-by", new Map([["on", { seenBy: true }], ["off", { seenBy: false }], ["server", { seenBy: null }]])],
+]));
+
+/**
+ * A change of a setting; `null`: the words are none.
+ * @param {string} name
+ * @param {string} words
+ * @returns {import("./moderation.js").SettingsChange | null}
+ */
+function setting(name, words) {
+  const known = WORDS.get(name)?.get(words);
+  if (known || words === "") return known ?? null;
+  if (name === "topic") return { topic: words };
+  if (name === "slow") {
+    const slowSeconds = timeSeconds(words);
+    return slowSeconds === null ? null : { slowSeconds };
+  }
+  const [isRetention, messages, time] = (name === "retention" && /^(\d+)?(?:(?:^|\s+)(\d+[a-z]))?$/u.exec(words)) || [];
+  const seconds = time === undefined ? undefined : timeSeconds(time);
+  if (isRetention === undefined || seconds === null) return null;
+  return { retention: { ...(messages !== undefined && { messages: Number(messages) }), ...(seconds !== undefined && { seconds }) } };
 }
 
 /**
@@ -87,9 +127,21 @@ export function parseCommand(written) {
     case "ban":
     case "unban":
       return sanction(word, first.replace(/^@/u, ""), text);
-    case "slow": {
-      const seconds = first === "off" ? 0 : timeSeconds(first);
-      return seconds === null || text !== "" ? refused(`/slow needs a time or off. ${NO_TIME}`) : { is: "slow", seconds };
+    case "invite":
+    case "uninvite": {
+      const name = first.replace(/^@/u, "");
+      const problem = text === "" ? roomProblem(name) : "Write nothing behind it.";
+      return problem ? refused(`/${word} needs a name. ${problem}`) : { is: word, name };
+    }
+    case "slow":
+    case "topic":
+    case "writers":
+    case "access":
+    case "newcomers":
+    case "retention":
+    case "seen-by": {
+      const change = setting(word, rest.trim());
+      return change ? { is: "set", change } : refused(`/${word} needs: ${COMMANDS.get(word)?.argument ?? ""}`);
     }
     case "rooms":
     case "history":

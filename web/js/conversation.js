@@ -33,6 +33,8 @@ export class Conversation {
     this.replyTo = null;
     /** How far others have read, where the server tells it. @type {Map<string, number>} */
     this.seenBy = new Map();
+    /** The settings of a room. @type {import("./starling.js").RoomSettings} */
+    this.settings = {};
     /** The others who type. @type {import("./starling.js").Typing} */
     this.typing = { clientIds: [], more: false };
     /** @type {"joining" | "joined" | "refused"} */

@@ -21,6 +21,7 @@ import { MemberList } from "./view/member-list.js";
 import { MessageList } from "./view/message-list.js";
 import { ModerateDialog } from "./view/moderate-dialog.js";
 import { ReactionPicker } from "./view/reaction-picker.js";
+import { RoomDialog } from "./view/room-dialog.js";
 import { SearchDialog } from "./view/search-dialog.js";
 import { Sidebar, TitleBar } from "./view/sidebar.js";
 import { StatusBanner } from "./view/status-banner.js";
@@ -53,6 +54,7 @@ const reactions = new ReactionPicker({ onPick: ({ seq, reactions: known = [] }, 
 const deleting = new DeleteDialog();
 const moderation = new Moderation({ base, getToken: () => chat.token });
 const moderating = new ModerateDialog(moderation);
+const roomSettings = new RoomDialog(moderation);
 const messages = new MessageList(chat, {
   onPerson: openPrivate,
   onQuote: (seq) => chat.active && leadTo(chat.active, seq),
@@ -136,7 +138,9 @@ function carryOut(command) {
       break;
     case "impose":
     case "lift":
-    case "slow":
+    case "set":
+    case "invite":
+    case "uninvite":
       moderate(command);
       break;
     default:
@@ -147,12 +151,14 @@ function carryOut(command) {
 /** @param {import("./commands.js").Decision} command */
 async function moderate(command) {
   const room = chat.active?.isRoom ? chat.active.name : null;
-  const isInRoom = command.is === "slow" || !command.isEverywhere;
+  const isInRoom = !("isEverywhere" in command && command.isEverywhere);
   if (!chat.isOperator) return announceProblem("Only operators may do that");
   if (isInRoom && room === null) return announceProblem("This is no room. Write everywhere after the name to mean the server");
   try {
-    if (command.is === "slow") {
-      await moderation.slow(room ?? "", command.seconds);
+    if (command.is === "set") {
+      await moderation.set(room ?? "", command.change);
+    } else if (command.is === "invite" || command.is === "uninvite") {
+      await moderation[command.is](room ?? "", command.name);
     } else {
       const target = { measure: command.measure, clientId: command.name, ...(room !== null && isInRoom && { room }) };
       if (command.is === "lift") await moderation.lift(target);
@@ -233,6 +239,12 @@ chat.listen((change) => {
       break;
     case "seen":
       if (change.conversation === chat.active) messages.refreshSeen();
+      break;
+    case "settings":
+      if (change.conversation !== chat.active) break;
+      titleBar.schedule();
+      composer.refreshWriting();
+      messages.refreshSeen();
       break;
     case "typing":
       if (change.conversation === chat.active) typingLine.show(chat.active);
@@ -370,6 +382,7 @@ onClick("rename", () => {
   enter.ask({ name: isGuest(chat.name) ? "" : chat.name, mayClose: true });
 });
 onClick("leave", () => leave(chat.active));
+onClick("room-settings-button", () => chat.active && roomSettings.show(chat.active.name));
 onClick("by-hand-button", () => byId("by-hand", HTMLDialogElement).showModal());
 onClick("settings-button", showSettings);
 

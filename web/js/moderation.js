@@ -4,6 +4,8 @@
  *
  * @typedef {"mute" | "ban"} Measure
  * @typedef {{measure: Measure, clientId?: string, address?: string, room?: string}} Target
+ * @typedef {import("./starling.js").RoomSettings} RoomSettings
+ * @typedef {Omit<RoomSettings, "seenBy"> & {seenBy?: boolean | null}} SettingsChange
  * @typedef {Target & {until?: number, reason: string, by: string, at: number}} Sanction
  */
 
@@ -16,6 +18,9 @@ export function timeSeconds(text) {
   const seconds = Number(digits) * (UNITS.get(unit) ?? 0);
   return seconds > 0 ? seconds : null;
 }
+
+/** A path of the operators' API. @param {string} room @param {string} what */
+const ofRoom = (room, what) => `api/rooms/${encodeURIComponent(room)}/${what}`;
 
 export class Moderation {
   /** @param {{base: URL, getToken: () => string}} options */
@@ -45,14 +50,30 @@ export class Moderation {
     return sanctions.filter((/** @type {Sanction} */ { clientId }) => clientId === name);
   }
 
-  /** @param {string} room @returns {Promise<number>} 0: no slow mode */
-  async slowSeconds(room) {
-    return (await this.#ask("GET", `api/rooms/${encodeURIComponent(room)}/settings`)).slowSeconds;
+  /** All settings of a room. @param {string} room @returns {Promise<Required<SettingsChange>>} */
+  async settings(room) {
+    return this.#ask("GET", ofRoom(room, "settings"));
   }
 
-  /** @param {string} room @param {number} slowSeconds */
-  async slow(room, slowSeconds) {
-    await this.#ask("POST", `api/rooms/${encodeURIComponent(room)}/settings`, {}, { slowSeconds });
+  /** Changes the settings that are given. @param {string} room @param {SettingsChange} change */
+  async set(room, change) {
+    await this.#ask("POST", ofRoom(room, "settings"), {}, change);
+  }
+
+  /** The names that are invited to a room. @param {string} room @returns {Promise<string[]>} */
+  async invited(room) {
+    const { invitations } = await this.#ask("GET", ofRoom(room, "invitations"));
+    return invitations.map((/** @type {{clientId: string}} */ { clientId }) => clientId);
+  }
+
+  /** @param {string} room @param {string} clientId */
+  async invite(room, clientId) {
+    await this.#ask("POST", ofRoom(room, "invitations"), {}, { clientId });
+  }
+
+  /** @param {string} room @param {string} clientId */
+  async uninvite(room, clientId) {
+    await this.#ask("DELETE", ofRoom(room, `invitations/${encodeURIComponent(clientId)}`));
   }
 
   /**

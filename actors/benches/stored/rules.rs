@@ -10,7 +10,7 @@ use starling_actors::chat_server::state::ChatState;
 use starling_actors::clock::{self, Now};
 use starling_actors::credits::Ticket;
 use starling_actors::history::{Completion, History, Restored, RoomKey, StoredRoom};
-use starling_actors::identity::{Identity, RoomGlobs};
+use starling_actors::identity::{Caller, Identity};
 use starling_actors::ids::{HubId, SessionId};
 use starling_protocol::{ClientCommand, ClientId, ClientKey, Epoch, MessageId, PostMessage, RoomName, Seq, Target};
 use tokio::sync::oneshot;
@@ -164,7 +164,7 @@ pub(crate) fn rooms() {
         let mut times = Times::default();
         for _ in 0..100 {
             now = now.after(Duration::from_millis(250));
-            let list = Command::ListRooms { allowed: RoomGlobs::ALL, reply: oneshot::channel().0 };
+            let list = Command::ListRooms { caller: Caller::Anyone, reply: oneshot::channel().0 };
             times.measure(|| apply(&mut state, list, now));
         }
         times.tell(&format!("(c) list of rooms, {count} rooms"));

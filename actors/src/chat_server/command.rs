@@ -12,11 +12,13 @@ use crate::client_address::ClientAddress;
 use crate::credits::Ticket;
 use crate::followers::RoomPosition;
 use crate::history::{Page, ReadError, RoomKey, SearchText};
-use crate::identity::{Claims, Identity, RoomGlobs};
+use crate::identity::{Caller, Claims, Identity, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
+use crate::moderation::invitations::Invitation;
 use crate::moderation::{Act, AuditEntry, Decision, Ineffective, Sanction, Who};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
+use crate::room_settings::RoomSettings;
 
 /// One input of the state machine.
 ///
@@ -85,14 +87,14 @@ pub enum Command {
         /// Gets the outcome when the storage has dropped it.
         reply: DropReply,
     },
-    /// An operator mutes or bans, takes that back, or sets a slow mode.
+    /// An operator mutes or bans, takes that back, or changes the settings or the invitations of a room.
     Decide {
         /// The decision; its texts and numbers are within their limits.
         decision: Decision,
         /// Gets the outcome when the decision holds and is stored.
         reply: DecisionReply,
     },
-    /// A client of the chat mutes or bans, takes that back, or sets a slow mode.
+    /// A client of the chat mutes or bans, takes that back, or changes the settings or the invitations of a room.
     DecideInChat {
         /// Only operators may.
         session: SessionId,
@@ -113,7 +115,7 @@ pub enum Command {
         /// Receives its entries with their numbers, the newest first.
         reply: oneshot::Sender<Vec<(u64, AuditEntry)>>,
     },
-    /// A caller asks whether a client is banned.
+    /// A caller asks whether the moderation keeps a client out.
     JudgeOpening {
         /// The name that it would have; `None`: that of a new guest.
         name: Option<ClientId>,
@@ -121,15 +123,24 @@ pub enum Command {
         address: ClientAddress,
         /// The room that it would open.
         room: RoomName,
+        /// The rooms of its token.
+        rooms: RoomGlobs,
         /// Receives the refusal of its handshake.
         reply: oneshot::Sender<Result<(), OpenRefusal>>,
     },
-    /// A caller asks for the slow mode of a room.
-    ReadSlowMode {
+    /// A caller asks for the settings of a room.
+    ReadSettings {
         /// A room that need not exist.
         room: RoomName,
-        /// Receives the seconds; 0: none.
-        reply: oneshot::Sender<u32>,
+        /// Receives them.
+        reply: oneshot::Sender<RoomSettings>,
+    },
+    /// An operator asks for the invitations to a room.
+    ListInvitations {
+        /// A room that need not exist.
+        room: RoomName,
+        /// Receives them in the order of the names.
+        reply: oneshot::Sender<Vec<(ClientId, Invitation)>>,
     },
     /// A follower asks how far rooms are.
     ReadPositions {
@@ -140,8 +151,8 @@ pub enum Command {
     },
     /// An HTTP client asks for the list of rooms.
     ListRooms {
-        /// The rooms that the caller may see.
-        allowed: RoomGlobs,
+        /// The caller.
+        caller: Caller,
         /// Receives the rooms, those with the most members first, and whether the list was cut.
         reply: oneshot::Sender<(Vec<RoomSummary>, bool)>,
     },
@@ -159,7 +170,7 @@ pub enum Command {
     },
     /// An HTTP client asks for a page of a room's history.
     ReadRoom {
-        /// Any room may be read; the edge has checked the caller's rights.
+        /// The edge has checked the token's rights.
         query: HistoryQuery,
         /// Gets the page when the history has read it.
         reply: oneshot::Sender<Result<Page, ReadError>>,
@@ -195,7 +206,8 @@ impl Command {
             | Self::ListSanctions { .. }
             | Self::ReadAudit { .. }
             | Self::JudgeOpening { .. }
-            | Self::ReadSlowMode { .. }
+            | Self::ReadSettings { .. }
+            | Self::ListInvitations { .. }
             | Self::ReadPositions { .. }
             | Self::ListRooms { .. }
             | Self::ListNodes { .. }
@@ -223,7 +235,7 @@ pub struct Numbered {
 pub struct Named {
     /// `None`: the session has ended or has not shown a token.
     pub sessions: Vec<Option<ClientId>>,
-    /// `None`: the room has ended, or it is an inbox.
+    /// `None`: the room has ended or is private, or it is an inbox.
     pub rooms: Vec<Option<RoomName>>,
 }
 
@@ -343,9 +355,9 @@ pub struct OpenSession {
 }
 
 impl OpenSession {
-    /// The client to judge.
+    /// The client to judge, before it has shown a token.
     pub(super) fn who(&self) -> Who<'_> {
-        Who { name: self.client_id.as_ref(), address: self.address }
+        Who { name: self.client_id.as_ref(), address: self.address, rooms: &RoomGlobs::ALL }
     }
 }
 
@@ -398,6 +410,8 @@ pub enum Request {
 /// A query for a room's history from outside the chat.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
+    /// The caller.
+    pub caller: Caller,
     /// One that exists, or the lobby.
     pub room: RoomName,
     /// The part of the history.
@@ -433,9 +447,9 @@ pub enum OpenRefusal {
     /// The token does not allow the room.
     #[error("the token does not allow the room {0}")]
     RoomClosed(RoomName),
-    /// A moderator has banned the name or the address.
+    /// A moderator has banned the name or the address, or the room is private.
     #[error("{}", .0.message)]
-    Banned(Box<Refusal>),
+    Judged(Box<Refusal>),
     /// The chat did not answer in time, or it has ended.
     #[error("the chat does not answer")]
     Unavailable,
@@ -451,7 +465,7 @@ impl OpenRefusal {
             Self::TokenOfAnother(_) => ErrorCode::ClientIdMismatch,
             Self::TokenExpired => ErrorCode::Unauthorized,
             Self::RoomClosed(_) => ErrorCode::Forbidden,
-            Self::Banned(_) => ErrorCode::Banned,
+            Self::Judged(refusal) => refusal.code,
             Self::Unavailable => ErrorCode::Unavailable,
         }
     }
@@ -459,7 +473,7 @@ impl OpenRefusal {
 
 impl From<OpenRefusal> for Refusal {
     fn from(refusal: OpenRefusal) -> Self {
-        if let OpenRefusal::Banned(refusal) = refusal {
+        if let OpenRefusal::Judged(refusal) = refusal {
             return *refusal;
         }
         Self::new(refusal.error_code(), refusal.to_string())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use starling_protocol::{ChatMessage, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
+use starling_protocol::{ChatMessage, ClientId, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
 use super::command::{
@@ -15,15 +15,17 @@ use super::command::{
 use crate::clock::Now;
 use crate::credits::Ticket;
 use crate::followers::RoomPosition;
-use crate::history::{Entry, Page, ReadError, ReadRequest, Receipt, StoredMessage};
+use crate::history::{Entry, OwnLimits, Page, ReadError, ReadRequest, Receipt, Standing, StoredMessage};
 use crate::hub::{Replay, ToSession};
 use crate::identity::IdOwner;
 use crate::ids::{HubSet, RoomId, SessionId};
 use crate::metrics::Limit;
+use crate::moderation::invitations::Invitation;
 use crate::moderation::{AuditEntry, Decision, Row, Sanction};
 use crate::nodes::known::{KnownNode, NodeChange};
 use crate::nodes::record::{Incarnation, LogPosition, RecordId};
 use crate::nodes::typing::TypingNotice;
+use crate::room_settings::RoomSettings;
 
 /// Collects the effects of one command, in the order in which they are to be performed.
 #[derive(Debug)]
@@ -142,15 +144,24 @@ pub enum Effect {
         /// Never less than the previous `seq` of this inbox.
         seq: Seq,
     },
-    /// Record in the history how far a client has read.
+    /// Record in the history how far a client has read, and since when it sees a room.
     NoteRead {
         /// The client.
         owner: IdOwner,
         /// A room, or the client's inbox.
         room: RoomId,
-        /// Never less than the previous `seq`. `None`: the position gave way to others.
-        seq: Option<Seq>,
+        /// Never less read than before. `None`: the position gave way to others.
+        standing: Option<Standing>,
     },
+    /// Tell the history the limits of a room's own.
+    Limit {
+        /// A room that exists.
+        room: RoomId,
+        /// In place of all earlier ones.
+        limits: OwnLimits,
+    },
+    /// Drop messages beyond the limits of rooms' own, as far as the history does not do so by itself.
+    DropExcess,
     /// Store the rows of the moderation that have changed.
     KeepModeration {
         /// Later rows replace earlier ones.
@@ -231,8 +242,10 @@ pub enum Answer {
     Sanctions(oneshot::Sender<Vec<Sanction>>, Vec<Sanction>),
     /// The audit log.
     Audit(oneshot::Sender<Vec<(u64, AuditEntry)>>, Vec<(u64, AuditEntry)>),
-    /// The seconds of a slow mode.
-    SlowMode(oneshot::Sender<u32>, u32),
+    /// The settings of a room.
+    Settings(oneshot::Sender<RoomSettings>, RoomSettings),
+    /// The invitations to a room.
+    Invitations(oneshot::Sender<Vec<(ClientId, Invitation)>>, Vec<(ClientId, Invitation)>),
     /// To [`Command::ReadPositions`](super::command::Command::ReadPositions).
     Positions(oneshot::Sender<Vec<RoomPosition>>, Vec<RoomPosition>),
     /// The list of rooms, and whether it was cut.
@@ -260,7 +273,8 @@ impl Answer {
             Self::Decided(reply, outcome) => drop(reply.send(outcome)),
             Self::Sanctions(reply, sanctions) => drop(reply.send(sanctions)),
             Self::Audit(reply, entries) => drop(reply.send(entries)),
-            Self::SlowMode(reply, seconds) => drop(reply.send(seconds)),
+            Self::Settings(reply, settings) => drop(reply.send(settings)),
+            Self::Invitations(reply, invitations) => drop(reply.send(invitations)),
             Self::Positions(reply, positions) => drop(reply.send(positions)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),
             Self::Named(reply, names) => drop(reply.send(names)),

@@ -19,12 +19,14 @@ use crate::credits::Ticket;
 use crate::followers::RoomPosition;
 use crate::history::{Page, ReadError, RoomKey, StoreReport};
 use crate::hub::HubHandle;
-use crate::identity::RoomGlobs;
+use crate::identity::{Caller, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::Mailbox;
+use crate::moderation::invitations::Invitation;
 use crate::moderation::{Act, AuditEntry, Decision, Sanction};
 use crate::nodes::heard::Heard;
 use crate::nodes::known::KnownNode;
+use crate::room_settings::RoomSettings;
 use crate::stage::Stage;
 use crate::vitals::Vitals;
 
@@ -45,6 +47,9 @@ pub enum AskError {
     /// The room does not exist.
     #[error("there is no such room")]
     NotThere,
+    /// The room is private, and the caller is not invited.
+    #[error("the room is private, and you are not invited")]
+    NotInvited,
     /// The history cannot serve the query at the moment.
     #[error("{0}")]
     Unavailable(ReadError),
@@ -239,7 +244,8 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::ReadAudit { reply }).await
     }
 
-    /// Whether a client that opens this room would be refused because it is banned.
+    /// Whether a client that opens this room would be refused because it is banned or not invited. `rooms` are those of its
+    /// token.
     ///
     /// # Errors
     /// [`AskError::TimedOut`], [`AskError::Ended`]. The inner error is the refusal of its handshake.
@@ -248,24 +254,33 @@ impl ChatServerHandle {
         name: Option<ClientId>,
         address: ClientAddress,
         room: RoomName,
+        rooms: RoomGlobs,
     ) -> Result<Result<(), OpenRefusal>, AskError> {
-        self.ask_for(|reply| Command::JudgeOpening { name, address, room, reply }).await
+        self.ask_for(|reply| Command::JudgeOpening { name, address, room, rooms, reply }).await
     }
 
-    /// The seconds of a room's slow mode; 0: none.
+    /// The settings of a room, which need not exist.
     ///
     /// # Errors
     /// [`AskError::TimedOut`], [`AskError::Ended`].
-    pub async fn slow_mode(&self, room: RoomName) -> Result<u32, AskError> {
-        self.ask_for(|reply| Command::ReadSlowMode { room, reply }).await
+    pub async fn room_settings(&self, room: RoomName) -> Result<RoomSettings, AskError> {
+        self.ask_for(|reply| Command::ReadSettings { room, reply }).await
     }
 
-    /// Lists the rooms that match `allowed`, those with the most members first, and whether the list was cut.
+    /// The invitations to a room, in the order of the names.
     ///
     /// # Errors
     /// [`AskError::TimedOut`], [`AskError::Ended`].
-    pub async fn rooms(&self, allowed: RoomGlobs) -> Result<(Vec<RoomSummary>, bool), AskError> {
-        self.ask_for(|reply| Command::ListRooms { allowed, reply }).await
+    pub async fn invitations(&self, room: RoomName) -> Result<Vec<(ClientId, Invitation)>, AskError> {
+        self.ask_for(|reply| Command::ListInvitations { room, reply }).await
+    }
+
+    /// Lists the rooms that a caller may see, those with the most members first, and whether the list was cut.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn rooms(&self, caller: Caller) -> Result<(Vec<RoomSummary>, bool), AskError> {
+        self.ask_for(|reply| Command::ListRooms { caller, reply }).await
     }
 
     /// The nodes of the chat that have begun and are not out; none on a server without other nodes.
@@ -287,12 +302,13 @@ impl ChatServerHandle {
     /// Reads a page of a room's history.
     ///
     /// # Errors
-    /// [`AskError::NotThere`] if the room does not exist, [`AskError::Unavailable`], [`AskError::TimedOut`],
-    /// [`AskError::Ended`].
+    /// [`AskError::NotThere`] if the room does not exist, [`AskError::NotInvited`], [`AskError::Unavailable`],
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
     pub async fn history(&self, query: HistoryQuery) -> Result<Page, AskError> {
         match self.ask_for(|reply| Command::ReadRoom { query, reply }).await? {
             Ok(page) => Ok(page),
             Err(ReadError::NoSuchRoom) => Err(AskError::NotThere),
+            Err(ReadError::NotInvited) => Err(AskError::NotInvited),
             Err(error @ (ReadError::Busy | ReadError::Failed)) => Err(AskError::Unavailable(error)),
         }
     }

@@ -22,6 +22,7 @@ mod gating;
 mod joining;
 mod logged;
 mod moderating;
+mod newcomers;
 mod positions;
 mod presence;
 mod private;
@@ -29,6 +30,7 @@ mod proving;
 mod reading;
 mod restoring;
 mod resuming;
+mod retention;
 mod talking;
 #[cfg(test)]
 mod tests;
@@ -59,11 +61,12 @@ use super::parts::remembered::{IdHasher, RememberedIds};
 use super::parts::rooms::Rooms;
 use super::parts::slowed::Slowed;
 use super::parts::typing::Typing;
+use crate::client_address::ClientAddress;
 use crate::clock::{Instant, Numbers};
 use crate::config::ChatConfig;
 use crate::followers::{NewEntries, RoomPosition};
 use crate::history::{Completion, RoomKey};
-use crate::identity::RoomGlobs;
+use crate::identity::{Caller, Claims, RoomGlobs};
 use crate::ids::{RoomId, SessionId};
 use crate::metrics::{Held, Limit};
 use crate::moderation::{Moderation, Who};
@@ -97,6 +100,8 @@ pub struct ChatState {
     /// The decisions of operators.
     moderation: Moderation,
     slowed: Slowed,
+    /// Rooms whose own limits the history is to be told.
+    limits_due: Vec<RoomId>,
     /// Operators that wait until a decision is stored.
     decisions: Slab<(DecisionReply, Decided)>,
     /// The number of rooms and inboxes that were dropped to make space for others.
@@ -137,6 +142,7 @@ impl ChatState {
             drops: Slab::new(),
             moderation: Moderation::default(),
             slowed: Slowed::default(),
+            limits_due: Vec::new(),
             decisions: Slab::new(),
             dropped_for_space: 0,
             cluster: None,
@@ -212,17 +218,26 @@ impl ChatState {
                 let entries = self.moderation.audit().map(|(number, entry)| (number, entry.clone())).collect();
                 turn.reply(Answer::Audit(reply, entries));
             }
-            Command::JudgeOpening { name, address, room, reply } => {
-                let judged = self.check_opening(Who { name: name.as_ref(), address }, &room, turn);
+            Command::JudgeOpening { name, address, room, rooms, reply } => {
+                let who = Who { name: name.as_ref(), address, rooms: &rooms };
+                let judged = self.check_opening(who, &room, turn);
                 turn.reply(Answer::Opened(reply, judged));
             }
-            Command::ReadSlowMode { room, reply } => {
-                turn.reply(Answer::SlowMode(reply, self.moderation.slow_seconds(&room)));
+            Command::ReadSettings { room, reply } => {
+                turn.reply(Answer::Settings(reply, self.moderation.settings(&room).clone()));
             }
             Command::ReadPositions { room, reply } => {
                 turn.reply(Answer::Positions(reply, self.positions(room.as_ref())));
             }
-            Command::ListRooms { allowed, reply } => turn.reply(Answer::Rooms(reply, self.list_rooms(&allowed))),
+            Command::ListInvitations { room, reply } => {
+                let invitations = self.moderation.invitations(&room);
+                let invitations = invitations.map(|(name, it)| (name.clone(), it.clone())).collect();
+                turn.reply(Answer::Invitations(reply, invitations));
+            }
+            Command::ListRooms { caller, reply } => {
+                let listed = self.list_rooms(caller.rooms(), who_calls(&caller));
+                turn.reply(Answer::Rooms(reply, listed));
+            }
             Command::ListNodes { reply } => {
                 let known = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.known(turn.now.at));
                 turn.reply(Answer::Nodes(reply, known));
@@ -283,6 +298,8 @@ impl ChatState {
             read_positions_lost: self.positions.lost(),
             sessions: self.session_count(),
             sanctions: self.moderation.sanction_count(),
+            set_rooms: self.moderation.set_room_count(),
+            invitations: self.moderation.invitation_count(),
             dropped_for_space: self.dropped_for_space,
         }
     }
@@ -329,23 +346,25 @@ impl ChatState {
     }
 
     /// Lists the rooms that `allowed` matches and that have members or messages, those with the most members first, and
-    /// whether the list was cut.
-    fn list_rooms(&self, allowed: &RoomGlobs) -> (Vec<RoomSummary>, bool) {
-        let (rooms, truncated) = self.rooms.list(|name| allowed.allow(name));
+    /// whether the list was cut. `who` sees no private rooms without an invitation; `None` is an operator.
+    fn list_rooms(&self, allowed: &RoomGlobs, who: Option<Who<'_>>) -> (Vec<RoomSummary>, bool) {
+        let may_see = |name: &RoomName| who.is_none_or(|who| self.moderation.may_see(who, name));
+        let (rooms, truncated) = self.rooms.list(|name| allowed.allow(name) && may_see(name));
         let summary = |(name, id, count): (&RoomName, RoomId, u32)| RoomSummary {
             room: name.clone(),
             count,
             seq: self.order.position(id).seq,
+            topic: self.moderation.settings(name).topic.clone(),
         };
         (rooms.into_iter().map(|(name, id, room)| summary((name, id, room.count()))).collect(), truncated)
     }
 
-    /// The names of sessions and rooms.
+    /// The names of sessions and of rooms that are not private.
     fn names(&self, numbers: &Numbered) -> Named {
         let client = |session: &SessionId| self.participants.get(*session).map(|it| it.name().clone());
         let room = |room: &RoomId| {
             let room = self.rooms.get(*room).filter(|it| !it.has_ended());
-            room.and_then(|it| it.key().room().cloned())
+            room.and_then(|it| it.key().room().cloned()).filter(|name| !self.moderation.is_private(name))
         };
         Named {
             sessions: numbers.sessions.iter().map(client).collect(),
@@ -390,7 +409,7 @@ impl ChatState {
             ClientCommand::Leave { room } => return self.leave(frame, &room, turn),
             ClientCommand::Rooms => {
                 let allowed = self.participants.get(frame.session).map_or(&RoomGlobs::ALL, Participant::allowed_rooms);
-                let (rooms, truncated) = self.list_rooms(allowed);
+                let (rooms, truncated) = self.list_rooms(allowed, self.who(frame.session, None));
                 let id = frame.id.take();
                 turn.answer(frame, ServerEvent::Rooms { id, rooms, truncated });
             }
@@ -413,8 +432,9 @@ impl ChatState {
 
     /// Answers with the refusal, if there is one, and closes a connection with too many errors in a row.
     fn conclude(&mut self, frame: &mut Frame, outcome: Result<(), Refusal>, turn: &mut Turn) {
-        // A client that is muted or slowed down has done nothing wrong with its frame.
-        let counts = |refusal: &Refusal| !matches!(refusal.code, ErrorCode::Muted | ErrorCode::SlowMode);
+        // A client that is muted or slowed down, or may not write here, has done nothing wrong with its frame.
+        let counts =
+            |refusal: &Refusal| !matches!(refusal.code, ErrorCode::Muted | ErrorCode::SlowMode | ErrorCode::NotAWriter);
         let (session, is_error) = (frame.session, outcome.as_ref().is_err_and(counts));
         let of_server = |refusal: &Refusal| refusal.code == ErrorCode::Banned && refusal.room.is_none();
         let is_banned = outcome.as_ref().is_err_and(of_server);
@@ -454,6 +474,7 @@ impl ChatState {
         }
         self.tell_typing_of_a_second(turn);
         self.note_positions_of_a_second(turn);
+        self.tell_limits(turn);
         self.end_unproven(turn);
         for inbox in self.inboxes.take_to_note() {
             self.note_sent(inbox, turn);
@@ -502,8 +523,9 @@ impl ChatState {
         let owner = key.owner().cloned();
         let room = self.rooms.make_at(key, position.epoch, position.seq, at)?;
         self.order.open(room, position);
-        if let Some(owner) = owner {
-            self.inboxes.add(&owner, room);
+        match owner {
+            Some(owner) => self.inboxes.add(&owner, room),
+            None => self.limit_new_room(room),
         }
         Some(room)
     }
@@ -527,6 +549,16 @@ impl ChatState {
         }
         Err(OpenRefusal::RoomClosed(name.clone()).into())
     }
+}
+
+/// A caller outside the chat to judge; `None`: it is an operator. Addresses do not count there.
+fn who_calls(caller: &Caller) -> Option<Who<'_>> {
+    let name = match caller {
+        Caller::Operator | Caller::Client(Claims { is_admin: true, .. }) => return None,
+        Caller::Client(claims) => Some(&claims.client_id),
+        Caller::Anyone => None,
+    };
+    Some(Who { name, address: ClientAddress::NONE, rooms: caller.rooms() })
 }
 
 /// The table of rooms is full, and no room in it may be dropped.

@@ -166,6 +166,14 @@ impl StoredMessage {
         self.owner.unwrap_or_else(|| IdOwner::authenticated(&self.client_id))
     }
 
+    /// The same entry without its text.
+    #[must_use]
+    pub fn without_text(&self) -> Self {
+        let mut entry = self.clone();
+        entry.content.clear_text();
+        entry
+    }
+
     /// The frame of the entry. Borrows the text.
     pub fn to_event(&self) -> ServerEvent<'_> {
         if self.is_message() {

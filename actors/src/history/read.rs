@@ -54,6 +54,9 @@ pub enum ReadError {
     /// The room does not exist.
     #[error("there is no such room")]
     NoSuchRoom,
+    /// The room is private, and the caller is not invited.
+    #[error("the room is private, and you are not invited")]
+    NotInvited,
     /// The limit on waiting reads or searches is reached, or a search took too long.
     #[error("too many history reads are waiting")]
     Busy,

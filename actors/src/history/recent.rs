@@ -4,7 +4,7 @@
 //! - The messages kept of a room are its newest, without a gap.
 //! - Above a store, this memory keeps only messages that the store has committed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -15,8 +15,13 @@ use super::content::Content;
 use super::kept_bytes::KeptBytes;
 use super::message::{StoredMessage, Twin};
 use super::read::{Page, ReadPurpose, ReadRequest};
-use super::store::{Completion, Entry, EntryCopy, StoredCopy};
+use super::store::{Completion, Entry, EntryCopy, OwnLimits, StoredCopy};
+use super::wall_clock::{Plausibility, WallClock, millis};
+use crate::clock::Now;
 use crate::ids::RoomId;
+
+/// Most messages that are dropped at once because a room has limits of its own.
+const DROPPED_AT_ONCE_MAX: usize = 4_096;
 
 /// The messages of a room, the oldest first.
 pub(super) type StoredMessages = VecDeque<Arc<StoredMessage>>;
@@ -26,6 +31,10 @@ pub(super) type StoredMessages = VecDeque<Arc<StoredMessage>>;
 pub(super) struct Recent {
     /// The limit per room. With 0 no message is kept; messages are only numbered.
     messages_max: usize,
+    /// Rooms with limits of their own.
+    own: BTreeMap<RoomId, OwnLimits>,
+    /// Judges the age of messages, since rooms have limits of their own.
+    wall_clock: Option<WallClock>,
     bytes: u64,
     kept_bytes: KeptBytes,
     rooms: FxHashMap<RoomId, Kept>,
@@ -100,6 +109,8 @@ impl Recent {
     pub(super) fn new(messages_max: u32, bytes_max: u64) -> Self {
         Self {
             messages_max: messages_max as usize,
+            own: BTreeMap::new(),
+            wall_clock: None,
             bytes: 0,
             kept_bytes: KeptBytes::new(bytes_max),
             rooms: FxHashMap::default(),
@@ -172,6 +183,51 @@ impl Recent {
             trimmed(room, oldest);
         }
         self.fit(trimmed);
+    }
+
+    /// Sets the limits of a room's own.
+    pub(super) fn limit(&mut self, room: RoomId, limits: OwnLimits) {
+        if limits == OwnLimits::default() {
+            self.own.remove(&room);
+        } else {
+            self.own.insert(room, limits);
+        }
+    }
+
+    /// Drops messages beyond the limits of rooms' own, at most [`DROPPED_AT_ONCE_MAX`]. Reports the new oldest message of
+    /// each affected room.
+    pub(super) fn drop_excess(&mut self, now: Now, mut trimmed: impl FnMut(RoomId, Seq)) {
+        let mut clock = self.wall_clock.take().unwrap_or_else(|| WallClock::new(now.at, now.unix_ms));
+        clock.look(now.at, now.unix_ms);
+        let mut left = DROPPED_AT_ONCE_MAX;
+        for (room, limits) in self.own.iter().map(|(room, limits)| (*room, *limits)).collect::<Vec<_>>() {
+            // The messages in memory are of this process, so their ages are plausible.
+            let kept = limits.keep_for.filter(|kept| clock.is_trusted(*kept, Plausibility::Plausible));
+            let before = kept.map(|kept| now.unix_ms.saturating_sub(millis(kept)));
+            let most = self.most(room);
+            let is_excess = |kept: &Kept| {
+                let is_old = |oldest: &Arc<StoredMessage>| before.is_some_and(|before| oldest.at < before);
+                kept.messages.len() > most || kept.messages.front().is_some_and(is_old)
+            };
+            let mut oldest = None;
+            while left > 0 && self.rooms.get(&room).is_some_and(is_excess) {
+                oldest = self.drop_oldest(room);
+                left -= 1;
+            }
+            if let Some(oldest) = oldest {
+                trimmed(room, oldest);
+            }
+        }
+        self.wall_clock = Some(clock);
+        self.kept_bytes.set_kept(self.bytes);
+        self.compact_arrivals();
+    }
+
+    /// The largest number of messages of a room.
+    #[inline]
+    fn most(&self, room: RoomId) -> usize {
+        let own = if self.own.is_empty() { None } else { self.own.get(&room).and_then(|own| own.messages) };
+        own.and_then(|own| usize::try_from(own).ok()).map_or(self.messages_max, |own| own.min(self.messages_max))
     }
 
     /// The kept messages of a room. `None` if the room is unknown.
@@ -262,7 +318,7 @@ impl Recent {
     /// Adds the next message of a room. If the room is over its limit, drops the oldest message and returns the oldest
     /// one that is still kept.
     fn push(&mut self, room: RoomId, epoch: Epoch, message: Arc<StoredMessage>) -> Option<Seq> {
-        let seq = message.seq;
+        let (seq, most) = (message.seq, self.most(room));
         let kept = self.rooms.entry(room).or_insert_with(|| Kept::new(epoch));
         kept.newest = seq;
         if self.messages_max == 0 {
@@ -271,13 +327,14 @@ impl Recent {
         self.bytes += message.weight() as u64;
         self.kept += 1;
         kept.messages.push_back(message);
-        let is_full = kept.messages.len() > self.messages_max;
+        let is_full = kept.messages.len() > most;
         self.arrivals.push_back(KeptAt { room, epoch, seq });
         if is_full { self.drop_oldest(room) } else { None }
     }
 
     /// Drops all messages of a room that has ended.
     pub(super) fn forget(&mut self, room: RoomId) {
+        self.own.remove(&room);
         let Some(Kept { messages, .. }) = self.rooms.remove(&room) else { return };
         self.bytes -= messages.iter().map(|message| message.weight() as u64).sum::<u64>();
         self.kept_bytes.set_kept(self.bytes);
@@ -334,11 +391,17 @@ impl Recent {
 /// Selects the entries of a page without a search.
 fn select(entries: &StoredMessages, request: &ReadRequest) -> Page {
     let from = |seq| entries.partition_point(|entry| entry.seq < seq);
-    if let HistoryPage::After(seq) = request.page {
-        return collect(entries.range(from(seq.next())..), request);
+    let (mut first, mut end) = (from(request.oldest), entries.len());
+    match request.page {
+        HistoryPage::After(seq) => first = first.max(from(seq.next())),
+        HistoryPage::Before(seq) => end = from(seq),
+        HistoryPage::Newest => {}
     }
-    let to = if let HistoryPage::Before(seq) = request.page { from(seq) } else { entries.len() };
-    let mut page = collect(entries.range(..to).rev(), request);
+    let wanted = entries.range(first..end.max(first));
+    if matches!(request.page, HistoryPage::After(_)) {
+        return collect(wanted, request);
+    }
+    let mut page = collect(wanted.rev(), request);
     page.messages.reverse();
     page
 }
@@ -363,7 +426,10 @@ fn collect<'a>(entries: impl Iterator<Item = &'a Arc<StoredMessage>>, request: &
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock;
     use crate::history::tests::{ROOM, entry};
 
     #[test]
@@ -375,5 +441,35 @@ mod tests {
         assert!(recent.arrivals.len() < 2_048, "{}", recent.arrivals.len());
         recent.forget(ROOM);
         assert_eq!((recent.bytes, recent.kept), (0, 0));
+    }
+
+    #[test]
+    fn an_age_limit_of_a_room_drops_what_is_too_old_in_bounded_steps_once_the_clock_has_run_for_a_minute() {
+        let mut recent = Recent::new(10_000, u64::MAX);
+        let start = Now { at: clock::now(), unix_ms: 1_000_000 };
+        let said = |recent: &mut Recent, room, seconds: u64| {
+            let mut entry = entry(room, "x");
+            entry.copies[0].draft.at = start.unix_ms + seconds * 1_000;
+            recent.commit(entry, &mut Vec::new());
+        };
+        let other = RoomId(9);
+        for _ in 0..5_000 {
+            said(&mut recent, ROOM, 0);
+            said(&mut recent, other, 0);
+        }
+        said(&mut recent, ROOM, 100);
+        recent.limit(ROOM, OwnLimits { messages: None, keep_for: Some(Duration::from_mins(2)) });
+        let mut after = |seconds| {
+            let mut told = Vec::new();
+            recent.drop_excess(start.after(Duration::from_secs(seconds)), |room, oldest| told.push((room, oldest.0)));
+            told
+        };
+        assert_eq!(after(0), []);
+        assert_eq!(after(120), []);
+        assert_eq!(after(121), [(ROOM, 4_097)], "a step is bounded");
+        assert_eq!(after(121), [(ROOM, 5_001)]);
+        assert_eq!(after(220), []);
+        assert_eq!(after(221), [(ROOM, 5_002)]);
+        assert_eq!(recent.messages(other).unwrap().len(), 5_000);
     }
 }

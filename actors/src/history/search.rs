@@ -87,8 +87,10 @@ impl Search {
             return false;
         }
         let Some(messages) = room else { return false };
-        let end = messages.partition_point(|message| message.seq < before);
-        self.messages.extend(messages.range(end.saturating_sub(STEP_MESSAGES)..end).rev().cloned());
+        let from = |seq| messages.partition_point(|message| message.seq < seq);
+        let (first, end) = (from(self.request.oldest), from(before));
+        let first = first.max(end.saturating_sub(STEP_MESSAGES));
+        self.messages.extend(messages.range(first..end.max(first)).rev().cloned());
         !self.messages.is_empty()
     }
 

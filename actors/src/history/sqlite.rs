@@ -57,8 +57,8 @@ use self::report::Report;
 use self::schema::{Bounds, DbRoom};
 use self::search::Searches;
 use super::{
-    CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, LogMark, Page, ReadError, ReadRequest,
-    Receipt, ReportSink, Restored, StoreReport, StoredCopy, Twin,
+    CannotOpen, Completion, Entry, EntryCopy, HistoryMetrics, HistoryStore, LogMark, OwnLimits, Page, ReadError,
+    ReadRequest, Receipt, ReportSink, Restored, Standing, StoreReport, StoredCopy, Twin,
 };
 use crate::clock;
 use crate::identity::IdOwner;
@@ -165,6 +165,7 @@ impl SqliteStore {
                 | WriterCommand::KeepModeration(_, None)
                 | WriterCommand::NoteSent(..)
                 | WriterCommand::NoteRead(..)
+                | WriterCommand::Limit(..)
                 | WriterCommand::Mark(_)
                 | WriterCommand::FindNumbers(_)
                 | WriterCommand::CheckpointFailed(_) => {}
@@ -284,15 +285,24 @@ impl HistoryStore for SqliteStore {
         }
     }
 
-    fn note_read(&mut self, owner: IdOwner, room: RoomId, seq: Option<Seq>) {
-        if let Some(db) = self.rooms.get(&room) {
+    fn note_read(&mut self, owner: IdOwner, room: RoomId, standing: Option<Standing>) {
+        // A client may be there before the first message.
+        let is_there = standing.is_some() || self.rooms.contains_key(&room);
+        if let Some(db) = is_there.then(|| self.db_room(room)).flatten() {
             // Without a writer the note is lost, and the client has read less after the next start.
-            self.turn.push(WriterCommand::NoteRead(owner, *db, seq));
+            self.turn.push(WriterCommand::NoteRead(owner, db, standing));
         }
     }
 
     fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, _: &mut Vec<Completion>) {
         self.turn.push(WriterCommand::KeepModeration(rows, receipt));
+    }
+
+    fn limit(&mut self, room: RoomId, limits: OwnLimits) {
+        // A room without messages has no number yet; it needs none if it has no limits either.
+        let is_limited = limits != OwnLimits::default();
+        let db = if is_limited { self.db_room(room) } else { self.rooms.get(&room).copied() };
+        self.turn.extend(db.map(|db| WriterCommand::Limit(db, limits)));
     }
 
     fn mark(&mut self, mark: LogMark) {

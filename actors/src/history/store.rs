@@ -163,15 +163,33 @@ pub struct StoredId {
     pub id: MessageId,
 }
 
-/// How far a client had read before this process started.
+/// What is kept of a client in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest message that it has read; 0: it has read nothing.
+    pub upto: Seq,
+    /// Where the history is hidden from newcomers: it sees the entries behind this one; 0: all of them.
+    pub since: Seq,
+}
+
+/// What was kept of a client in a room before this process started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredPosition {
     /// The client.
     pub owner: IdOwner,
     /// The index of its room in [`Restored::rooms`].
     pub room: RoomId,
-    /// The newest message that it has read.
-    pub seq: Seq,
+    /// What is kept.
+    pub standing: Standing,
+}
+
+/// How long the messages of one room are kept, where that differs from the other rooms. `None`: like those.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    /// The number of the newest messages that are kept.
+    pub messages: Option<u64>,
+    /// The age up to which messages are kept.
+    pub keep_for: Option<Duration>,
 }
 
 /// How far a store follows the log of several nodes.
@@ -277,7 +295,8 @@ impl fmt::Debug for StoreReport {
 ///   `forget` that fails stays due until it has succeeded. A store that cannot store anything reports this in
 ///   [`HistoryMetrics::health`](super::HistoryMetrics::health), and retries by itself.
 /// - **Limits.** A store may drop its oldest messages, but none from the middle. It reports this with
-///   [`StoredCopy::oldest`] or [`Completion::Trimmed`].
+///   [`StoredCopy::oldest`] or [`Completion::Trimmed`]. Limits of a room's own go before those of the store, except before
+///   its limit of bytes.
 /// - **Turns.** A store may queue entries until [`end_turn`](Self::end_turn), so that one commit contains all messages
 ///   of a turn. The credits in circulation limit the queue, so the store needs no limit of its own there.
 /// - **Panics.** Each thread that the store needs has a pulse of the given `Vitals`. If the thread panics, the process
@@ -302,13 +321,16 @@ pub trait HistoryStore: Send {
     /// owner gets some messages again.
     fn note_sent(&mut self, _room: RoomId, _seq: Seq) {}
 
-    /// Notes how far a client has read in a room or an inbox; `None`: its position is dropped. If the note is lost in a
-    /// crash, the client has read less. The positions of a room end with it.
-    fn note_read(&mut self, _owner: IdOwner, _room: RoomId, _seq: Option<Seq>) {}
+    /// Notes how far a client has read in a room or an inbox, and since when it sees it; `None`: its position is dropped.
+    /// If the note is lost in a crash, the client has read less. The positions of a room end with it.
+    fn note_read(&mut self, _owner: IdOwner, _room: RoomId, _standing: Option<Standing>) {}
 
     /// Stores rows of the moderation, each in place of the one with the same key. Rows that cannot be stored stay due, like
     /// a [`forget`](Self::forget). With a receipt, [`Completion::Decided`] reports the outcome.
     fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>);
+
+    /// Sets the limits of a room's own, which the store does not keep for the next process. They end with the room.
+    fn limit(&mut self, room: RoomId, limits: OwnLimits);
 
     /// With several nodes: all messages up to this record of their log were appended. The commit of the last one, or a
     /// later commit, stores this position.

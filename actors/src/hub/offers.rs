@@ -119,6 +119,7 @@ fn holds_secret(event: &ServerEvent<'_>) -> bool {
         | ServerEvent::Presence(_)
         | ServerEvent::Typing(_)
         | ServerEvent::Read(_)
+        | ServerEvent::Settings(_)
         | ServerEvent::Members(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::Pong { .. }
@@ -134,6 +135,7 @@ fn speaks_of_what_was_delivered(event: &ServerEvent<'_>) -> bool {
         | ServerEvent::Joined(_)
         | ServerEvent::Left { .. }
         | ServerEvent::Read(_)
+        | ServerEvent::Settings(_)
         | ServerEvent::History(_)
         | ServerEvent::Rooms { .. }
         | ServerEvent::Members(_)

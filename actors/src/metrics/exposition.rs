@@ -94,6 +94,8 @@ impl Metrics {
             self.busiest_rooms(),
             gauge("chat_sessions", "Sessions that the ChatServer knows.", &self.sessions),
             gauge("chat_sanctions", "Mutes and bans.", &self.sanctions),
+            gauge("chat_set_rooms", "Rooms whose settings differ from the default.", &self.set_rooms),
+            gauge("chat_invitations", "Invitations of clients to rooms.", &self.invitations),
             Family::single_gauge(
                 "chat_credits_in_use",
                 "Commands in flight, the bound of all mailboxes together.",

@@ -1,29 +1,19 @@
 //! The decisions of operators as a person types them: `/mute bob 10m spam`.
 
 use starling_protocol::console::OperatorCommand;
-use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName};
+use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
+use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, SettingName};
 
-use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, SLOW_SECONDS_MAX, Subject, Target};
+use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target};
+use crate::room_settings::{Access, RETENTION_SECONDS_MAX, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
 
 /// The word that makes a sanction one of the whole server.
 const EVERYWHERE: &str = "everywhere";
 
-/// The word that ends a slow mode.
+/// The words for what is on, for what is off, and for what is as the server has it.
+const ON: &str = "on";
 const OFF: &str = "off";
-
-/// The units of a time, and their seconds.
-const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)];
-
-/// What is wrong with a time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadTime {
-    /// It is not a number with a unit.
-    #[error("{0:?} is not a time like 30s, 10m, 2h, 7d or 4w")]
-    Form(String),
-    /// It is zero or too long.
-    #[error("the time must be at least 1s, and at most {0}")]
-    Range(String),
-}
+const SERVER: &str = "server";
 
 /// The seconds of a time of a sanction, such as `10m`.
 ///
@@ -45,41 +35,26 @@ pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
     u32::try_from(seconds).map_err(|_| BadTime::Range(time_of(SLOW_SECONDS_MAX.into())))
 }
 
-fn seconds_up_to(text: &str, most: u64) -> Result<u64, BadTime> {
-    let form = || BadTime::Form(text.chars().take(32).collect());
-    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
-    let (digits, unit) = unit.filter(|(digits, _)| is_number(digits)).ok_or_else(form)?;
-    // Too many digits for a number are too long a time.
-    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).unwrap_or(u64::MAX);
-    if (1..=most).contains(&seconds) { Ok(seconds) } else { Err(BadTime::Range(time_of(most))) }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// The time as it is typed, in the largest unit that has no remainder.
-pub fn time_of(seconds: u64) -> String {
-    let whole = UNITS.iter().rev().find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit));
-    whole.map_or_else(|| format!("{seconds}s"), |(unit, of)| format!("{}{unit}", seconds / of))
-}
-
 /// A decision that an operator has typed, with its reason.
 ///
 /// # Errors
 /// The refusal to answer with.
 pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName>) -> Result<(Act, Box<str>), Refusal> {
     let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", command.form()));
-    if command == OperatorCommand::Slow {
+    if let OperatorCommand::Set(name) = command {
         let room = here(current)?;
-        if words.is_empty() {
-            return Err(usage());
-        }
-        let seconds = slow_seconds(words)?;
-        return Ok((Act::Slow { room, seconds }, Box::default()));
+        let change = setting(name, words)?;
+        change.check(&room).map_err(bad)?;
+        return Ok((Act::Set { room, change }, Box::default()));
     }
     let (name, rest) = word(words).ok_or_else(usage)?;
     let name = ClientId::parse(name).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))?;
+    if let OperatorCommand::Invite | OperatorCommand::Uninvite = command {
+        let (room, client_id) = (here(current)?, name);
+        let is_invited = command == OperatorCommand::Invite;
+        let act = if is_invited { Act::Invite { room, client_id } } else { Act::Uninvite { room, client_id } };
+        return if rest.is_empty() { Ok((act, Box::default())) } else { Err(usage()) };
+    }
     let (is_everywhere, rest) = match word(rest) {
         Some((EVERYWHERE, rest)) => (true, rest),
         _ => (false, rest),
@@ -87,7 +62,11 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     let room = if is_everywhere { None } else { Some(here(current)?) };
     let measure = match command {
         OperatorCommand::Mute | OperatorCommand::Unmute => Measure::Mute,
-        OperatorCommand::Ban | OperatorCommand::Unban | OperatorCommand::Slow => Measure::Ban,
+        OperatorCommand::Ban
+        | OperatorCommand::Unban
+        | OperatorCommand::Invite
+        | OperatorCommand::Uninvite
+        | OperatorCommand::Set(_) => Measure::Ban,
     };
     let target = Target { subject: Subject::Client(name), room, measure };
     if matches!(command, OperatorCommand::Unmute | OperatorCommand::Unban) {
@@ -95,7 +74,9 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     }
     // A wrong time must not become a part of the reason of a sanction without end.
     let (seconds, reason) = match word(rest) {
-        Some((time, rest)) if time.starts_with(|c: char| c.is_ascii_digit()) => (Some(sanction_seconds(time)?), rest),
+        Some((time, rest)) if time.starts_with(|c: char| c.is_ascii_digit()) => {
+            (Some(sanction_seconds(time).map_err(bad)?), rest)
+        }
         _ => (None, rest),
     };
     if reason.len() > REASON_BYTES_MAX {
@@ -105,15 +86,59 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     Ok((Act::Impose { target, seconds }, reason.into()))
 }
 
+/// The change of a setting that an operator has typed. Its values may be beyond their limits.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal> {
+    let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", name.form()));
+    let words = words.trim();
+    let is_on = |is_on: &str, is_off: &str| match words {
+        word if word == is_on => Ok(true),
+        word if word == is_off => Ok(false),
+        _ => Err(usage()),
+    };
+    let mut change = SettingsChange::default();
+    match name {
+        _ if words.is_empty() => return Err(usage()),
+        SettingName::Slow => change.slow_seconds = Some(slow_seconds(words).map_err(bad)?),
+        SettingName::Topic => change.topic = Some(if words == OFF { String::new() } else { words.into() }),
+        SettingName::Writers => {
+            let is_open = is_on(Writers::Everyone.as_str(), Writers::Operators.as_str())?;
+            change.writers = Some(if is_open { Writers::Everyone } else { Writers::Operators });
+        }
+        SettingName::Access => {
+            let is_open = is_on(Access::Everyone.as_str(), Access::Invited.as_str())?;
+            change.access = Some(if is_open { Access::Everyone } else { Access::Invited });
+        }
+        SettingName::Newcomers => change.newcomers_see_history = Some(is_on(ON, OFF)?),
+        SettingName::Retention if words == SERVER => change.retention = Some(Retention::default()),
+        SettingName::Retention => {
+            let mut retention = Retention::default();
+            for word in words.split_whitespace() {
+                match word.parse() {
+                    Ok(messages) if retention == Retention::default() => retention.messages = Some(messages),
+                    Err(_) if retention.seconds.is_none() => {
+                        retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX).map_err(bad)?);
+                    }
+                    _ => return Err(usage()),
+                }
+            }
+            change.retention = Some(retention);
+        }
+        SettingName::SeenBy if words == SERVER => change.seen_by = Some(None),
+        SettingName::SeenBy => change.seen_by = Some(Some(is_on(ON, OFF)?)),
+    }
+    Ok(change)
+}
+
 fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
     let none = || Refusal::new(ErrorCode::BadRequest, "there is no current room: /join ROOM to enter one");
     current.cloned().ok_or_else(none)
 }
 
-impl From<BadTime> for Refusal {
-    fn from(error: BadTime) -> Self {
-        Self::new(ErrorCode::BadRequest, error.to_string())
-    }
+fn bad(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, error.to_string())
 }
 
 /// The first word and the rest.
@@ -131,8 +156,9 @@ pub fn done(act: &Act) -> String {
             format!("{} is {}{time}", target, target.measure.participle())
         }
         Act::Lift(target) => format!("{} is no longer {}", target, target.measure.participle()),
-        Act::Slow { room, seconds: 0 } => format!("{room} has no slow mode"),
-        Act::Slow { room, seconds } => format!("a client may write in {room} once in {}", time_of((*seconds).into())),
+        Act::Set { room, change } => format!("{room}: {change}"),
+        Act::Invite { room, client_id } => format!("{client_id} is invited to {room}"),
+        Act::Uninvite { room, client_id } => format!("{client_id} is no longer invited to {room}"),
         Act::Delete { room, seq, client_id } => format!("message {seq} of {client_id} in {room} is deleted"),
     }
 }
@@ -166,9 +192,23 @@ mod tests {
             ("/ban bob", "bob in dev is banned"),
             ("/unban bob everywhere", "bob is no longer banned"),
             ("/unmute bob", "bob in dev is no longer muted"),
-            ("/slow 10s", "a client may write in dev once in 10s"),
-            ("/slow 120s", "a client may write in dev once in 2m"),
-            ("/slow off", "dev has no slow mode"),
+            ("/slow 10s", "dev: slow 10s"),
+            ("/slow 120s", "dev: slow 2m"),
+            ("/slow off", "dev: slow off"),
+            ("/topic  the next  release ", "dev: topic \"the next  release\""),
+            ("/topic off", "dev: topic off"),
+            ("/writers operators", "dev: writers operators"),
+            ("/writers everyone", "dev: writers everyone"),
+            ("/access invited", "dev: access invited"),
+            ("/newcomers off", "dev: newcomers off"),
+            ("/retention 1000 30d", "dev: retention 1000 30d"),
+            ("/retention 30d", "dev: retention 30d"),
+            ("/retention 7", "dev: retention 7"),
+            ("/retention server", "dev: retention server"),
+            ("/seen-by on", "dev: seen-by on"),
+            ("/seen-by server", "dev: seen-by server"),
+            ("/invite bob", "bob is invited to dev"),
+            ("/uninvite bob", "bob is no longer invited to dev"),
         ] {
             assert_eq!(typed(line).as_deref(), Ok(means), "{line}");
         }
@@ -183,6 +223,18 @@ mod tests {
             ("/slow", "write /slow TIME or /slow off"),
             ("/slow 10", "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
             ("/slow 7h", "the time must be at least 1s, and at most 6h"),
+            ("/topic", "write /topic TEXT or /topic off"),
+            ("/writers", "write /writers everyone or /writers operators"),
+            ("/writers bob", "write /writers everyone or /writers operators"),
+            ("/access private", "write /access everyone or /access invited"),
+            ("/newcomers yes", "write /newcomers on or /newcomers off"),
+            ("/retention 0", "`retention.messages` must be 1 to 1000000000000"),
+            ("/retention 1 2", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention 30d 1000", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention long", "\"long\" is not a time like 30s, 10m, 2h, 7d or 4w"),
+            ("/seen-by", "write /seen-by on, /seen-by off or /seen-by server"),
+            ("/invite", "write /invite NAME"),
+            ("/invite bob dev", "write /invite NAME"),
             ("/mute bob 10min", "\"10min\" is not a time like 30s, 10m, 2h, 7d or 4w"),
             ("/mute bob 0s", "the time must be at least 1s, and at most 3650d"),
             ("/ban bob 99999999999999999999s", "the time must be at least 1s, and at most 3650d"),

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::BadRecord;
 
-/// The format that this server writes. It also reads format 1, which has no deletions, and format 2, which has no
-/// read positions and no moderation.
-const FORMAT: u8 = 3;
+/// The format that this server writes. It also reads format 1, which has no deletions, format 2, which has no read
+/// positions and no moderation, and format 3, where a slow mode is the only setting of a room.
+const FORMAT: u8 = 4;
 
 /// The state, in plain values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct PositionThen {
     pub room: u32,
     /// The newest message that it has read.
     pub seq: u64,
+    /// The entry behind which it sees the room.
+    #[serde(skip)]
+    pub since: u64,
 }
 
 /// A life of a node.
@@ -163,7 +166,8 @@ impl Checkpoint {
     /// Encodes it.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
-        let later = (&self.deletions, &self.moderation, &self.read);
+        let since: Vec<u64> = self.read.iter().map(|position| position.since).collect();
+        let later = (&self.deletions, &self.moderation, &self.read, since);
         match postcard::to_io(self, &mut bytes).and_then(|bytes| postcard::to_io(&later, bytes)) {
             Ok(_) => {}
             Err(error) => debug_assert!(false, "writing to a vector cannot fail: {error}"),
@@ -178,15 +182,63 @@ impl Checkpoint {
     pub fn read(bytes: &[u8]) -> Result<Self, BadRecord> {
         match bytes.split_first() {
             Some((&1, body)) => postcard::from_bytes(body).map_err(|_| BadRecord::Foreign),
-            Some((format @ (2 | &FORMAT), body)) => {
-                let (before, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| BadRecord::Foreign)?;
-                let (deletions, rest) = postcard::take_from_bytes(rest).map_err(|_| BadRecord::Foreign)?;
-                let later = if *format == 2 { Ok(Default::default()) } else { postcard::from_bytes(rest) };
-                let (moderation, read) = later.map_err(|_| BadRecord::Foreign)?;
-                Ok(Self { deletions, read, moderation, ..before })
+            Some((format @ 2..=FORMAT, body)) => {
+                let mut rest = body;
+                let mut this: Self = take(&mut rest)?;
+                this.deletions = take(&mut rest)?;
+                if *format >= 3 {
+                    (this.moderation, this.read) = take(&mut rest)?;
+                }
+                if *format >= 4 {
+                    let since: Vec<u64> = take(&mut rest)?;
+                    this.read.iter_mut().zip(since).for_each(|(position, since)| position.since = since);
+                }
+                Ok(this)
             }
             Some((&format, _)) if format > FORMAT => Err(BadRecord::Newer { format, known: FORMAT }),
             _ => Err(BadRecord::Foreign),
         }
+    }
+}
+
+/// Decodes the next value.
+fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, BadRecord> {
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|_| BadRecord::Foreign)?;
+    *bytes = rest;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_read_as_it_was_written_and_one_of_an_earlier_format_without_what_came_later() {
+        let position = PositionThen { owner: 1, is_guest: false, room: 0, seq: 7, since: 5 };
+        let written = Checkpoint {
+            position: 9,
+            deletions: vec![(0, 3)],
+            read: vec![position.clone()],
+            moderation: vec![("slow dev".into(), "5".into())],
+            ..Checkpoint::default()
+        };
+        assert_eq!(Checkpoint::read(&written.write()), Ok(written.clone()));
+        let body =
+            |later: &[Vec<u8>]| [vec![postcard::to_allocvec(&written).unwrap()], later.to_vec()].concat().concat();
+        let deletions = postcard::to_allocvec(&written.deletions).unwrap();
+        let later = postcard::to_allocvec(&(&written.moderation, &written.read)).unwrap();
+        let read = vec![PositionThen { since: 0, ..position }];
+        let of_3 = Checkpoint { read, ..written.clone() };
+        let of_2 = Checkpoint { read: Vec::new(), moderation: Vec::new(), ..written.clone() };
+        let of_1 = Checkpoint { deletions: Vec::new(), ..of_2.clone() };
+        for (format, bytes, expected) in [
+            (1, body(&[]), of_1),
+            (2, body(std::slice::from_ref(&deletions)), of_2),
+            (3, body(&[deletions, later]), of_3),
+        ] {
+            assert_eq!(Checkpoint::read(&[vec![format], bytes].concat()), Ok(expected), "format {format}");
+        }
+        let newer = Err(BadRecord::Newer { format: FORMAT + 1, known: FORMAT });
+        assert_eq!(Checkpoint::read(&[FORMAT + 1]), newer);
     }
 }

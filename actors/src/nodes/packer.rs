@@ -126,6 +126,7 @@ pub(crate) fn weight(entry: &LogEntry) -> usize {
         | LogEntry::End { .. }
         | LogEntry::Sent { .. }
         | LogEntry::Read(_)
+        | LogEntry::Arrive(_)
         | LogEntry::Remove { .. }
         | LogEntry::Drop { .. }
         | LogEntry::Checkpoint

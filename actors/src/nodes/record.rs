@@ -12,8 +12,8 @@ use crate::moderation::Decision;
 
 /// The format that this server writes, and the newest that it reads. It also reads all earlier ones: each new format
 /// only adds kinds of entries. Format 2 has added the changes of messages, format 3 the decisions of operators and the read
-/// positions.
-pub const FORMAT: u8 = 3;
+/// positions, format 4 decisions about the settings of rooms, and since when clients see a room.
+pub const FORMAT: u8 = 4;
 
 const FORMATS: std::ops::RangeInclusive<u8> = 1..=FORMAT;
 
@@ -165,11 +165,14 @@ pub enum LogEntry {
         /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
         epoch: Epoch,
     },
-    /// An operator mutes or bans, takes that back, or sets a slow mode. Holds from the record's time on. Void if it has no
+    /// An operator mutes or bans, takes that back, or changes the settings of a room. Holds from the record's time on. Void if it has no
     /// effect.
     Decide(Decision),
     /// A client has read up to a message. Void if the room is not there any more.
     Read(ReadEntry),
+    /// A client is in a room for the first time, and sees the entries from then on. Void if the room is not there any
+    /// more.
+    Arrive(Arrival),
     /// The state of all nodes after this record becomes a checkpoint, which the writer stores.
     Checkpoint,
     /// The digest of the writer after a checkpoint. A node with another digest has diverged.
@@ -194,6 +197,21 @@ pub struct ReadEntry {
     pub epoch: Epoch,
     /// The newest message that the client has read.
     pub seq: Seq,
+}
+
+/// A client in a room whose history is hidden from newcomers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// The client.
+    pub owner: IdOwner,
+    /// Its name.
+    pub client_id: ClientId,
+    /// The room.
+    pub key: RoomKey,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The entry behind which the client sees the room, unless it was there earlier.
+    pub since: Seq,
 }
 
 /// A session that opens: it takes a name, and enters its first room and its inbox.
@@ -326,7 +344,9 @@ mod wire {
     use serde::{Deserialize, Serialize};
     use starling_protocol::{ClientId, ClientKey, Emoji, Epoch, MessageId, RoomName, Seq};
 
-    use super::{BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage, Opening, ReadEntry};
+    use super::{
+        Arrival, BadRecord, DirectMessage, Incarnation, LogEntry, LogPosition, LoggedMessage, Opening, ReadEntry,
+    };
     use crate::history::{Content, RoomKey};
     use crate::identity::IdOwner;
 
@@ -385,10 +405,12 @@ mod wire {
             owner: Option<u64>,
             id: Option<Cow<'a, str>>,
         },
-        /// Since format 3: the decision as JSON.
+        /// Since format 3: the decision as JSON. Before format 4 a slow mode is the only setting of a room.
         Decide(Cow<'a, str>),
         /// Since format 3.
         Read(u64, &'a str, Key<'a>, u64, u64),
+        /// Since format 4.
+        Arrive(u64, &'a str, Key<'a>, u64, u64),
     }
 
     #[derive(Serialize, Deserialize)]
@@ -526,6 +548,9 @@ mod wire {
                 LogEntry::Read(ReadEntry { owner, client_id, key, epoch, seq }) => {
                     Self::Read(owner.0, client_id.as_str(), key.into(), epoch.0, seq.0)
                 }
+                LogEntry::Arrive(Arrival { owner, client_id, key, epoch, since }) => {
+                    Self::Arrive(owner.0, client_id.as_str(), key.into(), epoch.0, since.0)
+                }
                 LogEntry::Checkpoint => Self::Checkpoint,
                 LogEntry::Digest { at, digest } => Self::Digest(at.0, *digest),
             }
@@ -605,6 +630,13 @@ mod wire {
                     key: key.try_into()?,
                     epoch: Epoch(epoch),
                     seq: Seq(seq),
+                }),
+                Entry::Arrive(owner, name, key, epoch, since) => Self::Arrive(Arrival {
+                    owner: IdOwner(owner),
+                    client_id: client(name)?,
+                    key: key.try_into()?,
+                    epoch: Epoch(epoch),
+                    since: Seq(since),
                 }),
                 Entry::Checkpoint => Self::Checkpoint,
                 Entry::Digest(at, digest) => Self::Digest { at: LogPosition(at), digest },

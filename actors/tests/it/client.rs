@@ -78,6 +78,7 @@ fn shown(event: &ServerEvent<'_>) -> String {
         ServerEvent::Presence(presence) => format!("presence {}", presence.count),
         ServerEvent::Typing(typing) => format!("typing {}", typing.client_ids.len()),
         ServerEvent::Read(read) => format!("read {}", read.seq),
+        ServerEvent::Settings(event) => format!("settings {}", event.room),
         ServerEvent::Members(members) => format!("members {}", members.count),
         ServerEvent::Rooms { rooms, .. } => format!("rooms {}", rooms.len()),
         ServerEvent::History(history) => format!("history {}", history.messages.len()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 use log::{LevelFilter, Log, Metadata, Record};
 use starling_actors::LocalHub;
-use starling_actors::identity::RoomGlobs;
+use starling_actors::identity::Caller;
 use starling_actors::ids::HubId;
 use starling_actors::metrics::DisconnectReason;
 use starling_actors::vitals::{Death, VitalPart};
@@ -82,7 +82,7 @@ async fn a_connection_that_the_server_closes_while_it_opens_is_closed_and_counte
     let server = Server::start(|_| {});
     let opening = server.open(Connect::named("alice")).await.unwrap();
     server.chat.drain("the end", Duration::ZERO);
-    server.chat.rooms(RoomGlobs::ALL).await.expect("the chat has told the hub");
+    server.chat.rooms(Caller::Anyone).await.expect("the chat has told the hub");
     wait_until("the hub has told the connection", || server.metrics.worker(0).hub.backlog() == 0).await;
     let mut client = server.begin(opening);
     assert_eq!(client.lines(4).await, ["welcome alice", "closing the end 0", "closed 1001", "end"]);

@@ -15,7 +15,7 @@ use starling_actors::clock;
 use starling_actors::credits::ServerCredits;
 use starling_actors::frame::Format;
 use starling_actors::history::{
-    Completion, Entry, History, HistoryStore, ReadRequest, Receipt, ReportSink, StoreReport,
+    Completion, Entry, History, HistoryStore, OwnLimits, ReadRequest, Receipt, ReportSink, StoreReport,
 };
 use starling_actors::identity::Identity;
 use starling_actors::ids::{HubId, RoomId, SessionId};
@@ -275,6 +275,10 @@ impl HistoryStore for GatedHistory {
 
     fn keep_moderation(&mut self, rows: Vec<Row>, receipt: Option<Receipt>, done: &mut Vec<Completion>) {
         self.inner.keep_moderation(rows, receipt, done);
+    }
+
+    fn limit(&mut self, room: RoomId, limits: OwnLimits) {
+        self.inner.limit(room, limits);
     }
 
     fn read(&mut self, request: ReadRequest, done: &mut Vec<Completion>) {

@@ -141,6 +141,7 @@ impl Bot {
             // A bot does not request these.
             ServerEvent::Presence(_)
             | ServerEvent::Typing(_)
+            | ServerEvent::Settings(_)
             | ServerEvent::Members(_)
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_) => {}

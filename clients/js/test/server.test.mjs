@@ -192,6 +192,34 @@ describe("the client", { concurrency: 4 }, () => {
     assert.deepEqual(recovered, [undefined, true]);
   });
 
+  test("the settings of a room come with joined and when they change, and a private room shuts out", async (t) => {
+    const server = await Server.start(t, { CHAT_ADMIN_TOKEN: "letmein-letmein-letmein" });
+    const operate = async (path, body) => {
+      const url = new URL(`/api/rooms/dev/${path}`, server.url.replace("ws", "http"));
+      const headers = { authorization: "Bearer letmein-letmein-letmein" };
+      const { ok } = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+      assert.ok(ok);
+    };
+    await operate("settings", { topic: "tests" });
+    await operate("invitations", { clientId: "alice" });
+    const rooms = ["alice", "bob"].map((name) => server.client(t, { name }).room("dev"));
+    const told = rooms.map((room) => {
+      const heard = [];
+      room.on("joined", ({ settings }) => heard.push({ joined: settings }));
+      room.on("settings", ({ settings }) => heard.push({ settings }));
+      room.on("left", ({ code }) => heard.push({ code }));
+      return heard;
+    });
+    await Promise.all(rooms.map((room) => joined(room)));
+    await operate("settings", { access: "invited" });
+    const then = { topic: "tests", access: "invited" };
+    await until("both are told", () => told[0].some(({ settings }) => settings?.access) && told[1].some(({ code }) => code));
+    const of = (heard) => heard.filter(({ settings }) => settings?.access !== undefined || settings === undefined);
+    assert.deepEqual(of(told[0]), [{ joined: { topic: "tests" } }, { settings: then }]);
+    assert.deepEqual(of(told[1]), [{ joined: { topic: "tests" } }, { settings: then }, { code: "not_invited" }]);
+    await assert.rejects(rooms[1].send("hello"), { code: "not_invited" });
+  });
+
   test("a token is asked for when there is none, when it is refused, and when it has ended", async (t) => {
     const server = await Server.start(t, JWT);
     const reasons = [];

@@ -84,6 +84,21 @@ afterEach(() => {
   mock.restoreAll();
 });
 
+test("what a room hides from a newcomer is no loss, and the rest follows", async () => {
+  const asked = [];
+  answers.join = ({ room, after }) => {
+    asked.push(after);
+    return { type: "joined", room, seq: 9, epoch: "e", count: 1, visibleAfter: 8, recovered: after && after >= 8 };
+  };
+  const made = await client();
+  const told = [];
+  const room = made.room("dev", { getState: () => ({ seq: 3, epoch: "e" }) });
+  room.on("joined", ({ recovered }) => told.push(recovered));
+  newest().open();
+  await settle();
+  assert.deepEqual([asked, told], [[3, 8], [true]]);
+});
+
 test("pauses have full jitter, from half a second to twenty", async () => {
   for (const [value, wanted] of [[1, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]], [0, [100, 100, 100]]]) {
     random = value;
@@ -602,17 +617,19 @@ test("a banned client does not come back, and knows the operator's reason", asyn
   assert.deepEqual(made.status, { state: "stopped", why: "banned", reason: "you are banned on this server: spam" });
 });
 
-test("a client that is banned from a room leaves it once, with the operator's reason", async () => {
-  const made = await client({ name: "alice" });
-  const room = made.room("dev");
-  const told = [];
-  room.on("left", (reason) => told.push(reason));
-  newest().open();
-  await settle();
-  newest().tell({ type: "error", code: "banned", message: "you are banned in the room dev: spam", room: "dev" });
-  newest().tell({ type: "left", room: "dev" });
-  assert.deepEqual(told, [{ code: "banned", message: "you are banned in the room dev: spam" }]);
-  assert.equal(made.state, "open");
+test("a client that operators take out of a room leaves it once, with the reason", async () => {
+  for (const code of ["banned", "not_invited"]) {
+    const made = await client({ name: "alice" });
+    const room = made.room("dev");
+    const told = [];
+    room.on("left", (reason) => told.push(reason));
+    newest().open();
+    await settle();
+    newest().tell({ type: "error", code, message: "because", room: "dev" });
+    newest().tell({ type: "left", room: "dev" });
+    assert.deepEqual(told, [{ code, message: "because" }]);
+    assert.equal(made.state, "open");
+  }
 });
 
 test("a request whose connection breaks is answered by the next one, and ids of others answer nothing", async () => {

@@ -10,7 +10,8 @@ client.on("state", (status) => {
 });
 const room = client.room("dev", { getState: (): Position => ({ seq: 1, epoch: "e" }) });
 const off: () => void = room.on("message", ({ seq, clientId, Message }) => `${seq.toFixed()} ${clientId} ${Message}`);
-room.on("joined", ({ recovered }) => recovered === undefined);
+room.on("joined", ({ recovered, settings }) => recovered === undefined && settings.writers === "operators");
+room.on("settings", ({ settings: { topic, retention } }) => `${topic ?? ""} ${retention?.seconds ?? 0}`);
 room.on("presence", ({ joined, left }) => [...joined, ...left]);
 room.on("change", (change) => {
   if (change.type === "reaction") change.emoji.at(0);

@@ -432,6 +432,15 @@ impl Core {
                     open.outlet.events.try_send(event).unwrap_or_default();
                 }
             }
+            ServerEvent::Settings(event) => {
+                if let Some(open) = self.rooms.get_mut(&event.room)
+                    && open.stage == Stage::In
+                    && !tell(&open.outlet, RoomEvent::Settings(event.settings))
+                {
+                    // The next `joined` has them.
+                    open.stage = Stage::Behind;
+                }
+            }
             ServerEvent::Error(refusal) => self.refused(refusal, now),
             ServerEvent::Ack(ack) => self.answered(Some(ack.id.clone()), ServerEvent::Ack(ack)),
             ServerEvent::Members(members) => self.answered(members.id.clone(), ServerEvent::Members(members)),
@@ -502,12 +511,25 @@ impl Core {
         if !matches!((&room.stage, &joined.id), (Stage::Joining(asked), Some(id)) if asked == id) {
             return;
         }
+        let hidden = joined.visible_after.map(|seq| Position { seq, ..newest });
+        if joined.recovered == Some(false)
+            && hidden.is_some_and(|hidden| {
+                room.position.is_some_and(|own| own.epoch == hidden.epoch && own.seq < hidden.seq)
+            })
+        {
+            // What lies between is not for this client, and what comes after it is still to come.
+            room.position = hidden;
+            room.stage = Stage::Out(None);
+            return;
+        }
         room.is_loss_untold |= joined.recovered == Some(false);
         if joined.recovered != Some(true) {
             room.position = Some(newest);
         }
         let recovered = !room.is_loss_untold;
-        let event = RoomEvent::Joined { recovered, seq: joined.seq, epoch: joined.epoch, count: joined.count };
+        let settings = joined.settings.clone().unwrap_or_default();
+        let event =
+            RoomEvent::Joined { recovered, seq: joined.seq, epoch: joined.epoch, count: joined.count, settings };
         if tell(&room.outlet, event) {
             room.is_loss_untold = false;
             room.stage = Stage::In;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::{Stream, StreamExt};
 use starling_protocol::{
-    ChatMessage, ClientId, DeletedEvent, EditedEvent, Epoch, ReactionEvent, Refusal, RoomName, Seq,
+    ChatMessage, ClientId, DeletedEvent, EditedEvent, Epoch, ReactionEvent, Refusal, RoomName, RoomSettings, Seq,
 };
 use tokio::sync::mpsc;
 
@@ -61,6 +61,8 @@ pub enum RoomEvent {
         epoch: Epoch,
         /// The number of members.
         count: u32,
+        /// The settings of the room.
+        settings: Box<RoomSettings>,
     },
     /// A message, the client's own ones included.
     Message(ChatMessage<'static>),
@@ -83,6 +85,8 @@ pub enum RoomEvent {
         /// The newest message that it has read.
         seq: Seq,
     },
+    /// An operator has changed the settings of the room. These are all of them.
+    Settings(Box<RoomSettings>),
     /// Users of other clients type a message. A client says so again every few seconds while its user types.
     Typing {
         /// At most 10 of those that have said so in the last second; this client may be among them.

@@ -152,6 +152,7 @@ fn the_fixed_limits_are_those_of_the_code() {
     let known = [
         limits::NAME_BYTES_MAX.to_string(),
         limits::MESSAGE_ID_CHARS_MAX.to_string(),
+        limits::TOPIC_BYTES_MAX.to_string(),
         limits::EMOJI_BYTES_MAX.to_string(),
         limits::EMOJIS_PER_MESSAGE_MAX.to_string(),
         limits::REACTIONS_PER_MESSAGE_MAX.to_string(),

@@ -56,6 +56,7 @@ kinds! {
     ServerEvent::Presence(_) => "presence",
     ServerEvent::Typing(_) => "typing",
     ServerEvent::Read(_) => "read",
+    ServerEvent::Settings(_) => "settings",
     ServerEvent::Members(_) => "members",
     ServerEvent::Rooms { .. } => "rooms",
     ServerEvent::History(_) => "history",

@@ -5,11 +5,13 @@ use std::fmt;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use starling_actors::moderation::typed::time_of;
+use starling_actors::moderation::invitations::Invitation;
 use starling_actors::moderation::{
-    Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, SLOW_SECONDS_MAX, Sanction, Subject,
-    Target,
+    Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
 };
+use starling_actors::room_settings::{Access, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers, given};
+use starling_protocol::limits::TOPIC_BYTES_MAX;
+use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, RoomName, Seq};
 
 /// What a sanction forbids.
@@ -85,13 +87,81 @@ pub(crate) struct Sanctions {
     pub(crate) sanctions: Vec<ToldSanction>,
 }
 
-/// The settings of a room.
+/// Settings of a room. In a request those that change, the others stay; in an answer all.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct GivenSettings {
+    /// The least number of seconds between two messages of a client; 0: none.
+    #[schemars(range(max = SLOW_SECONDS_MAX))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slow_seconds: Option<u32>,
+    /// One line about the room; empty: none.
+    #[schemars(length(max = TOPIC_BYTES_MAX))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) topic: Option<String>,
+    /// Who may write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) writers: Option<Writers>,
+    /// Who may enter and read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) access: Option<Access>,
+    /// Whether a client may read the messages from before it has entered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) newcomers_see_history: Option<bool>,
+    /// How long messages are kept; a bound that is absent is the server's. Replaces both bounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retention: Option<Retention>,
+    /// Whether members are told how far the others have read; `null`: as the server has it.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[expect(clippy::option_option, reason = "`null` differs from an absent field")]
+    pub(crate) seen_by: Option<Option<bool>>,
+}
+
+/// A client to invite to a room.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct RoomSettings {
-    /// The least time between two messages of a client; 0: none.
-    #[schemars(range(max = SLOW_SECONDS_MAX))]
-    pub(crate) slow_seconds: u32,
+pub(crate) struct NewInvitation {
+    pub(crate) client_id: ClientId,
+}
+
+/// An invitation to a room.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Invitation")]
+pub(crate) struct ToldInvitation {
+    pub(crate) client_id: ClientId,
+    /// The operator.
+    pub(crate) by: String,
+    /// The time, in milliseconds since the Unix epoch.
+    pub(crate) at: u64,
+}
+
+/// The invitations to a room.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Invitations {
+    /// In the order of the names.
+    pub(crate) invitations: Vec<ToldInvitation>,
+}
+
+impl From<(ClientId, Invitation)> for ToldInvitation {
+    fn from((client_id, Invitation { by, at }): (ClientId, Invitation)) -> Self {
+        Self { client_id, by: by.into(), at }
+    }
+}
+
+impl From<GivenSettings> for SettingsChange {
+    fn from(settings: GivenSettings) -> Self {
+        let GivenSettings { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by } =
+            settings;
+        Self { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by }
+    }
+}
+
+impl From<SettingsChange> for GivenSettings {
+    fn from(change: SettingsChange) -> Self {
+        let SettingsChange { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by } = change;
+        Self { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by }
+    }
 }
 
 /// A decision of an operator.
@@ -104,7 +174,7 @@ pub(crate) struct Audited {
     pub(crate) at: u64,
     /// The operator.
     pub(crate) by: String,
-    /// What was done: `mute`, `unmute`, `ban`, `unban`, `slow` or `delete`.
+    /// What was done: `mute`, `unmute`, `ban`, `unban`, `set`, `invite`, `uninvite` or `delete`.
     pub(crate) action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client_id: Option<ClientId>,
@@ -112,9 +182,12 @@ pub(crate) struct Audited {
     pub(crate) address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) room: Option<RoomName>,
-    /// The length of a sanction, or the time of a slow mode.
+    /// The length of a sanction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<u64>,
+    /// The settings of the room that were changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) settings: Option<GivenSettings>,
     /// The deleted message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seq: Option<Seq>,
@@ -157,6 +230,7 @@ impl Audited {
             let SanctionTarget { client_id, address, room, .. } = target.into();
             (action, (client_id, address, room))
         };
+        let mut settings = None;
         let (action, (client_id, address, room), seconds, seq) = match act {
             Act::Impose { target, seconds } => {
                 let (action, of) = of_target("", target);
@@ -166,12 +240,17 @@ impl Audited {
                 let (action, of) = of_target("un", target);
                 (action, of, None, None)
             }
-            Act::Slow { room, seconds } => ("slow".into(), (None, None, Some(room)), Some(seconds.into()), None),
+            Act::Set { room, change } => {
+                settings = Some(change.into());
+                ("set".into(), (None, None, Some(room)), None, None)
+            }
+            Act::Invite { room, client_id } => ("invite".into(), (Some(client_id), None, Some(room)), None, None),
+            Act::Uninvite { room, client_id } => ("uninvite".into(), (Some(client_id), None, Some(room)), None, None),
             Act::Delete { room, seq, client_id } => {
                 ("delete".into(), (Some(client_id), None, Some(room)), None, Some(seq))
             }
         };
-        Self { number, at, by, action, client_id, address, room, seconds, seq, reason }
+        Self { number, at, by, action, client_id, address, room, seconds, settings, seq, reason }
     }
 }
 
@@ -194,13 +273,23 @@ impl fmt::Display for ToldSanction {
 }
 
 /// One line for a person.
+impl fmt::Display for ToldInvitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, since {} by {}", self.client_id, time(self.at), self.by)
+    }
+}
+
+/// One line for a person.
 impl fmt::Display for Audited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, at, by, action, client_id, address, room, seconds, seq, reason } = self;
+        let Self { number, at, by, action, client_id, address, room, seconds, settings, seq, reason } = self;
         write!(f, "{number} {} {by}: {action}", time(*at))?;
         seq.map_or(Ok(()), |seq| write!(f, " #{seq} of"))?;
         place(f, client_id.as_ref(), address.as_deref(), room.as_ref())?;
         seconds.map_or(Ok(()), |seconds| write!(f, " for {}", time_of(seconds)))?;
+        if let Some(settings) = settings {
+            write!(f, " {}", SettingsChange::from(settings.clone()))?;
+        }
         because(f, reason)
     }
 }

@@ -25,11 +25,24 @@ test("a line is a text, a command, or refused", () => {
     ["/mute everywhere everywhere", { is: "impose", measure: "mute", name: "everywhere", isEverywhere: true, seconds: null, reason: "" }],
     ["/mute bob everywhereabouts 10m", { is: "impose", measure: "mute", name: "bob", isEverywhere: false, seconds: null, reason: "everywhereabouts 10m" }],
     ["/unban bob everywhere", { is: "lift", measure: "ban", name: "bob", isEverywhere: true }],
-    ["/slow 90s", { is: "slow", seconds: 90 }],
-    ["/slow off", { is: "slow", seconds: 0 }],
+    ["/slow 90s", { is: "set", change: { slowSeconds: 90 } }],
+    ["/slow off", { is: "set", change: { slowSeconds: 0 } }],
+    ["/topic  the next release ", { is: "set", change: { topic: "the next release" } }],
+    ["/topic off", { is: "set", change: { topic: "" } }],
+    ["/writers operators", { is: "set", change: { writers: "operators" } }],
+    ["/access invited", { is: "set", change: { access: "invited" } }],
+    ["/newcomers off", { is: "set", change: { newcomersSeeHistory: false } }],
+    ["/retention 1000 30d", { is: "set", change: { retention: { messages: 1000, seconds: 2_592_000 } } }],
+    ["/retention 30d", { is: "set", change: { retention: { seconds: 2_592_000 } } }],
+    ["/retention 7", { is: "set", change: { retention: { messages: 7 } } }],
+    ["/retention server", { is: "set", change: { retention: {} } }],
+    ["/seen-by server", { is: "set", change: { seenBy: null } }],
+    ["/invite @bob", { is: "invite", name: "bob" }],
+    ["/uninvite bob", { is: "uninvite", name: "bob" }],
   ]) assert.deepEqual(parseCommand(line), wanted);
   for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts", "/JOIN dev",
-    "/mute", "/mute bob 10", "/mute bob 10min spam", "/ban bob 0s", "/unmute bob 10m", "/slow", "/slow 10", "/slow 10s now"]) {
+    "/mute", "/mute bob 10", "/mute bob 10min spam", "/ban bob 0s", "/unmute bob 10m", "/slow", "/slow 10", "/slow 10s now", "/topic", "/writers", "/writers bob",
+    "/access private", "/newcomers", "/retention", "/retention long", "/retention 1 2", "/retention 30d 7", "/seen-by", "/invite", "/invite bob dev"]) {
     assert.equal(parseCommand(line).is, "refused", line);
   }
 });

@@ -89,10 +89,19 @@ export class Composer {
     this.completion.close();
     this.#complain("");
     this.text.value = this.drafts[conversation.key] ?? "";
-    const place = conversation.isRoom ? `#${conversation.name}` : conversation.name;
-    this.text.placeholder = `Message ${place}`;
-    this.text.setAttribute("aria-label", `Message to ${place}`);
     this.refreshReply();
+    this.refreshWriting();
+  }
+
+  /** Shows where the next message goes, or why the person may not write there. */
+  refreshWriting() {
+    const { conversation } = this;
+    if (!conversation) return;
+    const place = conversation.isRoom ? `#${conversation.name}` : conversation.name;
+    const mayWrite = this.chat.mayWrite(conversation);
+    this.text.disabled = !mayWrite;
+    this.text.placeholder = mayWrite ? `Message ${place}` : `Only operators may write in ${place}`;
+    this.text.setAttribute("aria-label", mayWrite ? `Message to ${place}` : this.text.placeholder);
     this.#fit();
   }
 
@@ -181,6 +190,6 @@ export class Composer {
       ? `${excess.toLocaleString()} bytes too long`
       : `${(-excess).toLocaleString()} bytes left`;
     this.text.setAttribute("aria-invalid", String(excess > 0));
-    this.button.disabled = excess > 0 || this.text.value.trim() === "";
+    this.button.disabled = this.text.disabled || excess > 0 || this.text.value.trim() === "";
   }
 }

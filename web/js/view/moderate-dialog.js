@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What an operator does about the author of a message, and about the room: mute, ban, slow mode.
+ * What an operator does about the author of a message: mute and ban.
  *
  * @typedef {import("../conversation.js").Conversation} Conversation
  * @typedef {import("../moderation.js").Moderation} Moderation
@@ -29,8 +29,6 @@ export class ModerateDialog {
     this.reason = byId("moderate-reason", HTMLInputElement);
     this.note = byId("moderate-note", HTMLElement);
     this.held = byId("moderate-held", HTMLUListElement);
-    this.ofRoom = byId("moderate-room", HTMLElement);
-    this.slow = byId("moderate-slow", HTMLSelectElement);
     /** The author of the message, and its room. @type {{name: string, room: string | undefined}} */
     this.about = { name: "", room: undefined };
     this.form.addEventListener("submit", (event) => {
@@ -42,11 +40,6 @@ export class ModerateDialog {
       const seconds = this.time.value === "" ? null : Number(this.time.value);
       this.#decide(() => this.moderation.impose(target, seconds, this.reason.value.trim()),
         `${name} is ${measure === "ban" ? "banned" : "muted"}`);
-    });
-    this.slow.addEventListener("change", () => {
-      const { room } = this.about;
-      const { label } = /** @type {HTMLOptionElement} */ (this.slow.selectedOptions[0]);
-      if (room !== undefined) this.#decide(() => this.moderation.slow(room, Number(this.slow.value)), `Slow mode of #${room}: ${label}`);
     });
   }
 
@@ -60,8 +53,6 @@ export class ModerateDialog {
     this.here.checked = room !== undefined;
     this.everywhere.checked = room === undefined;
     this.hereLabel.textContent = room === undefined ? "In this room" : `In #${room}`;
-    this.ofRoom.hidden = room === undefined;
-    this.slow.disabled = true;
     this.note.textContent = "";
     this.held.replaceChildren();
     this.dialog.showModal();
@@ -88,24 +79,12 @@ export class ModerateDialog {
   async #read() {
     const { about } = this;
     try {
-      const [sanctions, slow] = await Promise.all([this.moderation.of(about.name),
-        about.room === undefined ? 0 : this.moderation.slowSeconds(about.room)]);
+      const sanctions = await this.moderation.of(about.name);
       if (about !== this.about) return;
       this.held.replaceChildren(...sanctions.map((sanction) => this.#held(sanction)));
-      this.#showSlow(slow);
     } catch (error) {
       if (about === this.about) this.note.textContent = `Not known: ${error instanceof Error ? error.message : "no answer"}.`;
     }
-  }
-
-  /** @param {number} seconds */
-  #showSlow(seconds) {
-    const value = String(seconds);
-    if (![...this.slow.options].some((option) => option.value === value)) {
-      this.slow.append(el("option", { value }, `${seconds.toLocaleString()} s`));
-    }
-    this.slow.value = value;
-    this.slow.disabled = false;
   }
 
   /** @param {Sanction} sanction */

@@ -91,6 +91,7 @@ export class TitleBar {
     this.title = byId("title", HTMLElement);
     this.subtitle = byId("subtitle", HTMLElement);
     this.leave = byId("leave", HTMLButtonElement);
+    this.settingsButton = byId("room-settings-button", HTMLButtonElement);
     this.membersButton = byId("members-button", HTMLButtonElement);
     this.membersCount = byId("members-count", HTMLElement);
     this.schedule = oncePerFrame(() => this.#refresh());
@@ -102,8 +103,11 @@ export class TitleBar {
     const { name, isRoom, members } = active;
     this.title.replaceChildren(isRoom ? el("span", { class: "hash" }, "#") : icon("lock"), name);
     const isHere = members.count > 0;
-    this.subtitle.textContent = !isRoom ? "Private conversation"
-      : isHere ? `${members.count.toLocaleString()} ${members.count === 1 ? "member" : "members"}` : "";
+    const { topic = "" } = active.settings;
+    const count = isHere ? `${members.count.toLocaleString()} ${members.count === 1 ? "member" : "members"}` : "";
+    this.subtitle.replaceChildren(isRoom ? count : "Private conversation", ...(topic === "" ? [] : [count && " · ", el("bdi", {}, topic)]));
+    this.subtitle.title = topic;
+    this.settingsButton.hidden = !isRoom || !this.chat.isOperator;
     this.leave.hidden = isRoom && name === "lobby";
     this.leave.title = isRoom ? `Leave #${name}` : "Close this conversation";
     this.leave.setAttribute("aria-label", this.leave.title);

@@ -1,8 +1,10 @@
-//! Read positions: how far each client has read, in each of its rooms and in its inbox.
+//! Read positions: how far each client has read, in each of its rooms and in its inbox; and since when it sees a room whose
+//! history is hidden from newcomers.
 //!
 //! A position belongs to a client as an `id` of a message does: to the name in a token, otherwise to a name and a key. It
 //! never goes back, and it goes with its room; that of a guest goes with the guest, because nobody gets a guest's name
 //! again. A new position is *fresh* until it is noted, at most once a second: in the history, or in the log of all nodes.
+//! A client that has a position in a room was there when the position was noted first, or when it entered before that.
 //!
 //! Invariants:
 //! - the noted positions depend only on the notes and their order, and on which guests have gone;
@@ -18,6 +20,7 @@ use smallvec::SmallVec;
 use starling_protocol::{ClientId, Seq};
 
 use crate::clock::Instant;
+use crate::history::Standing;
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 
@@ -80,7 +83,7 @@ struct Age {
 #[derive(Debug, Default)]
 struct OfClient {
     age: Age,
-    noted: SmallVec<[(RoomId, Seq); 2]>,
+    noted: SmallVec<[(RoomId, Standing); 2]>,
 }
 
 /// See the [module](self).
@@ -94,6 +97,8 @@ pub(crate) struct Positions {
     count: usize,
     lost: u64,
     fresh: FxHashMap<IdOwner, (ClientId, SmallVec<[Fresh; 1]>)>,
+    /// With other nodes: since when clients of this node see rooms, until that is noted.
+    arrived: FxHashMap<(IdOwner, RoomId), Seq>,
     /// The time from which fresh positions may be noted.
     due: Option<Instant>,
     most: (usize, usize),
@@ -115,6 +120,7 @@ impl Positions {
             count: 0,
             lost: 0,
             fresh: FxHashMap::default(),
+            arrived: FxHashMap::default(),
             due: None,
             most: (most, most_of_one),
         }
@@ -132,11 +138,27 @@ impl Positions {
 
     /// How far a client has read; 0: it has read nothing.
     pub(crate) fn upto(&self, owner: IdOwner, room: RoomId) -> Seq {
-        let noted = self.clients.get(&owner).into_iter().flat_map(|client| &client.noted);
-        let noted = noted.filter(|(of, _)| *of == room).map(|(_, seq)| *seq);
+        let noted = self.standing(owner, room).map(|standing| standing.upto);
         let fresh = self.fresh.get(&owner).into_iter().flat_map(|(_, fresh)| fresh);
         let fresh = fresh.filter(|fresh| fresh.room == room).map(|fresh| fresh.seq);
-        noted.chain(fresh).max().unwrap_or(Seq(0))
+        noted.into_iter().chain(fresh).max().unwrap_or(Seq(0))
+    }
+
+    /// What is noted of a client in a room.
+    pub(crate) fn standing(&self, owner: IdOwner, room: RoomId) -> Option<Standing> {
+        self.of(owner).find(|(of, _)| *of == room).map(|(_, standing)| standing)
+    }
+
+    /// The entry of a room behind which a client sees it. `None`: the client was never there, as far as is known.
+    pub(crate) fn since(&self, owner: IdOwner, room: RoomId) -> Option<Seq> {
+        let arrived = self.arrived.get(&(owner, room)).copied();
+        self.standing(owner, room).map(|standing| standing.since).into_iter().chain(arrived).min()
+    }
+
+    /// With other nodes: a client of this node sees a room behind this entry. The log [notes](Self::admit) it later.
+    pub(crate) fn arrive(&mut self, owner: IdOwner, room: RoomId, since: Seq) {
+        let arrived = self.arrived.entry((owner, room)).or_insert(since);
+        *arrived = since.min(*arrived);
     }
 
     /// A client of this server has read up to `seq`. Returns whether that is new.
@@ -166,20 +188,40 @@ impl Positions {
         fresh.map_or_else(Vec::new, |(client_id, fresh)| take(owner, client_id, fresh).collect())
     }
 
-    /// Notes how far a client has read. Returns the positions that were lost for it; `None`: nothing is new.
-    pub(crate) fn note(&mut self, reader: Reader, room: RoomId, seq: Seq) -> Option<Vec<LostPosition>> {
-        let Reader { owner, is_guest } = reader;
-        self.forget_fresh_in(owner, room, seq);
-        let client = self.clients.entry(owner).or_default();
-        let earlier = client.noted.iter().position(|(of, _)| *of == room);
-        if earlier.and_then(|index| client.noted.get(index)).is_some_and(|(_, noted)| seq <= *noted) {
+    /// Notes how far a client has read. One that was never there sees the room behind `since` from now on. Returns the
+    /// positions that were lost for it; `None`: nothing is new.
+    pub(crate) fn note(&mut self, reader: Reader, room: RoomId, upto: Seq, since: Seq) -> Option<Vec<LostPosition>> {
+        self.forget_fresh_in(reader.owner, room, upto);
+        match self.standing(reader.owner, room) {
+            Some(known) if upto <= known.upto => None,
+            Some(known) => Some(self.put(reader, room, Standing { upto, ..known })),
+            None => Some(self.put(reader, room, Standing { upto, since })),
+        }
+    }
+
+    /// Notes that a client sees a room behind this entry, or behind an earlier one that was noted before. Returns the
+    /// positions that were lost for it; `None`: nothing is new.
+    pub(crate) fn admit(&mut self, reader: Reader, room: RoomId, since: Seq) -> Option<Vec<LostPosition>> {
+        if self.arrived.get(&(reader.owner, room)).is_some_and(|arrived| since <= *arrived) {
+            self.arrived.remove(&(reader.owner, room));
+        }
+        let known = self.standing(reader.owner, room);
+        if known.is_some_and(|known| known.since <= since) {
             return None;
         }
-        match earlier {
+        let upto = known.map_or(Seq(0), |known| known.upto);
+        Some(self.put(reader, room, Standing { upto, since }))
+    }
+
+    /// Notes all that is known of a client in a room. Returns the positions that were lost for it.
+    pub(crate) fn put(&mut self, reader: Reader, room: RoomId, standing: Standing) -> Vec<LostPosition> {
+        let Reader { owner, is_guest } = reader;
+        let client = self.clients.entry(owner).or_default();
+        match client.noted.iter().position(|(of, _)| *of == room) {
             Some(index) => drop(client.noted.remove(index)),
             None => self.count += 1,
         }
-        client.noted.push((room, seq));
+        client.noted.push((room, standing));
         self.by_age.remove(&client.age);
         self.notes += 1;
         client.age = Age { is_kept: !is_guest, note: self.notes };
@@ -190,7 +232,7 @@ impl Positions {
             self.remove(reader.owner, *room);
         }
         self.lost += lost.len() as u64;
-        Some(lost)
+        lost
     }
 
     /// The positions that are too many after a note of this client.
@@ -209,15 +251,15 @@ impl Positions {
     }
 
     /// The noted positions of a client, the one that was changed the longest ago first.
-    fn of(&self, owner: IdOwner) -> impl Iterator<Item = (RoomId, Seq)> {
+    fn of(&self, owner: IdOwner) -> impl Iterator<Item = (RoomId, Standing)> {
         self.clients.get(&owner).into_iter().flat_map(|client| client.noted.iter().copied())
     }
 
-    /// All noted positions. [Noting](Self::note) them in this order makes the same table.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (Reader, RoomId, Seq)> {
+    /// All noted positions. [Putting](Self::put) them in this order makes the same table.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Reader, RoomId, Standing)> {
         self.by_age.iter().flat_map(|(age, owner)| {
             let reader = Reader { owner: *owner, is_guest: !age.is_kept };
-            self.of(*owner).map(move |(room, seq)| (reader, room, seq))
+            self.of(*owner).map(move |(room, standing)| (reader, room, standing))
         })
     }
 
@@ -253,6 +295,7 @@ impl Positions {
 
     /// The room has ended, with all positions in it.
     pub(crate) fn forget_room(&mut self, room: RoomId) {
+        self.arrived.retain(|(_, other), _| *other != room);
         for owner in self.readers.remove(&room).unwrap_or_default() {
             self.remove(owner, room);
         }
@@ -260,6 +303,7 @@ impl Positions {
 
     /// A guest has gone, and nobody gets its name again.
     pub(crate) fn forget_guest(&mut self, guest: IdOwner) {
+        self.arrived.retain(|(owner, _), _| *owner != guest);
         let noted = self.of(guest).map(|(room, _)| room);
         let fresh = self.fresh.get(&guest).into_iter().flat_map(|(_, fresh)| fresh).map(|fresh| fresh.room);
         for room in noted.chain(fresh).collect::<SmallVec<[RoomId; 2]>>() {
@@ -269,6 +313,7 @@ impl Positions {
 
     /// Forgets what was not noted: the notes of this node do not count any more.
     pub(crate) fn forget_fresh(&mut self) {
+        self.arrived.clear();
         for (owner, (_, fresh)) in std::mem::take(&mut self.fresh) {
             for Fresh { room, .. } in fresh {
                 if !self.of(owner).any(|(noted, _)| noted == room) {
@@ -323,7 +368,7 @@ mod tests {
 
     fn all(positions: &Positions) -> Vec<(u64, u32, u64)> {
         positions.check();
-        positions.all().map(|(reader, room, seq)| (reader.owner.0, room.0, seq.0)).collect()
+        positions.all().map(|(reader, room, standing)| (reader.owner.0, room.0, standing.upto.0)).collect()
     }
 
     #[test]
@@ -334,11 +379,37 @@ mod tests {
             assert_eq!(positions.upto(owner, room), Seq(upto), "{seq}");
         }
         for (seq, is_new) in [(6, true), (2, false), (6, false), (9, true)] {
-            assert_eq!(positions.note(client(1), room, Seq(seq)).is_some(), is_new, "{seq}");
+            assert_eq!(positions.note(client(1), room, Seq(seq), Seq(0)).is_some(), is_new, "{seq}");
             assert_eq!(positions.upto(owner, room), Seq(seq.max(7)), "{seq}: what is fresh stays");
         }
         assert_eq!(all(&positions), [(1, 4, 9)]);
         assert!(positions.fresh.is_empty(), "what is noted is not fresh any more");
+    }
+
+    #[test]
+    fn a_client_sees_a_room_from_the_earliest_entry_that_was_noted_whatever_it_has_read() {
+        let (mut positions, owner, room) = (Positions::default(), IdOwner(1), RoomId(4));
+        assert_eq!(positions.since(owner, room), None);
+        positions.arrive(owner, room, Seq(7));
+        positions.arrive(owner, room, Seq(9));
+        assert_eq!((positions.since(owner, room), positions.count()), (Some(Seq(7)), 0));
+        for (since, is_new, then, arrived) in [(8, true, 7, 1), (9, false, 7, 1), (7, true, 7, 0), (5, true, 5, 0)] {
+            assert_eq!(positions.admit(client(1), room, Seq(since)).is_some(), is_new, "{since}");
+            assert_eq!(positions.since(owner, room), Some(Seq(then)), "{since}");
+            assert_eq!(positions.arrived.len(), arrived, "{since}");
+        }
+        assert!(positions.note(client(1), room, Seq(20), Seq(20)).is_some());
+        assert_eq!(positions.standing(owner, room), Some(Standing { upto: Seq(20), since: Seq(5) }));
+        assert!(positions.note(client(2), room, Seq(3), Seq(20)).is_some());
+        assert_eq!(positions.standing(IdOwner(2), room), Some(Standing { upto: Seq(3), since: Seq(20) }));
+        positions.arrive(IdOwner(3), room, Seq(7));
+        positions.arrive(IdOwner(3), RoomId(5), Seq(7));
+        positions.forget_room(room);
+        assert_eq!((positions.since(owner, room), positions.since(IdOwner(3), room)), (None, None));
+        assert_eq!(positions.since(IdOwner(3), RoomId(5)), Some(Seq(7)));
+        positions.forget_guest(IdOwner(3));
+        assert_eq!(positions.since(IdOwner(3), RoomId(5)), None);
+        positions.check();
     }
 
     #[test]
@@ -380,7 +451,7 @@ mod tests {
             (client(2), 10, 2, none),
         ];
         for (reader, room, seq, expected) in steps {
-            let lost = positions.note(reader, RoomId(room), Seq(seq)).unwrap();
+            let lost = positions.note(reader, RoomId(room), Seq(seq), Seq(0)).unwrap();
             let lost: Vec<_> = lost.into_iter().map(|lost| (lost.reader.owner.0, lost.room.0)).collect();
             assert_eq!(lost, expected, "{reader:?} in {room}");
             positions.check();
@@ -396,7 +467,7 @@ mod tests {
         let mut positions = Positions::default();
         let begin = |positions: &mut Positions| {
             for (reader, room) in [(client(1), 10), (client(1), 11), (guest(7), 10)] {
-                positions.note(reader, RoomId(room), Seq(1));
+                positions.note(reader, RoomId(room), Seq(1), Seq(0));
             }
             for (owner, room, seq) in [(1, 10, 2), (2, 10, 1), (7, 10, 3), (7, 11, 1)] {
                 positions.read(IdOwner(owner), &name(), RoomId(room), Seq(seq));

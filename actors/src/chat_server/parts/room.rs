@@ -24,6 +24,8 @@ pub(crate) struct Room {
     hubs: HubSet,
     /// The number of messages that the history keeps.
     pub(super) kept: u64,
+    /// The largest number of messages that the history keeps, if the room has a limit of its own.
+    pub(super) kept_at_most: Option<u64>,
     /// The number of messages that were ever stored, as the numbers of this epoch count them.
     pub(super) said: u64,
     /// With other nodes: whether this node began from a checkpoint behind messages of the room, and does not have these.
@@ -99,6 +101,7 @@ impl Room {
             members_by_hub: Vec::new(),
             hubs: HubSet::default(),
             kept: 0,
+            kept_at_most: None,
             said: 0,
             lacks_messages: false,
             stored_upto: Seq(0),

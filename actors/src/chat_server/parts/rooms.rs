@@ -263,6 +263,11 @@ impl Rooms {
         self.change(room, |room| (room.kept, room.lacks_messages) = (kept, false));
     }
 
+    /// Notes the largest number of messages that the history keeps of this room, if it has a limit of its own.
+    pub(crate) fn keep_at_most(&mut self, room: RoomId, messages: Option<u64>) {
+        self.change(room, |room| room.kept_at_most = messages);
+    }
+
     /// Ends a room: from now on no lookup finds it.
     pub(crate) fn end(&mut self, id: RoomId, ended: Ended) {
         let Some(room) = self.all.get_mut(id.index()) else { return };

@@ -26,7 +26,7 @@ pub(super) struct Vacancies {
     kept_for: Duration,
     /// Whether a room exists for as long as the history keeps a message of it.
     history_is_stored: bool,
-    /// Most messages that the history keeps of one room.
+    /// Most messages that the history keeps of a room without a limit of its own.
     messages_max: u64,
     /// Whether there are other nodes. Then the lobby never ends, and the log alone says which room is dropped first.
     follows_log: bool,
@@ -81,7 +81,8 @@ impl Vacancies {
     /// The worth of a room that may be dropped for another one. Nodes may keep different messages, so with other nodes
     /// the messages count that the log has placed.
     fn worth(&self, room: &Room) -> Option<Worth> {
-        let kept = if self.follows_log { room.said.min(self.messages_max) } else { room.kept() };
+        let most = room.kept_at_most.unwrap_or(self.messages_max);
+        let kept = if self.follows_log { room.said.min(most) } else { room.kept() };
         let worth = if room.said > 0 { usize::try_from(kept).ok()?.checked_add(1)? } else { 0 };
         (worth <= WORTH_MAX).then_some(worth)
     }

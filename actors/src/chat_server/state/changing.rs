@@ -60,7 +60,10 @@ impl ChatState {
             return self.repeat(Asker::Client(frame), earlier, turn);
         }
         let of_room = Some(room).filter(|room| self.rooms.get(*room).is_some_and(|room| room.key().room().is_some()));
-        if let Err(refusal) = self.check_speech(session, None, of_room, turn) {
+        let is_edit = matches!(content, Content::Edit { .. });
+        let may_speak = self.check_speech(session, None, of_room, turn);
+        let may_change = may_speak.and_then(|()| if is_edit { self.check_writer(session, room) } else { Ok(()) });
+        if let Err(refusal) = may_change {
             return self.conclude(&mut frame, Err(refusal), turn);
         }
         self.paused.pause(session);
@@ -71,7 +74,11 @@ impl ChatState {
     /// Reads the message of a change, which is judged then.
     pub(super) fn judge_later(&mut self, asked: Asked, turn: &mut Turn) {
         let (room, of) = (asked.room, asked.content.refers_to().unwrap_or(Seq(0)));
-        if of < self.oldest(room).max(Seq(1)) || of > self.order.position(room).seq {
+        let oldest = match &asked.asker {
+            Asker::Client(frame) => self.oldest_for(frame.session, room),
+            Asker::Operator(_) => self.oldest(room),
+        };
+        if of < oldest.max(Seq(1)) || of > self.order.position(room).seq {
             let refusal = no_such_message(of);
             return self.refuse_change(asked, refusal, turn);
         }

@@ -11,7 +11,7 @@ use crate::chat_server::parts::positions::Reader;
 use crate::chat_server::parts::remembered::{IdKey, RememberedIds};
 use crate::chat_server::parts::room::{OnNode, Room, Viewer};
 use crate::clock::{Instant, Now};
-use crate::history::{Restored, RoomKey, StoredRoom};
+use crate::history::{Restored, RoomKey, Standing, StoredRoom};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::moderation::{Moderation, Row};
@@ -110,8 +110,9 @@ impl ChatState {
             counter: life.counter,
             out_since: life.out_since,
         });
-        let read = self.positions.all().filter_map(|(Reader { owner, is_guest }, room, seq)| {
-            Some(PositionThen { owner: owner.0, is_guest, room: *numbers.get(&room)?, seq: seq.0 })
+        let read = self.positions.all().filter_map(|(Reader { owner, is_guest }, room, Standing { upto, since })| {
+            let room = *numbers.get(&room)?;
+            Some(PositionThen { owner: owner.0, is_guest, room, seq: upto.0, since: since.0 })
         });
         let names = cluster.names.iter().map(|(name, holders)| {
             let holders = holders.iter().map(|holder| HolderThen {
@@ -183,9 +184,10 @@ impl ChatState {
         for (room, seq) in deletions {
             self.order.note_deletion(*numbers.get(room as usize).ok_or(BadRecord::Foreign)?, Seq(seq));
         }
-        for PositionThen { owner, is_guest, room, seq } in read {
+        for PositionThen { owner, is_guest, room, seq, since } in read {
             let (reader, room) = (Reader { owner: IdOwner(owner), is_guest }, numbers.get(room as usize));
-            self.positions.note(reader, *room.ok_or(BadRecord::Foreign)?, Seq(seq));
+            let standing = Standing { upto: Seq(seq), since: Seq(since) };
+            self.positions.put(reader, *room.ok_or(BadRecord::Foreign)?, standing);
         }
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         (cluster.digest, cluster.asked_at) = (Digest(digest), LogPosition(position));

@@ -118,7 +118,17 @@ impl ChatState {
                 participant.inbox = Some(fresh);
             }
             let (seq, epoch) = (position.seq, position.epoch);
-            let joined = JoinedEvent { id: None, room: None, inbox: true, seq, epoch, count, recovered: None };
+            let joined = JoinedEvent {
+                id: None,
+                room: None,
+                inbox: true,
+                seq,
+                epoch,
+                count,
+                recovered: None,
+                settings: None,
+                visible_after: None,
+            };
             turn.tell(session, ServerEvent::Joined(joined));
             turn.admit(session, fresh);
         }

@@ -74,6 +74,7 @@ impl ChatState {
         // The welcome comes before every message of the room.
         self.enter(session, room, false, turn);
         self.tell_welcome(frame, turn);
+        self.tell_settings(session, room, turn);
         self.tell_positions(session, room, turn);
         turn.admit(session, room);
         if let Some(inbox) = inbox {
@@ -198,8 +199,10 @@ impl ChatState {
         }
         self.check_name(session, name, turn)?;
         let shown = self.claim(session, name, key, turn)?;
+        let hidden = self.hidden_histories(session);
         self.leave_positions(session, turn);
         let Some(old) = self.participants.rename(session, name, shown) else { return Ok(()) };
+        self.take_over_histories(session, hidden, turn);
         let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
         for room in rooms {
             self.enter_in_log(room, name);
@@ -207,6 +210,7 @@ impl ChatState {
             self.note_presence(room, Some(name), Some(&old), turn);
         }
         self.release_in_log(session, &old);
+        self.expel_where_not_allowed(session, turn);
         Ok(())
     }
 

@@ -68,6 +68,7 @@ impl ChatState {
         if wanted {
             self.presence.watch(session, room, true);
         }
+        self.note_arrival(session, room, turn);
     }
 
     pub(super) fn leave(&mut self, frame: &mut Frame, name: &RoomName, turn: &mut Turn) -> Result<(), Refusal> {

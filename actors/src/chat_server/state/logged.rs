@@ -184,6 +184,7 @@ impl ChatState {
                 return self.logged_drop(&key, (epoch, reply), source, turn);
             }
             LogEntry::Read(read) => self.logged_read(read, turn),
+            LogEntry::Arrive(arrival) => self.logged_arrival(arrival, turn),
             // It is about the state after the whole record.
             LogEntry::Checkpoint => {}
             LogEntry::Digest { at, digest } => self.logged_digest(at, digest, turn),

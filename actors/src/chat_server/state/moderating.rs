@@ -5,17 +5,19 @@
 
 use std::time::Duration;
 
-use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent};
+use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent, SettingsEvent};
 
 use super::ChatState;
 use crate::chat_server::command::{Decided, DecisionReply, NotDecided, NotDone, OpenRefusal};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::cluster::Tag;
 use crate::chat_server::parts::participants::Participant;
+use crate::chat_server::parts::room::Room;
 use crate::history::{Receipt, RoomKey};
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Ineffective, Measure, Row, Sanction, Subject, Target, Who};
 use crate::nodes::record::{Incarnation, LogEntry};
+use crate::room_settings::{RoomSettings, Writers};
 
 impl ChatState {
     /// Whether a client may write in a room, or in private (`None`). `name`: the name that it takes with the message.
@@ -69,19 +71,68 @@ impl ChatState {
         }
     }
 
+    /// The settings of a room, if they differ from the default.
+    #[inline]
+    pub(super) fn own_settings(&self, room: RoomId) -> Option<&RoomSettings> {
+        if self.moderation.has_settings() { self.moderation.own_settings(self.name_of(room)?) } else { None }
+    }
+
+    /// Whether the settings of a room let a client write there.
+    #[inline]
+    pub(super) fn check_writer(&self, session: SessionId, room: RoomId) -> Result<(), Refusal> {
+        let Some(settings) = self.own_settings(room) else { return Ok(()) };
+        if settings.writers == Writers::Everyone || self.who(session, None).is_none() {
+            return Ok(());
+        }
+        let room = self.name_of(room).cloned();
+        let name = room.as_ref().map_or("", RoomName::as_str);
+        let text = format!("only operators may write in the room {name}");
+        Err(Refusal::new(ErrorCode::NotAWriter, text).in_room(room))
+    }
+
+    /// Tells a session the settings of the room that it has entered by its handshake.
+    pub(super) fn tell_settings(&self, session: SessionId, room: RoomId, turn: &mut Turn) {
+        if let Some((settings, room)) = self.own_settings(room).zip(self.name_of(room)) {
+            let settings = Box::new(settings.clone());
+            turn.tell(session, ServerEvent::Settings(SettingsEvent { room: room.clone(), settings }));
+        }
+    }
+
+    /// Tells the members of a room on this node its settings.
+    fn tell_members_settings(&self, name: &RoomName, turn: &mut Turn) {
+        let room = self.rooms.find(name.as_str()).and_then(|room| self.rooms.get(room));
+        let sessions: Vec<_> = room.into_iter().flat_map(Room::members).collect();
+        if !sessions.is_empty() {
+            let settings = Box::new(self.moderation.settings(name).clone());
+            let event = Box::new(ServerEvent::Settings(SettingsEvent { room: name.clone(), settings }));
+            turn.push(Effect::TellMany { sessions, event });
+        }
+    }
+
     /// The slow mode of a room for a client, if there is one.
     #[inline]
     fn slow_seconds(&self, session: SessionId, room: RoomId) -> Option<u32> {
-        if !self.moderation.has_slow_rooms() {
-            return None;
-        }
-        let seconds = self.moderation.slow_seconds(self.name_of(room)?);
+        let seconds = self.own_settings(room)?.slow_seconds;
         (seconds > 0 && self.who(session, None).is_some()).then_some(seconds)
     }
 
     /// Whether a client may be in a room and read there.
     pub(super) fn check_presence(&self, session: SessionId, room: &RoomName, turn: &Turn) -> Result<(), Refusal> {
         let Some(who) = self.who(session, None) else { return Ok(()) };
+        self.moderation.may_join(who, room, turn.now.unix_ms)
+    }
+
+    /// Whether a client that takes a name with its message may be in the room of the message under that name.
+    pub(super) fn check_presence_as(
+        &self,
+        session: SessionId,
+        name: Option<&ClientId>,
+        room: RoomId,
+        turn: &Turn,
+    ) -> Result<(), Refusal> {
+        let Some((who, room)) = name.and_then(|name| self.who(session, Some(name))).zip(self.name_of(room)) else {
+            return Ok(());
+        };
         self.moderation.may_join(who, room, turn.now.unix_ms)
     }
 
@@ -95,13 +146,14 @@ impl ChatState {
     pub(super) fn check_opening(&self, who: Who<'_>, room: &RoomName, turn: &Turn) -> Result<(), OpenRefusal> {
         let now = turn.now.unix_ms;
         let judged = self.moderation.may_connect(who, now).and_then(|()| self.moderation.may_join(who, room, now));
-        judged.map_err(|refusal| OpenRefusal::Banned(Box::new(refusal)))
+        judged.map_err(|refusal| OpenRefusal::Judged(Box::new(refusal)))
     }
 
     /// A client to judge, perhaps under another name. `None`: it is an operator, or has gone.
-    fn who<'a>(&'a self, session: SessionId, name: Option<&'a ClientId>) -> Option<Who<'a>> {
+    pub(super) fn who<'a>(&'a self, session: SessionId, name: Option<&'a ClientId>) -> Option<Who<'a>> {
         let participant = self.participants.get(session).filter(|it| !it.is_operator())?;
-        Some(Who { name: Some(name.unwrap_or(participant.name())), address: participant.address() })
+        let name = Some(name.unwrap_or(participant.name()));
+        Some(Who { name, address: participant.address(), rooms: participant.allowed_rooms() })
     }
 
     fn name_of(&self, room: RoomId) -> Option<&RoomName> {
@@ -189,6 +241,10 @@ impl ChatState {
 
     fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<Vec<Row>, Ineffective> {
         let act = decision.act.clone();
+        let before = match &act {
+            Act::Set { room, .. } => Some(self.moderation.settings(room).clone()),
+            Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Uninvite { .. } | Act::Delete { .. } => None,
+        };
         let rows = self.moderation.decide(decision, at)?;
         match act {
             Act::Impose { target, .. } if target.measure == Measure::Ban => {
@@ -196,12 +252,26 @@ impl ChatState {
                     self.send_out(&sanction, turn);
                 }
             }
-            Act::Slow { room, .. } => {
-                if let Some(room) = self.rooms.find(room.as_str()) {
-                    self.slowed.forget(room);
+            Act::Set { room: name, change } => {
+                if let Some((room, before)) = self.rooms.find(name.as_str()).zip(before) {
+                    if change.slow_seconds.is_some() {
+                        self.slowed.forget(room);
+                    }
+                    if change.retention.is_some() {
+                        self.limit_history(room);
+                        self.tell_limits(turn);
+                    }
+                    if before.newcomers_see_history && change.newcomers_see_history == Some(false) {
+                        self.history_is_hidden(room, turn);
+                    }
+                    if before != *self.moderation.settings(&name) {
+                        self.tell_members_settings(&name, turn);
+                        self.expel_from(&name, turn);
+                    }
                 }
             }
-            Act::Impose { .. } | Act::Lift(_) | Act::Delete { .. } => {}
+            Act::Uninvite { room, .. } => self.expel_from(&room, turn),
+            Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Delete { .. } => {}
         }
         Ok(rows)
     }
@@ -232,11 +302,38 @@ impl ChatState {
                 }
                 Some(name) => {
                     if let Ok(id) = self.own_room(session, name) {
-                        turn.tell(session, ServerEvent::Error(refusal.clone()));
-                        self.go_out(session, id, turn);
-                        turn.tell(session, ServerEvent::Left { id: None, room: name.clone() });
+                        self.expel(session, (id, name), refusal.clone(), turn);
                     }
                 }
+            }
+        }
+    }
+
+    /// Makes a session leave a room.
+    fn expel(&mut self, session: SessionId, (id, name): (RoomId, &RoomName), refusal: Refusal, turn: &mut Turn) {
+        turn.tell(session, ServerEvent::Error(refusal));
+        self.go_out(session, id, turn);
+        turn.tell(session, ServerEvent::Left { id: None, room: name.clone() });
+    }
+
+    /// Makes the clients of this node leave a room that are not invited any more.
+    fn expel_from(&mut self, name: &RoomName, turn: &mut Turn) {
+        let Some(id) = self.rooms.find(name.as_str()).filter(|_| self.moderation.is_private(name)) else { return };
+        let members: Vec<_> = self.rooms.get(id).into_iter().flat_map(Room::members).collect();
+        for session in members {
+            if let Err(refusal) = self.check_presence(session, name, turn) {
+                self.expel(session, (id, name), refusal, turn);
+            }
+        }
+    }
+
+    /// Makes a session that has another name or another token now leave the rooms where it may not be any more.
+    pub(super) fn expel_where_not_allowed(&mut self, session: SessionId, turn: &mut Turn) {
+        let rooms = self.participants.get(session).map_or_else(Vec::new, |participant| participant.rooms().to_vec());
+        for id in rooms {
+            let Some(name) = self.name_of(id).cloned() else { continue };
+            if let Err(refusal) = self.check_presence(session, &name, turn) {
+                self.expel(session, (id, &name), refusal, turn);
             }
         }
     }

@@ -92,11 +92,17 @@ impl ChatState {
     /// The members of a room who are connected to other nodes.
     fn readers_elsewhere(&self, room: RoomId, are_authenticated: bool) -> Vec<(IdOwner, ClientId)> {
         let Some((cluster, room)) = self.cluster.as_ref().zip(self.rooms.get(room)) else { return Vec::new() };
-        let owner = |name: &ClientId| match cluster.names.holders(name).first() {
-            _ if are_authenticated => Some(IdOwner::authenticated(name)),
-            holder => holder.map(|holder| IdOwner::keyed(name, holder.key)),
-        };
-        room.elsewhere(cluster.life()).filter_map(|name| Some((owner(name)?, name.clone()))).collect()
+        let reader = |name: &ClientId| Some((self.owner_in_log(name, are_authenticated)?, name.clone()));
+        room.elsewhere(cluster.life()).filter_map(reader).collect()
+    }
+
+    /// With other nodes: the client that holds a name on any of them.
+    pub(super) fn owner_in_log(&self, name: &ClientId, is_authenticated: bool) -> Option<IdOwner> {
+        if is_authenticated {
+            return Some(IdOwner::authenticated(name));
+        }
+        let holder = self.cluster.as_ref()?.names.holders(name).first()?;
+        Some(IdOwner::keyed(name, holder.key))
     }
 
     /// Tells a connection how far its client has read in each of its rooms: it has another name now.
@@ -108,9 +114,10 @@ impl ChatState {
     }
 
     /// Whether the members of a room are told how far the others have read.
-    fn is_seen_by_others(&self, room: RoomId) -> bool {
-        let room = self.rooms.get(room).filter(|room| room.key().room().is_some());
-        self.config.seen_by && room.is_some_and(|room| room.count() <= limits::SEEN_BY_MEMBERS_MAX)
+    fn is_seen_by_others(&self, id: RoomId) -> bool {
+        let room = self.rooms.get(id).filter(|room| room.key().room().is_some());
+        let is_told = self.own_settings(id).and_then(|it| it.seen_by).unwrap_or(self.config.seen_by);
+        is_told && room.is_some_and(|room| room.count() <= limits::SEEN_BY_MEMBERS_MAX)
     }
 
     /// Notes the positions of the last second.
@@ -172,12 +179,10 @@ impl ChatState {
     fn note_position(&mut self, FreshPosition { owner, client_id, room, seq }: FreshPosition, turn: &mut Turn) {
         let told = self.positions.upto(owner, room);
         let reader = Reader::new(owner, &client_id);
-        let Some(lost) = self.positions.note(reader, room, seq) else { return };
-        let lost = lost.into_iter().map(|LostPosition { reader, room }| (reader, room, None));
-        let notes = std::iter::once((reader, room, Some(seq))).chain(lost);
-        // No store has those of a guest: it is gone before they are read again.
-        let stored = notes.filter(|(reader, ..)| !reader.is_guest);
-        turn.effects.extend(stored.map(|(Reader { owner, .. }, room, seq)| Effect::NoteRead { owner, room, seq }));
+        // A client that is not known to have been in the room sees no more than before.
+        let since = if self.hides_history(room) { self.order.position(room).seq } else { Seq(0) };
+        let Some(lost) = self.positions.note(reader, room, seq, since) else { return };
+        self.keep_standing(reader, room, lost, turn);
         let own: Vec<_> = self.sessions_of(owner, &client_id).collect();
         let mut sessions = Vec::new();
         if self.is_seen_by_others(room) {
@@ -188,5 +193,15 @@ impl ChatState {
             sessions.extend(own);
         }
         self.tell_position(sessions, room, (owner, client_id), turn);
+    }
+
+    /// Stores what was noted of a client in a room, and what was lost for it.
+    pub(super) fn keep_standing(&self, reader: Reader, room: RoomId, lost: Vec<LostPosition>, turn: &mut Turn) {
+        let noted = (reader, room, self.positions.standing(reader.owner, room));
+        let lost = lost.into_iter().map(|LostPosition { reader, room }| (reader, room, None));
+        // No store has that of a guest: it is gone before it is read again.
+        let stored = std::iter::once(noted).chain(lost).filter(|(reader, ..)| !reader.is_guest);
+        let effect = |(Reader { owner, .. }, room, standing)| Effect::NoteRead { owner, room, standing };
+        turn.effects.extend(stored.map(effect));
     }
 }

@@ -75,7 +75,8 @@ impl ChatState {
         if claims.is_admin {
             Ok(())
         } else {
-            self.check_opening(Who { name: Some(&claims.client_id), ..open.who() }, &open.room, turn)
+            let who = Who { name: Some(&claims.client_id), rooms: &claims.rooms, ..open.who() };
+            self.check_opening(who, &open.room, turn)
         }
     }
 
@@ -107,6 +108,7 @@ impl ChatState {
         for room in closed {
             self.leave(&mut Frame { session, id: None, ticket: None }, &room, turn)?;
         }
+        self.expel_where_not_allowed(session, turn);
         self.tell_welcome(frame, turn);
         Ok(())
     }

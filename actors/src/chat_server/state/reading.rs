@@ -5,7 +5,7 @@ use starling_protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::ChatState;
+use super::{ChatState, who_calls};
 use crate::chat_server::command::{Frame, HistoryQuery};
 use crate::chat_server::effect::{Answer, Effect, Turn};
 use crate::chat_server::parts::reads::Reader;
@@ -52,28 +52,34 @@ impl ChatState {
         with: Option<ClientId>,
         turn: &mut Turn,
     ) {
+        let oldest = self.oldest_for(frame.session, room);
         let reader = Reader::Page { frame: frame.take(), with: with.clone() };
         let request = self.begin_read(reader, room, page);
-        turn.push(Effect::Read(ReadRequest { with, limit: limit.into(), ..request }));
+        turn.push(Effect::Read(ReadRequest { oldest, with, limit: limit.into(), ..request }));
     }
 
-    /// Reads for a caller outside the chat. The caller's rights were checked by the HTTP route; every room may be read.
+    /// Reads for a caller outside the chat. The HTTP route has checked which rooms its token allows.
     pub(super) fn read_from_outside(
         &mut self,
         query: HistoryQuery,
         reply: oneshot::Sender<Result<Page, ReadError>>,
         turn: &mut Turn,
     ) {
-        let HistoryQuery { room: name, page, search, with_changes, limit, bytes } = query;
+        let HistoryQuery { caller, room: name, page, search, with_changes, limit, bytes } = query;
+        if who_calls(&caller).is_some_and(|who| !self.moderation.may_see(who, &name)) {
+            return turn.reply(Answer::Page(reply, Err(ReadError::NotInvited)));
+        }
         let Some(room) = self.rooms.find(name.as_str()) else {
             // The lobby always counts as existing, even while nobody is in it.
             let is_lobby = name.as_str() == limits::LOBBY;
             let outcome = if is_lobby { Ok(Page::default()) } else { Err(ReadError::NoSuchRoom) };
             return turn.reply(Answer::Page(reply, outcome));
         };
+        let hidden = self.hidden_from_outside(&caller, room);
         let request = self.begin_read(Reader::Outside(reply), room, page);
+        let oldest = request.oldest.max(hidden.next());
         let purpose = if with_changes { ReadPurpose::CatchUp } else { request.purpose };
-        turn.push(Effect::Read(ReadRequest { purpose, search, limit: limit.into(), bytes, ..request }));
+        turn.push(Effect::Read(ReadRequest { oldest, purpose, search, limit: limit.into(), bytes, ..request }));
     }
 
     /// Notes the reader of a room's history, and returns a request that covers all messages that may be shown.
@@ -96,7 +102,7 @@ impl ChatState {
         let room = request.room;
         if self.order.last_deletion(room) > request.newest {
             // The page may have the text of a message that was deleted since the read began.
-            let (oldest, newest) = (self.oldest(room), self.order.position(room).seq);
+            let (oldest, newest) = (self.oldest(room).max(request.oldest), self.order.position(room).seq);
             return turn.push(Effect::Read(ReadRequest { oldest, newest, ..request }));
         }
         match self.reads.finish(request.token) {

@@ -4,7 +4,7 @@ use super::ChatState;
 use crate::chat_server::parts::order::{Placed, Position};
 use crate::chat_server::parts::positions::Reader;
 use crate::clock::Now;
-use crate::history::{Restored, RoomKey, StoredId, StoredPosition, StoredRoom};
+use crate::history::{Restored, RoomKey, Standing, StoredId, StoredPosition, StoredRoom};
 use crate::ids::RoomId;
 
 impl ChatState {
@@ -24,9 +24,9 @@ impl ChatState {
             assert_eq!(room, Some(RoomId(index)), "the number of a restored room is its index");
         }
         self.restore_ids(ids, now);
-        for StoredPosition { owner, room, seq } in read {
-            let reader = Reader { owner, is_guest: false };
-            self.positions.note(reader, room, seq.min(self.order.position(room).seq));
+        for StoredPosition { owner, room, standing: Standing { upto, since } } in read {
+            let (reader, newest) = (Reader { owner, is_guest: false }, self.order.position(room).seq);
+            self.positions.put(reader, room, Standing { upto: upto.min(newest), since: since.min(newest) });
         }
     }
 
@@ -35,9 +35,12 @@ impl ChatState {
         let kept = (seq.0 + 1).saturating_sub(oldest.0);
         let room = self.rooms.restore(key.clone(), (kept, seq), now.at)?;
         self.order.open(room, Position { epoch, seq });
-        if let RoomKey::Inbox(owner) = key {
-            self.inboxes.add(&owner, room);
-            self.inboxes.restore_sent(room, sent);
+        match key {
+            RoomKey::Inbox(owner) => {
+                self.inboxes.add(&owner, room);
+                self.inboxes.restore_sent(room, sent);
+            }
+            RoomKey::Room(_) => self.limit_new_room(room),
         }
         if let Some(made) = unclaimed {
             self.inboxes.made_by(room, &made.maker);

@@ -29,11 +29,11 @@ impl ChatState {
         (newest.0 + 1).saturating_sub(oldest.0)
     }
 
-    /// Whether the history has all messages after the one that a client resumes from, judged by `seq` and `epoch`
-    /// alone.
-    fn can_recover(&self, room: RoomId, from: Resume) -> bool {
+    /// Whether the history has all messages after the one that a client resumes from, and the client sees them, judged by
+    /// `seq` and `epoch` alone.
+    fn can_recover(&self, session: SessionId, room: RoomId, from: Resume) -> bool {
         let position = self.order.position(room);
-        let is_kept = from.after <= position.seq && from.after.next() >= self.oldest(room);
+        let is_kept = from.after <= position.seq && from.after.next() >= self.oldest_for(session, room);
         from.epoch == Some(position.epoch) && is_kept
     }
 
@@ -48,12 +48,14 @@ impl ChatState {
         turn: &mut Turn,
     ) {
         self.answer_without_anchor(frame.session, room, turn);
-        let has_anchor =
-            |from: &Resume| from.at.is_some() && self.can_recover(room, *from) && from.after >= self.oldest(room);
+        let session = frame.session;
+        let has_anchor = |from: &Resume| {
+            from.at.is_some() && self.can_recover(session, room, *from) && from.after >= self.oldest_for(session, room)
+        };
         let Some(resume) = resume.filter(has_anchor) else {
             return self.tell_joined(frame, room, resume, was_member, turn);
         };
-        let reader = Reader::Anchor { session: frame.session };
+        let reader = Reader::Anchor { session };
         self.catching_up.wait_for_anchor(room, AnchoredJoin { frame: frame.take(), resume, was_member });
         self.read(room, anchor_page(resume.after), 1, reader, turn);
     }
@@ -69,7 +71,8 @@ impl ChatState {
         turn: &mut Turn,
     ) {
         let session = frame.session;
-        let recovered = resume.map(|from| self.can_recover(room, from));
+        let recovered = resume.map(|from| self.can_recover(session, room, from));
+        let hidden = self.hidden_from(session, room);
         let Some(entry) = self.rooms.get(room) else { return };
         let position = self.order.position(room);
         let joined = ServerEvent::Joined(JoinedEvent {
@@ -80,6 +83,8 @@ impl ChatState {
             epoch: position.epoch,
             count: self.count_in(room),
             recovered,
+            settings: self.own_settings(room).cloned().map(Box::new),
+            visible_after: Some(hidden).filter(|hidden| *hidden > Seq(0)),
         });
         let missed_after = resume.filter(|_| recovered == Some(true)).map(|from| from.after);
         let Some(after) = missed_after.filter(|after| *after < position.seq) else {
@@ -164,7 +169,7 @@ impl ChatState {
         &mut self,
         session: SessionId,
         asked: (RoomId, HistoryPage),
-        page: Page,
+        mut page: Page,
         ticket: Option<Ticket>,
         turn: &mut Turn,
     ) {
@@ -188,6 +193,7 @@ impl ChatState {
         }
         let more = last < newest;
         self.catching_up.sent(session, room, last);
+        self.without_hidden_texts(session, room, &mut page.messages);
         turn.replay(session, Replay { room, messages: page.messages, more, ticket });
         self.sent(room, last);
         if !more {

@@ -162,7 +162,9 @@ impl ChatState {
         let outcome = match (earlier, target) {
             (Some(earlier), _) => Outcome::Repeated(earlier),
             (None, Ok(room)) => {
+                self.check_presence_as(session, name, room, turn)?;
                 self.check_speech(session, name, Some(room), turn)?;
+                self.check_writer(session, room)?;
                 self.check_pace(session, name, room, turn)?;
                 Outcome::ToRoom(room)
             }
@@ -434,6 +436,15 @@ impl ChatState {
     }
 
     pub(super) fn deliver(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
+        if let Content::Edit { of, .. } = copy.message.content
+            && self.hides_history(copy.room)
+        {
+            return self.deliver_edit(copy, of, ticket, turn);
+        }
+        self.deliver_to_all(copy, ticket, turn);
+    }
+
+    pub(super) fn deliver_to_all(&mut self, copy: StoredCopy, ticket: Ticket, turn: &mut Turn) {
         let StoredCopy { room, message, .. } = copy;
         let Some(entry) = self.rooms.get(room) else { return };
         let hubs = entry.hubs();

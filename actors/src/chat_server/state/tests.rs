@@ -11,6 +11,7 @@ mod inboxes;
 mod messages;
 mod moderation;
 mod names;
+mod newcomers;
 mod nodes;
 mod positions;
 mod presence;
@@ -18,7 +19,9 @@ mod private;
 mod proof;
 mod resume;
 mod resume_meanwhile;
+mod retention;
 mod rooms;
+mod settings;
 mod typing;
 
 pub(super) use self::chat::Chat;

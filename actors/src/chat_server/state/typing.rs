@@ -24,6 +24,7 @@ impl ChatState {
         };
         let room = if let Place::Room(room) = &place { Some(*room) } else { None };
         self.check_speech(session, None, room, turn)?;
+        room.map_or(Ok(()), |room| self.check_writer(session, room))?;
         let Some(name) = self.participants.get(session).map(Participant::name).cloned() else { return Ok(()) };
         let at = match &place {
             Place::Room(room) => {

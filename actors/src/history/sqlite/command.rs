@@ -5,7 +5,7 @@ use starling_protocol::{Epoch, Seq};
 
 use super::schema::DbRoom;
 use crate::clock::Instant;
-use crate::history::{Draft, EntryNumber, LogMark, Receipt, RoomKey};
+use crate::history::{Draft, EntryNumber, LogMark, OwnLimits, Receipt, RoomKey, Standing};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::moderation::Row;
@@ -16,8 +16,10 @@ pub(super) enum WriterCommand {
     Append(Append),
     /// The owner of the inbox has received all messages up to this one.
     NoteSent(DbRoom, Seq),
-    /// The client has read up to this message; `None`: its position is dropped.
-    NoteRead(IdOwner, DbRoom, Option<Seq>),
+    /// What is kept of a client in a room; `None`: its position is dropped.
+    NoteRead(IdOwner, DbRoom, Option<Standing>),
+    /// The limits of a room's own.
+    Limit(DbRoom, OwnLimits),
     /// The room has ended. The receipt is returned with the outcome.
     Forget(DbRoom, Option<Receipt>),
     /// Rows of the moderation have changed. The receipt is returned with the outcome.

@@ -14,7 +14,7 @@ use super::connections;
 use super::due_positions::DuePositions;
 use super::schema::{self, Bounds, DbRoom, SEQ_MAX, place};
 use crate::clock;
-use crate::history::{Content, LogMark, Receipt, Twin};
+use crate::history::{Content, LogMark, Receipt, Standing, Twin};
 
 /// A room that has ended.
 #[derive(Debug)]
@@ -213,13 +213,14 @@ fn write_due(connection: &Connection, due: DuePart<'_>) -> rusqlite::Result<()> 
 
 /// Stores how far clients have read. It comes last: a room of several nodes may have its first message in this commit.
 fn write_positions(connection: &Connection, read: &DuePositions) -> rusqlite::Result<()> {
-    for (room, owner, seq) in read.iter() {
+    for (room, owner, standing) in read.iter() {
         let owner = owner.0.cast_signed();
-        if let Some(seq) = seq {
+        if let Some(Standing { upto, since }) = standing {
             // Another `id` than before: the rows are in the order of their notes.
-            let mut note = connection
-                .prepare_cached("INSERT OR REPLACE INTO read_positions (owner, room, seq) VALUES (?1, ?2, ?3)")?;
-            note.execute((owner, room.0, seq.0.cast_signed()))?;
+            let mut note = connection.prepare_cached(
+                "INSERT OR REPLACE INTO read_positions (owner, room, seq, since) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            note.execute((owner, room.0, upto.0.cast_signed(), since.0.cast_signed()))?;
         } else {
             let mut forget = connection.prepare_cached("DELETE FROM read_positions WHERE room = ?2 AND owner = ?1")?;
             forget.execute((owner, room.0))?;

@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use starling_protocol::Seq;
-
 use super::schema::DbRoom;
+use crate::history::Standing;
 use crate::identity::IdOwner;
 
 /// Most notes that wait.
@@ -18,19 +17,19 @@ const NOTES_MAX: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct DuePositions {
     /// The notes by the order in which they were made. `None`: a position is dropped.
-    notes: BTreeMap<u64, (DbRoom, IdOwner, Option<Seq>)>,
+    notes: BTreeMap<u64, (DbRoom, IdOwner, Option<Standing>)>,
     numbers: BTreeMap<(DbRoom, IdOwner), u64>,
     made: u64,
 }
 
 impl DuePositions {
     /// Adds a note. Returns whether an older one was dropped for it.
-    pub(super) fn note(&mut self, owner: IdOwner, room: DbRoom, seq: Option<Seq>) -> bool {
+    pub(super) fn note(&mut self, owner: IdOwner, room: DbRoom, standing: Option<Standing>) -> bool {
         self.made += 1;
         if let Some(earlier) = self.numbers.insert((room, owner), self.made) {
             self.notes.remove(&earlier);
         }
-        self.notes.insert(self.made, (room, owner, seq));
+        self.notes.insert(self.made, (room, owner, standing));
         let oldest = if self.notes.len() > NOTES_MAX { self.notes.pop_first() } else { None };
         if let Some((_, (room, owner, _))) = &oldest {
             self.numbers.remove(&(*room, *owner));
@@ -39,7 +38,7 @@ impl DuePositions {
     }
 
     /// The notes, in the order in which they were made.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (DbRoom, IdOwner, Option<Seq>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DbRoom, IdOwner, Option<Standing>)> {
         self.notes.values().copied()
     }
 
@@ -66,11 +65,17 @@ impl DuePositions {
 
 #[cfg(test)]
 mod tests {
+    use starling_protocol::Seq;
+
     use super::*;
+
+    fn read(upto: u64) -> Standing {
+        Standing { upto: Seq(upto), since: Seq(0) }
+    }
 
     fn all(due: &DuePositions) -> Vec<(i64, u64, Option<u64>)> {
         assert_eq!(due.notes.len(), due.numbers.len());
-        due.iter().map(|(room, owner, seq)| (room.0.into(), owner.0, seq.map(|seq| seq.0))).collect()
+        due.iter().map(|(room, owner, seq)| (room.0.into(), owner.0, seq.map(|seq| seq.upto.0))).collect()
     }
 
     #[test]
@@ -79,7 +84,7 @@ mod tests {
         for (owner, room, seq) in
             [(1, 4, Some(1)), (2, 4, Some(1)), (1, 5, Some(9)), (1, 4, Some(3)), (u64::MAX, 4, None)]
         {
-            assert!(!due.note(IdOwner(owner), DbRoom(room), seq.map(Seq)));
+            assert!(!due.note(IdOwner(owner), DbRoom(room), seq.map(read)));
         }
         assert_eq!(all(&due), [(4, 2, Some(1)), (5, 1, Some(9)), (4, 1, Some(3)), (4, u64::MAX, None)]);
         due.forget_room(DbRoom(4));
@@ -92,10 +97,10 @@ mod tests {
     fn beyond_the_limit_the_oldest_note_is_dropped() {
         let mut due = DuePositions::default();
         for owner in 0..NOTES_MAX as u64 {
-            assert!(!due.note(IdOwner(owner), DbRoom(4), Some(Seq(1))));
+            assert!(!due.note(IdOwner(owner), DbRoom(4), Some(read(1))));
         }
-        assert!(!due.note(IdOwner(0), DbRoom(4), Some(Seq(2))), "it replaces its own");
-        assert!(due.note(IdOwner(u64::MAX), DbRoom(4), Some(Seq(1))));
+        assert!(!due.note(IdOwner(0), DbRoom(4), Some(read(2))), "it replaces its own");
+        assert!(due.note(IdOwner(u64::MAX), DbRoom(4), Some(read(1))));
         let left = all(&due);
         assert_eq!((left.len(), left[0]), (NOTES_MAX, (4, 2, Some(1))));
     }

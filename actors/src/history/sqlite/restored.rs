@@ -1,5 +1,6 @@
 //! Restores the content of a database at a start: its rooms, and the `id`s that are still remembered.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Statement};
@@ -9,7 +10,7 @@ use starling_protocol::{ClientId, Epoch, MessageId, Seq};
 use super::SqliteSettings;
 use super::schema::{self, DROPPED, DbRoom};
 use crate::clock;
-use crate::history::{LogMark, Restored, RoomKey, StoredId, StoredPosition, StoredRoom, UnclaimedInbox};
+use crate::history::{LogMark, Restored, RoomKey, Standing, StoredId, StoredPosition, StoredRoom, UnclaimedInbox};
 use crate::identity::IdOwner;
 use crate::ids::RoomId;
 use crate::moderation::{Moderation, Row};
@@ -46,18 +47,28 @@ pub(super) fn restore(
     Ok((numbers, Restored { rooms, ids, read, moderation, mark }, dropped))
 }
 
-/// How far clients have read in the rooms with these numbers.
+/// What is kept of clients in the rooms with these numbers. That of a room which never had a message is dropped: another
+/// room may get its number.
 fn stored_positions(
     connection: &Connection,
     places: &FxHashMap<DbRoom, RoomId>,
 ) -> rusqlite::Result<Vec<StoredPosition>> {
-    let mut select = connection.prepare("SELECT room, owner, seq FROM read_positions ORDER BY id")?;
-    let rows = select.query_map([], |row| {
-        let (owner, seq) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?.cast_unsigned());
-        let room = places.get(&DbRoom(row.get(0)?)).copied();
-        Ok(room.map(|room| StoredPosition { owner: IdOwner(owner), room, seq: Seq(seq) }))
-    })?;
-    rows.filter_map(Result::transpose).collect()
+    let mut select = connection.prepare("SELECT room, owner, seq, since FROM read_positions ORDER BY id")?;
+    let mut rows = select.query([])?;
+    let (mut stored, mut gone) = (Vec::new(), BTreeSet::new());
+    while let Some(row) = rows.next()? {
+        let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        let (owner, standing) = (IdOwner(number(1)?), Standing { upto: Seq(number(2)?), since: Seq(number(3)?) });
+        let number = DbRoom(row.get(0)?);
+        match places.get(&number).copied() {
+            Some(room) => stored.push(StoredPosition { owner, room, standing }),
+            None => drop(gone.insert(number)),
+        }
+    }
+    for room in gone {
+        connection.prepare_cached("DELETE FROM read_positions WHERE room = ?1")?.execute([room.0])?;
+    }
+    Ok(stored)
 }
 
 fn moderation(connection: &Connection) -> rusqlite::Result<Moderation> {

@@ -1,11 +1,11 @@
 //! Drops messages beyond the limits, the oldest first. Each step is small, so that no commit waits long for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use log::warn;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use rustc_hash::{FxHashMap, FxHashSet};
 use starling_protocol::Seq;
 
@@ -13,7 +13,8 @@ use super::SqliteSettings;
 use super::file::SEARCH_ENDING;
 use super::schema::{Bounds, DbRoom, drop_step, of_place, place};
 use crate::clock::{self, Instant};
-use crate::history::HistoryMetrics;
+use crate::history::wall_clock::{PROVEN_AFTER, Plausibility, WallClock, millis};
+use crate::history::{HistoryMetrics, OwnLimits};
 
 /// The largest number of rows that one step drops: messages, and `id`s of messages that were dropped before.
 const STEP: u64 = 256;
@@ -31,9 +32,14 @@ const STEP_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Retention {
     keep_messages: Option<u64>,
-    keep_for_ms: Option<u64>,
+    keep_for: Option<Duration>,
     keep_bytes: Option<u64>,
     ids_kept_ms: u64,
+    /// Rooms with limits of their own.
+    own: BTreeMap<DbRoom, OwnRoom>,
+    /// The time and the place of an entry up to which all entries beyond the age limit are gone, except those of rooms
+    /// with an age limit of their own.
+    passed: Option<(i64, i64)>,
     due: Instant,
     /// Rooms that may have too many messages. `None` until all rooms have been checked once.
     suspects: Option<VecDeque<DbRoom>>,
@@ -45,127 +51,109 @@ pub(super) struct Retention {
     told: Plausibility,
 }
 
-/// The largest allowed difference between the wall clock and the monotonic clock from one check to the next. A larger
-/// one means that the wall clock was set.
-const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(2);
-
-/// How long the wall clock must run steadily before messages are dropped by age.
-const CLOCK_TRUSTED_AFTER: Duration = Duration::from_mins(1);
-
-/// A message that exceeds the age limit by this much indicates a wrong clock: it is years ahead now, or was years
-/// behind when the message was stored.
-const AGE_SURPLUS_MAX: Duration = Duration::from_hours(365 * 24);
-
-/// How long the wall clock must run steadily before messages of such an age are dropped.
-const CLOCK_PROVEN_AFTER: Duration = Duration::from_hours(24);
-
-/// Decides whether the wall clock can be trusted for a message's age: it must not have been set for a while.
+/// A room with limits of its own.
 #[derive(Debug)]
-struct WallClock {
-    trusted_after: Duration,
-    /// The time since which the clock has run steadily.
-    even_since: Instant,
-    looked_at: Instant,
-    said_ms: u64,
+struct OwnRoom {
+    limits: OwnLimits,
+    /// Its oldest entry and the time of that, if they were looked up. Another entry may be the oldest by now.
+    oldest: Option<(Seq, u64)>,
 }
 
-impl WallClock {
-    fn new(trusted_after: Duration, now: Instant, unix_ms: u64) -> Self {
-        Self { trusted_after, even_since: now, looked_at: now, said_ms: unix_ms }
-    }
+/// The messages that a step drops.
+#[derive(Debug, Default)]
+struct Chosen {
+    /// The rooms that lose messages, each with the last one to drop.
+    wanted: FxHashMap<DbRoom, u64>,
+    /// The new value of [`Retention::passed`], if all of these are dropped.
+    passed: Option<(i64, i64)>,
+    /// Whether the next step may find more at once.
+    is_unfinished: bool,
+}
 
-    fn is_trusted(&mut self, now: Instant, unix_ms: u64) -> bool {
-        let expected = self.said_ms.saturating_add(millis(now.saturating_duration_since(self.looked_at)));
-        if expected.abs_diff(unix_ms) > millis(CLOCK_DRIFT_MAX) {
-            self.even_since = now;
+/// A look at the ages of messages.
+#[derive(Debug)]
+struct Look {
+    unix_ms: u64,
+    /// The time of the newest message.
+    newest: u64,
+    /// Whether all ages that were judged are plausible, and how long such messages are kept.
+    found: (Plausibility, Duration),
+}
+
+impl Look {
+    /// Whether entries are too old that are kept for this time, of which the oldest has this time.
+    fn is_old(&mut self, clock: &WallClock, at: u64, kept: Duration) -> bool {
+        if at >= self.unix_ms.saturating_sub(millis(kept)) {
+            return false;
         }
-        (self.looked_at, self.said_ms) = (now, unix_ms);
-        self.is_even_for(self.trusted_after)
-    }
-
-    /// Whether the clock had run steadily for this duration at the last check.
-    fn is_even_for(&self, duration: Duration) -> bool {
-        self.looked_at.saturating_duration_since(self.even_since) >= duration
-    }
-}
-
-/// Whether the ages of the stored messages fit the wall clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plausibility {
-    Plausible,
-    /// The age of the oldest message in days, which exceeds the age limit by too much.
-    TooOld(u64),
-    /// The number of days that the newest message is ahead of the clock.
-    Behind(u64),
-}
-
-impl Plausibility {
-    /// Compares the wall clock with the times of the oldest and the newest message.
-    fn of((oldest, newest): (u64, u64), kept_ms: u64, unix_ms: u64) -> Self {
-        let days = |ms| ms / millis(CLOCK_PROVEN_AFTER);
-        let age = unix_ms.saturating_sub(oldest);
-        if age.saturating_sub(kept_ms) > millis(AGE_SURPLUS_MAX) {
-            Self::TooOld(days(age))
-        } else if newest.saturating_sub(unix_ms) > millis(AGE_SURPLUS_MAX) {
-            Self::Behind(days(newest - unix_ms))
-        } else {
-            Self::Plausible
+        let found = Plausibility::of((at, self.newest), kept, self.unix_ms);
+        if found != Plausibility::Plausible {
+            self.found = (found, kept);
         }
+        clock.is_trusted(kept, found)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Retention {
     pub(super) fn new(settings: &SqliteSettings, now: Instant) -> Self {
         Self {
             keep_messages: settings.keep_messages,
-            keep_for_ms: settings.keep_for.map(millis),
+            keep_for: settings.keep_for,
             keep_bytes: settings.keep_bytes,
             ids_kept_ms: millis(settings.ids_kept),
+            own: BTreeMap::new(),
+            passed: None,
             due: now,
             suspects: None,
             suspected: FxHashSet::default(),
             dropped: VecDeque::new(),
-            wall_clock: WallClock::new(
-                settings.keep_for.unwrap_or(CLOCK_TRUSTED_AFTER).min(CLOCK_TRUSTED_AFTER),
-                now,
-                clock::unix_ms(),
-            ),
+            wall_clock: WallClock::new(now, clock::unix_ms()),
             told: Plausibility::Plausible,
         }
     }
 
-    /// Whether the wall clock can be trusted for dropping messages by age. Logs a change of its plausibility.
-    fn is_clock_trusted(&mut self, connection: &Connection, now: Instant, unix_ms: u64) -> rusqlite::Result<bool> {
-        let is_trusted = self.wall_clock.is_trusted(now, unix_ms);
-        let Some(kept_ms) = self.keep_for_ms else { return Ok(is_trusted) };
-        let span = "SELECT (SELECT min(at) FROM messages), (SELECT max(at) FROM messages)";
-        let span = connection.prepare_cached(span)?.query_row([], |row| {
-            let time = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(i64::cast_unsigned));
-            Ok(time(0)?.zip(time(1)?))
-        })?;
-        let found = span.map_or(Plausibility::Plausible, |span| Plausibility::of(span, kept_ms, unix_ms));
-        let proven_after = CLOCK_PROVEN_AFTER.min(Duration::from_millis(kept_ms));
-        let is_proven = self.wall_clock.is_even_for(proven_after);
-        if std::mem::discriminant(&found) != std::mem::discriminant(&self.told) {
-            self.told = found;
-            match found {
-                Plausibility::TooOld(days) if !is_proven => warn!(
-                    "the clock may be wrong: according to it, the oldest message is {days} days old; no message is \
-                     dropped by age until the clock has run steadily for {} s",
-                    proven_after.as_secs()
-                ),
-                Plausibility::Behind(days) => warn!(
-                    "the clock may be wrong: according to it, the newest message is {days} days ahead; no message is \
-                     dropped by age"
-                ),
-                Plausibility::TooOld(_) | Plausibility::Plausible => {}
-            }
+    /// Sets the limits of a room. `bounds`: its newest and its oldest message, if it has had any.
+    pub(super) fn limit(&mut self, room: DbRoom, limits: OwnLimits, bounds: Option<&(Seq, Seq)>, now: Instant) {
+        if limits == OwnLimits::default() {
+            self.own.remove(&room);
+        } else {
+            self.own.insert(room, OwnRoom { limits, oldest: None });
         }
-        Ok(is_trusted && (is_proven || found == Plausibility::Plausible))
+        self.passed = None;
+        if let Some(bounds) = bounds {
+            self.note(room, *bounds);
+        }
+        self.due = self.due.min(now);
+    }
+
+    /// The room has ended.
+    pub(super) fn forget(&mut self, room: DbRoom) {
+        self.own.remove(&room);
+    }
+
+    /// Logs a change of the wall clock's plausibility.
+    fn tell(&mut self, found: Plausibility, kept: Duration) {
+        if std::mem::discriminant(&found) == std::mem::discriminant(&self.told) {
+            return;
+        }
+        self.told = found;
+        match found {
+            Plausibility::TooOld(days) if !self.wall_clock.is_trusted(kept, found) => warn!(
+                "the clock may be wrong: according to it, the oldest message is {days} days old; no message is dropped by \
+                 age until the clock has run steadily for {} s",
+                PROVEN_AFTER.min(kept).as_secs()
+            ),
+            Plausibility::Behind(days) => warn!(
+                "the clock may be wrong: according to it, the newest message is {days} days ahead; no message is dropped \
+                 by age"
+            ),
+            Plausibility::TooOld(_) | Plausibility::Plausible => {}
+        }
+    }
+
+    /// The largest number of messages of a room.
+    fn most(&self, room: DbRoom) -> Option<u64> {
+        self.own.get(&room).and_then(|own| own.limits.messages).or(self.keep_messages)
     }
 
     /// Adds a room that was dropped as a whole. Its messages are dropped next, before old messages of other rooms.
@@ -186,7 +174,7 @@ impl Retention {
 
     /// Checks a room after a commit has added messages to it.
     pub(super) fn note(&mut self, room: DbRoom, (seq, oldest): (Seq, Seq)) {
-        let is_over = self.keep_messages.is_some_and(|most| seq.0 >= oldest.0 + most);
+        let is_over = self.most(room).is_some_and(|most| seq.0 >= oldest.0 + most);
         if is_over
             && let Some(suspects) = &mut self.suspects
             && self.suspected.insert(room)
@@ -247,15 +235,17 @@ impl Retention {
             self.due = now + STEP_PAUSE;
             return Ok(Vec::new());
         }
-        let is_trusted = self.is_clock_trusted(&transaction, now, unix_ms)?;
-        let wanted = self.choose(&transaction, bounds, used, is_trusted.then_some(unix_ms))?;
+        self.wall_clock.look(now, unix_ms);
+        let is_trusted = self.wall_clock.is_trusted(self.keep_for.unwrap_or(PROVEN_AFTER), self.told);
+        let Chosen { wanted, passed, is_unfinished } = self.choose(&transaction, bounds, used, unix_ms)?;
         // Without a trusted clock, no `id` expires.
         let remembered_since = if is_trusted { unix_ms.saturating_sub(self.ids_kept_ms) } else { 0 };
         let mut trimmed = Vec::new();
-        let mut dropped = 0;
-        for (room, upto) in wanted {
+        let (mut dropped, mut is_all) = (0, true);
+        for (room, wanted) in wanted {
             let Some((seq, oldest)) = bounds.get(&room).copied() else { continue };
-            let upto = upto.min(seq.0).min(oldest.0 + STEP - 1);
+            let upto = wanted.min(seq.0).min(oldest.0 + STEP - 1);
+            is_all &= upto == wanted.min(seq.0);
             if upto < oldest.0 {
                 continue;
             }
@@ -278,8 +268,11 @@ impl Retention {
                 }
             }
         }
+        if is_all && passed.is_some() {
+            self.passed = passed;
+        }
         metrics.dropped.fetch_add(dropped, Relaxed);
-        self.due = now + if dropped > 0 { STEP_PAUSE } else { LOOK_INTERVAL };
+        self.due = now + if dropped > 0 || is_unfinished { STEP_PAUSE } else { LOOK_INTERVAL };
         Ok(trimmed)
     }
 
@@ -288,60 +281,164 @@ impl Retention {
         self.keep_bytes.map_or(0, |most| used.saturating_sub(most))
     }
 
-    /// The rooms that lose messages in this step, each with the last message to drop. Without a time, no message is
-    /// dropped by age.
+    /// The rooms that lose messages in this step, each with the last message to drop.
     fn choose(
         &mut self,
         transaction: &Transaction<'_>,
         bounds: &Bounds,
         used: u64,
-        unix_ms: Option<u64>,
-    ) -> rusqlite::Result<FxHashMap<DbRoom, u64>> {
-        let mut wanted = FxHashMap::default();
-        if let Some(most) = self.keep_messages {
-            if self.suspects.is_none() {
-                self.suspects = Some(VecDeque::new());
-                for (room, bounds) in bounds {
-                    self.note(*room, *bounds);
+        unix_ms: u64,
+    ) -> rusqlite::Result<Chosen> {
+        let mut chosen = Chosen::default();
+        self.choose_by_count(bounds, &mut chosen);
+        if !chosen.wanted.is_empty() {
+            return Ok(chosen);
+        }
+        let mut newest = transaction.prepare_cached("SELECT max(at) FROM messages")?;
+        let newest = newest.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0).cast_unsigned();
+        let mut look = Look { unix_ms, newest, found: (Plausibility::Plausible, Duration::ZERO) };
+        self.choose_own_by_age(transaction, bounds, &mut look, &mut chosen)?;
+        if chosen.wanted.is_empty() {
+            self.choose_oldest(transaction, self.excess(used), &mut look, &mut chosen)?;
+        }
+        let (found, kept) = look.found;
+        self.tell(found, kept);
+        Ok(chosen)
+    }
+
+    /// Chooses rooms with too many messages.
+    fn choose_by_count(&mut self, bounds: &Bounds, chosen: &mut Chosen) {
+        if self.suspects.is_none() {
+            self.suspects = Some(VecDeque::new());
+            let limited: Vec<_> = match self.keep_messages {
+                Some(_) => bounds.keys().copied().collect(),
+                None => self.own.keys().copied().collect(),
+            };
+            for room in limited {
+                if let Some(bounds) = bounds.get(&room) {
+                    self.note(room, *bounds);
                 }
             }
-            let mut left = STEP;
-            while left > 0
-                && let Some(room) = self.suspects.as_mut().and_then(VecDeque::pop_front)
-            {
-                let Some((seq, oldest)) = bounds.get(&room) else { continue };
-                let upto = seq.0.saturating_sub(most).min(oldest.0 + left - 1);
-                left -= (upto + 1).saturating_sub(oldest.0).min(left);
-                wanted.insert(room, upto);
-            }
-            if !wanted.is_empty() {
-                return Ok(wanted);
-            }
         }
-        let before = self.keep_for_ms.zip(unix_ms).map(|(kept, now)| now.saturating_sub(kept));
-        let excess = self.excess(used);
-        if before.is_some() || excess > 0 {
-            let mut oldest = transaction.prepare_cached(
-                "SELECT place, at, octet_length(text) + coalesce(octet_length(changes), 0) FROM messages
-                     UNION ALL SELECT place, at, coalesce(octet_length(text), 0) FROM changes
-                     ORDER BY 2, 1 LIMIT ?1",
-            )?;
-            let mut rows = oldest.query([STEP])?;
-            let mut freed = 0;
-            while let Some(row) = rows.next()? {
-                let is_old = before.is_some_and(|before| row.get(1).is_ok_and(|at: i64| at.cast_unsigned() < before));
-                // Beyond the size limit the oldest messages of all rooms are dropped, regardless of age, until enough
-                // is freed.
-                if !is_old && freed >= excess {
+        let mut left = STEP;
+        while left > 0
+            && let Some(room) = self.suspects.as_mut().and_then(VecDeque::pop_front)
+        {
+            let Some(((seq, oldest), most)) = bounds.get(&room).zip(self.most(room)) else {
+                self.suspected.remove(&room);
+                continue;
+            };
+            let upto = seq.0.saturating_sub(most).min(oldest.0 + left - 1);
+            if upto < oldest.0 {
+                // Its limit was raised meanwhile.
+                self.suspected.remove(&room);
+                continue;
+            }
+            left -= upto + 1 - oldest.0;
+            chosen.wanted.insert(room, upto);
+        }
+    }
+
+    /// Chooses rooms with messages beyond an age limit of their own.
+    fn choose_own_by_age(
+        &mut self,
+        transaction: &Transaction<'_>,
+        bounds: &Bounds,
+        look: &mut Look,
+        chosen: &mut Chosen,
+    ) -> rusqlite::Result<()> {
+        let mut entry = transaction.prepare_cached(
+            "SELECT at FROM messages WHERE place = ?1 UNION ALL SELECT at FROM changes WHERE place = ?1",
+        )?;
+        let mut old = transaction.prepare_cached(
+            "SELECT max(place) FROM (SELECT place, at FROM messages WHERE place BETWEEN ?1 AND ?2
+                UNION ALL SELECT place, at FROM changes WHERE place BETWEEN ?1 AND ?2) WHERE at < ?3",
+        )?;
+        let (mut looked_up, mut left) = (0, STEP);
+        for (room, own) in &mut self.own {
+            let Some((kept, (seq, oldest))) = own.limits.keep_for.zip(bounds.get(room).copied()) else { continue };
+            if oldest > seq {
+                continue;
+            }
+            if own.oldest.is_none_or(|(of, _)| of != oldest) {
+                chosen.is_unfinished = looked_up == STEP;
+                if chosen.is_unfinished {
                     break;
                 }
-                freed += row.get::<_, u64>(2)?;
-                let (room, seq) = of_place(row.get(0)?);
-                let upto = wanted.entry(room).or_insert(seq);
-                *upto = (*upto).max(seq);
+                looked_up += 1;
+                let at: Option<i64> = entry.query_row([place(*room, oldest.0)], |row| row.get(0)).optional()?;
+                own.oldest = at.map(|at| (oldest, at.cast_unsigned()));
+            }
+            if !own.oldest.is_some_and(|(_, at)| look.is_old(&self.wall_clock, at, kept)) {
+                continue;
+            }
+            let (first, last) = (place(*room, oldest.0), place(*room, oldest.0 + left - 1));
+            let before = look.unix_ms.saturating_sub(millis(kept)).cast_signed();
+            let upto: Option<i64> = old.query_row((first, last, before), |row| row.get(0))?;
+            if let Some((_, upto)) = upto.map(of_place) {
+                left -= upto + 1 - oldest.0;
+                chosen.wanted.insert(*room, upto);
+            }
+            if left == 0 {
+                break;
             }
         }
-        Ok(wanted)
+        Ok(())
+    }
+
+    /// Chooses the oldest messages of all rooms: those beyond the server's age limit, except in rooms with one of their
+    /// own; and beyond the size limit those of all rooms, regardless of age, until enough is freed.
+    fn choose_oldest(
+        &mut self,
+        transaction: &Transaction<'_>,
+        excess: u64,
+        look: &mut Look,
+        chosen: &mut Chosen,
+    ) -> rusqlite::Result<()> {
+        if self.keep_for.is_none() && excess == 0 {
+            return Ok(());
+        }
+        let mut oldest = transaction.prepare_cached(
+            "SELECT place, at, octet_length(text) + coalesce(octet_length(changes), 0) FROM messages
+                 WHERE at >= ?2 AND (at > ?2 OR place > ?3)
+                 UNION ALL SELECT place, at, coalesce(octet_length(text), 0) FROM changes
+                 WHERE at >= ?2 AND (at > ?2 OR place > ?3)
+                 ORDER BY 2, 1 LIMIT ?1",
+        )?;
+        let is_even = self.wall_clock.is_trusted(PROVEN_AFTER, Plausibility::Plausible);
+        if !is_even {
+            // The clock was set: new messages may have earlier times than those that were passed.
+            self.passed = None;
+        }
+        let from = self.passed.filter(|_| excess == 0).unwrap_or((i64::MIN, i64::MIN));
+        let mut rows = oldest.query((STEP, from.0, from.1))?;
+        let (mut freed, mut read) = (0, 0);
+        while let Some(row) = rows.next()? {
+            let (at, entry): (i64, i64) = (row.get(1)?, row.get(0)?);
+            let (room, seq) = of_place(entry);
+            let has_own = self.own.get(&room).is_some_and(|own| own.limits.keep_for.is_some());
+            let is_old = self.keep_for.is_some_and(|kept| {
+                let at = at.cast_unsigned();
+                if has_own {
+                    at < look.unix_ms.saturating_sub(millis(kept))
+                } else {
+                    look.is_old(&self.wall_clock, at, kept)
+                }
+            });
+            if freed >= excess && !is_old {
+                break;
+            }
+            read += 1;
+            if freed >= excess && has_own {
+                chosen.passed = Some((at, entry));
+                continue;
+            }
+            freed += row.get::<_, u64>(2)?;
+            let upto = chosen.wanted.entry(room).or_insert(seq);
+            *upto = (*upto).max(seq);
+        }
+        chosen.is_unfinished |= is_even && read == STEP && chosen.passed.is_some();
+        Ok(())
     }
 }
 

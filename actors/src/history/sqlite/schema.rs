@@ -107,13 +107,19 @@ pub(super) const MIGRATIONS: [&str; VERSION as usize] = [
         seq INTEGER NOT NULL,
         UNIQUE (room, owner)
     ) STRICT;",
+    // The slow mode of a room becomes one of its settings. Where the history is hidden from newcomers: `since` is the entry
+    // behind which a client sees the room.
+    "INSERT INTO moderation (key, value)
+        SELECT 'room ' || substr(key, 6), '{\"slowSeconds\":' || value || '}' FROM moderation WHERE key LIKE 'slow %';
+    DELETE FROM moderation WHERE key LIKE 'slow %';
+    ALTER TABLE read_positions ADD COLUMN since INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The table with the place of a node in the log of the nodes.
 pub(super) const LOG_MARK: &str = "log_mark";
 
 /// The schema version that this program writes.
-pub(super) const VERSION: u8 = 11;
+pub(super) const VERSION: u8 = 12;
 
 /// The table of read positions.
 pub(super) const READ_POSITIONS: &str = "read_positions";
@@ -233,6 +239,19 @@ mod tests {
             assert_eq!(of_place(place(DbRoom(room), seq)), (DbRoom(room), seq));
         }
         assert!(place(DbRoom(1), SEQ_MAX) < place(DbRoom(2), 1));
+    }
+
+    #[test]
+    fn a_slow_mode_of_version_11_becomes_a_setting_of_its_room() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let transaction = connection.transaction().unwrap();
+        make(&transaction, 11).unwrap();
+        let rows = "INSERT INTO moderation VALUES ('slow dev', '5'), ('sanction x', '{}')";
+        transaction.execute(rows, []).unwrap();
+        migrate(&transaction).unwrap();
+        let mut rows = transaction.prepare("SELECT key || '=' || value FROM moderation ORDER BY key").unwrap();
+        let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [r#"room dev={"slowSeconds":5}"#, "sanction x={}"]);
     }
 
     #[test]

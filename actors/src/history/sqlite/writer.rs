@@ -197,9 +197,12 @@ impl Writer {
                 WriterCommand::NoteSent(room, seq) => {
                     self.due.delivered.insert(room, seq);
                 }
-                WriterCommand::NoteRead(owner, room, seq) => {
-                    let lost = self.due.read.note(owner, room, seq);
+                WriterCommand::NoteRead(owner, room, standing) => {
+                    let lost = self.due.read.note(owner, room, standing);
                     self.metrics.positions_lost.fetch_add(lost.into(), Relaxed);
+                }
+                WriterCommand::Limit(room, limits) => {
+                    self.retention.limit(room, limits, self.bounds.get(&room), started);
                 }
                 WriterCommand::KeepModeration(rows, receipt) => {
                     self.due.moderation.extend(rows.into_iter().map(|row| (row.key, row.value)));
@@ -221,6 +224,7 @@ impl Writer {
                     let has_messages = bounds.is_some_and(|(seq, oldest)| oldest <= seq);
                     self.due.delivered.remove(&room);
                     self.due.read.forget_room(room);
+                    self.retention.forget(room);
                     self.due.forgotten.push_back(Forgotten { room, has_messages, receipt });
                 }
             }

@@ -9,6 +9,7 @@ use super::*;
 use starling_protocol::{Emoji, RoomName};
 
 use crate::moderation::{Act, Decision, Moderation};
+use crate::room_settings::SettingsChange;
 
 #[test]
 fn each_entry_is_answered_once_and_numbered_in_its_rooms_in_the_order_of_the_appends() {
@@ -61,6 +62,23 @@ fn a_page_has_what_was_asked_for_and_nothing_that_the_chat_does_not_know() {
         if !kind.keeps() {
             continue;
         }
+        for (page, limit, search, expected, has_more) in [
+            (before(7), 100, None, vec![4, 5, 6], false),
+            (before(7), 2, None, vec![5, 6], true),
+            (before(7), 3, None, vec![4, 5, 6], false),
+            (before(5), 100, None, vec![4], false),
+            (before(3), 100, None, vec![], false),
+            (after(0), 2, None, vec![4, 5], true),
+            (before(7), 100, Some("x"), vec![6, 5, 4], false),
+            (before(7), 3, Some("x"), vec![6, 5, 4], false),
+            (before(3), 100, Some("x"), vec![], false),
+        ] {
+            let found = subject.read(LOBBY.0, |read| {
+                (read.oldest, read.newest, read.page, read.limit) = (Seq(4), Seq(6), page, limit);
+                read.search = search.and_then(SearchText::parse);
+            });
+            assert_eq!(found, Ok((expected, has_more)), "{kind:?}: {page:?} {limit} {search:?}");
+        }
         let known = subject.read(LOBBY.0, |read| (read.oldest, read.newest) = (Seq(4), Seq(6)));
         let is_within = |read: &Result<(Vec<u64>, bool), _>| *read == Ok((vec![4, 5, 6], false));
         // A history in memory holds nothing that the chat does not know.
@@ -81,7 +99,7 @@ fn the_rows_of_the_moderation_are_kept_and_what_is_durable_has_them_after_a_rest
         let mut subject = Subject::new(kind);
         let mut moderation = Moderation::default();
         for seconds in [5, 6, 0, 7] {
-            let act = Act::Slow { room: RoomName::lobby(), seconds };
+            let act = Act::Set { room: RoomName::lobby(), change: SettingsChange::slow(seconds) };
             let decision = Decision { by: "root".into(), act, reason: "".into() };
             let rows = moderation.decide(decision, u64::from(seconds)).unwrap();
             let mut done = Vec::new();
@@ -335,6 +353,44 @@ fn a_history_with_a_bound_drops_the_oldest_and_says_so() {
 }
 
 #[test]
+fn a_room_with_limits_of_its_own_keeps_so_many_as_these_say_from_then_on_until_it_ends() {
+    let messages = |messages| OwnLimits { messages: Some(messages), keep_for: None };
+    for kind in [Kind::Memory, Kind::Sqlite(0), Kind::Sqlite(9)] {
+        let mut subject = Subject::that_keeps(kind, Some(5));
+        let mut keeps = |room: (RoomId, &'static str), limits: Option<OwnLimits>, count, expected: u64| {
+            if let Some(limits) = limits {
+                subject.history.limit(room.0, limits);
+            }
+            if count > 0 {
+                subject.say(room, &vec!["x"; count]);
+            }
+            let kept = |subject: &Subject| {
+                let (oldest, newest) = subject.bounds[&room.0];
+                newest.0 + 1 - oldest.0
+            };
+            while kept(&subject) != expected {
+                let mut done = Vec::new();
+                subject.history.drop_excess(Now::read(), &mut done);
+                subject.settle(done, |done| !done.is_empty());
+            }
+            let read = subject.read(room.0, |_| ()).unwrap().0.len() as u64;
+            assert_eq!(read, expected, "{kind:?} {room:?}");
+        };
+        keeps(OTHER, None, 9, 5);
+        keeps(LOBBY, Some(messages(3)), 9, 3);
+        keeps(OTHER, Some(messages(1)), 0, 1);
+        // Memory has limits of its own.
+        keeps(BOBS, Some(messages(7)), 9, if kind == Kind::Memory { 5 } else { 7 });
+        keeps(LOBBY, Some(OwnLimits::default()), 9, 5);
+        subject.history.limit(LOBBY.0, messages(3));
+        subject.history.forget(LOBBY.0, None, &mut Vec::new());
+        subject.bounds.remove(&LOBBY.0);
+        subject.say(LOBBY, &["x"; 5]);
+        assert_eq!(subject.bounds[&LOBBY.0], (Seq(1), Seq(5)), "{kind:?}: a new room has no limits of its own");
+    }
+}
+
+#[test]
 fn what_was_appended_before_the_end_is_there_at_the_next_start_if_the_store_is_durable() {
     for kind in KINDS {
         let mut subject = Subject::new(kind);
@@ -378,6 +434,7 @@ fn read_positions_are_there_at_the_next_start_in_their_order_until_they_or_their
             subject.say(room, &["one", "two"]);
         }
         let [alice, bob] = [IdOwner(1), IdOwner(u64::MAX)];
+        let read = |upto| Standing { upto: Seq(upto), since: Seq(upto / 2) };
         for (owner, (room, _), seq) in [
             (alice, LOBBY, Some(1)),
             (bob, LOBBY, Some(2)),
@@ -386,18 +443,36 @@ fn read_positions_are_there_at_the_next_start_in_their_order_until_they_or_their
             (bob, ALICES, Some(1)),
             (bob, ALICES, None),
         ] {
-            subject.history.note_read(owner, room, seq.map(Seq));
+            subject.history.note_read(owner, room, seq.map(read));
         }
         subject.say(LOBBY, &["three"]);
-        subject.history.note_read(alice, LOBBY.0, Some(Seq(2)));
+        subject.history.note_read(alice, LOBBY.0, Some(read(2)));
         subject.history.forget(BOBS.0, None, &mut Vec::new());
         let subject = subject.restart();
         let key = |room: RoomId| subject.restored.rooms[room.0 as usize].key.to_string();
-        let mut read: Vec<_> = subject.restored.read.iter().map(|it| (key(it.room), it.owner, it.seq.0)).collect();
-        let newest = read.pop();
-        read.sort_by_key(|(_, owner, _)| owner.0);
-        assert_eq!(read, [("@alice".to_owned(), alice, 1), ("lobby".to_owned(), bob, 2)], "{kind:?}");
-        assert_eq!(newest, Some(("lobby".to_owned(), alice, 2)), "{kind:?}: the newest note comes last");
+        let mut kept: Vec<_> = subject.restored.read.iter().map(|it| (key(it.room), it.owner, it.standing)).collect();
+        let newest = kept.pop();
+        kept.sort_by_key(|(_, owner, _)| owner.0);
+        assert_eq!(kept, [("@alice".to_owned(), alice, read(1)), ("lobby".to_owned(), bob, read(2))], "{kind:?}");
+        assert_eq!(newest, Some(("lobby".to_owned(), alice, read(2))), "{kind:?}: the newest note comes last");
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_client_in_a_room_without_messages_is_for_no_other_room_after_a_restart() {
+    for kind in KINDS.into_iter().filter(|kind| kind.is_durable()) {
+        let mut subject = Subject::new(kind);
+        let standing = Standing { upto: Seq(0), since: Seq(0) };
+        subject.history.note_read(IdOwner(1), LOBBY.0, Some(standing));
+        let mut subject = subject.restart();
+        assert_eq!(subject.restored, Restored::default(), "{kind:?}: the room was never stored");
+        subject.say(OTHER, &["one"]);
+        subject.history.note_read(IdOwner(2), LOBBY.0, Some(standing));
+        subject.say(LOBBY, &["one"]);
+        let subject = subject.restart();
+        let key = |room: RoomId| subject.restored.rooms[room.0 as usize].key.to_string();
+        let kept: Vec<_> = subject.restored.read.iter().map(|it| (key(it.room), it.owner)).collect();
+        assert_eq!(kept, [("lobby".to_owned(), IdOwner(2))], "{kind:?}");
     }
 }
 

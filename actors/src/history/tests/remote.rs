@@ -130,6 +130,10 @@ impl HistoryStore for Remote {
         done.extend(receipt.map(|receipt| Completion::Decided { receipt, is_kept: true }));
     }
 
+    fn limit(&mut self, _: RoomId, _: OwnLimits) {
+        // It keeps all messages.
+    }
+
     fn read(&mut self, request: ReadRequest, _: &mut Vec<Completion>) {
         self.reads.fetch_add(1, Relaxed);
         self.later(RemoteReport::Read(request));

@@ -5,6 +5,7 @@ use starling_protocol::{Emoji, RoomName};
 
 use super::*;
 use crate::moderation::{Act, Measure, Subject, Target};
+use crate::room_settings::{Access, Retention, SettingsChange, Writers};
 
 fn any_client() -> impl Strategy<Value = ClientId> {
     "[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}".prop_map(|name| ClientId::parse(&name).unwrap())
@@ -71,6 +72,18 @@ fn any_direct() -> impl Strategy<Value = DirectMessage> {
         .prop_map(|(session, to, client_id, text, id)| DirectMessage { session, to, client_id, text: text.into(), id })
 }
 
+fn any_change() -> impl Strategy<Value = SettingsChange> {
+    let access = prop::sample::select(vec![Access::Everyone, Access::Invited]);
+    let writers = prop::sample::select(vec![Writers::Everyone, Writers::Operators]);
+    let retention = (option::of(any::<u64>()), option::of(any::<u64>()))
+        .prop_map(|(messages, seconds)| Retention { messages, seconds });
+    let texts = (option::of(any::<u32>()), option::of(".{0,60}"), option::of(writers), option::of(access));
+    let rest = (option::of(any::<bool>()), option::of(retention), option::of(option::of(any::<bool>())));
+    (texts, rest).prop_map(|((slow_seconds, topic, writers, access), (newcomers_see_history, retention, seen_by))| {
+        SettingsChange { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by }
+    })
+}
+
 fn any_decision() -> impl Strategy<Value = Decision> {
     let target = || {
         (any_client(), option::of(any_room()), any::<bool>()).prop_map(|(client, room, is_mute)| Target {
@@ -83,7 +96,9 @@ fn any_decision() -> impl Strategy<Value = Decision> {
     let act = prop_oneof![
         (target(), option::of(any::<u64>())).prop_map(|(target, seconds)| Act::Impose { target, seconds }),
         target().prop_map(Act::Lift),
-        (any_room(), any::<u32>()).prop_map(|(room, seconds)| Act::Slow { room, seconds }),
+        (any_room(), any_change()).prop_map(|(room, change)| Act::Set { room, change }),
+        (any_room(), any_client()).prop_map(|(room, client_id)| Act::Invite { room, client_id }),
+        (any_room(), any_client()).prop_map(|(room, client_id)| Act::Uninvite { room, client_id }),
         (any_room(), seq, any_client()).prop_map(|(room, seq, client_id)| Act::Delete { room, seq, client_id }),
     ];
     (".{0,20}", act, ".{0,200}").prop_map(|(by, act, reason)| Decision { by: by.into(), act, reason: reason.into() })
@@ -114,6 +129,9 @@ fn any_entry() -> impl Strategy<Value = LogEntry> {
         (name(), epoch(), seq()).prop_map(|(owner, epoch, seq)| LogEntry::Sent { owner, epoch, seq }),
         (number(), name(), key(), epoch(), seq()).prop_map(|(owner, client_id, key, epoch, seq)| {
             LogEntry::Read(ReadEntry { owner: IdOwner(owner), client_id, key, epoch, seq })
+        }),
+        (number(), name(), key(), epoch(), seq()).prop_map(|(owner, client_id, key, epoch, since)| {
+            LogEntry::Arrive(Arrival { owner: IdOwner(owner), client_id, key, epoch, since })
         }),
         name().prop_map(|client_id| LogEntry::Remove { client_id }),
         (key(), epoch()).prop_map(|(key, epoch)| LogEntry::Drop { key, epoch }),
@@ -282,7 +300,7 @@ fn the_bytes_of_format_2_are_read() {
 }
 
 #[test]
-fn the_bytes_of_format_3_do_not_change() {
+fn the_bytes_of_format_3_are_read() {
     let target = Target { subject: Subject::Client(alice()), room: None, measure: Measure::Mute };
     let decided = |act| LogEntry::Decide(Decision { by: "root".into(), act, reason: "spam".into() });
     let (room, address) = (RoomName::parse("dev").unwrap(), "192.0.2.1".parse().unwrap());
@@ -290,7 +308,7 @@ fn the_bytes_of_format_3_do_not_change() {
     let entries = vec![
         decided(Act::Impose { target: target.clone(), seconds: Some(60) }),
         decided(Act::Lift(of_address)),
-        decided(Act::Slow { room: room.clone(), seconds: 5 }),
+        decided(Act::Set { room: room.clone(), change: SettingsChange::slow(5) }),
         decided(Act::Delete { room, seq: Seq(9), client_id: alice() }),
     ];
     let texts = [
@@ -311,18 +329,45 @@ fn the_bytes_of_format_3_do_not_change() {
         of_format_3.extend(text.bytes());
     }
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
-    assert_eq!(bytes(&record), of_format_3);
+    assert_eq!(Record::read(&of_format_3), Ok(record));
+}
+
+#[test]
+fn the_bytes_of_format_4_do_not_change() {
+    let change = SettingsChange { topic: Some("tests".into()), seen_by: Some(None), ..SettingsChange::slow(5) };
+    let (room, client_id) = (RoomName::parse("dev").unwrap(), alice());
+    let acts = [
+        Act::Set { room: room.clone(), change },
+        Act::Invite { room: room.clone(), client_id: client_id.clone() },
+        Act::Uninvite { room, client_id },
+    ];
+    let decided = |act| LogEntry::Decide(Decision { by: "root".into(), act, reason: "".into() });
+    let entries = acts.map(decided).to_vec();
+    let mut of_format_4 = b"\x04\x01\x03\x03".to_vec();
+    for text in [
+        r#"{"by":"root","act":{"set":{"room":"dev","slowSeconds":5,"topic":"tests","seenBy":null}},"reason":""}"#,
+        r#"{"by":"root","act":{"invite":{"room":"dev","client_id":"alice"}},"reason":""}"#,
+        r#"{"by":"root","act":{"uninvite":{"room":"dev","client_id":"alice"}},"reason":""}"#,
+    ] {
+        of_format_4.extend([0x11, u8::try_from(text.len()).unwrap()]);
+        of_format_4.extend(text.bytes());
+    }
+    let record = Record { incarnation: Incarnation(1), counter: 3, entries };
+    assert_eq!(bytes(&record), of_format_4);
 }
 
 #[test]
 fn the_bytes_of_read_positions_do_not_change() {
     let position = |key, seq| ReadEntry { owner: IdOwner(5), client_id: alice(), key, epoch: Epoch(7), seq: Seq(seq) };
-    let entries = [(RoomKey::Room(RoomName::parse("dev").unwrap()), 9), (RoomKey::Inbox(alice()), 8)]
+    let arrival = Arrival { owner: IdOwner(5), client_id: alice(), key: dev().0, epoch: Epoch(7), since: Seq(9) };
+    let mut entries = [(RoomKey::Room(RoomName::parse("dev").unwrap()), 9), (RoomKey::Inbox(alice()), 8)]
         .map(|(key, seq)| LogEntry::Read(position(key, seq)))
         .to_vec();
+    entries.push(LogEntry::Arrive(arrival));
     let record = Record { incarnation: Incarnation(1), counter: 3, entries };
-    let of_format_3: &[u8] = b"\x03\x01\x03\x02\
+    let of_format_4: &[u8] = b"\x04\x01\x03\x03\
         \x12\x05\x05alice\x00\x03dev\x07\x09\
-        \x12\x05\x05alice\x01\x05alice\x07\x08";
-    assert_eq!(bytes(&record), of_format_3);
+        \x12\x05\x05alice\x01\x05alice\x07\x08\
+        \x13\x05\x05alice\x00\x03dev\x07\x09";
+    assert_eq!(bytes(&record), of_format_4);
 }

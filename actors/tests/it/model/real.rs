@@ -177,7 +177,7 @@ impl Real {
                 OpenRefusal::TokenOfAnother(_) => "token_of_another",
                 OpenRefusal::TokenExpired => "token_expired",
                 OpenRefusal::RoomClosed(_) => "room_closed",
-                OpenRefusal::Banned(_) => "banned",
+                OpenRefusal::Judged(refusal) => refusal.code.as_str(),
                 OpenRefusal::Unavailable => "unavailable",
             };
             self.put(session, format!("refused {why}"));
@@ -292,7 +292,9 @@ impl Real {
             Effect::Forget { .. } => panic!("no operator drops a room"),
             Effect::Answer(answer) => answer.send(),
             Effect::Node(effect) => panic!("there are no other nodes: {effect:?}"),
-            Effect::KeepModeration { .. } | Effect::Decided(_) => panic!("no operator decides"),
+            Effect::KeepModeration { .. } | Effect::Decided(_) | Effect::Limit { .. } | Effect::DropExcess => {
+                panic!("no operator decides")
+            }
             Effect::CountRefusal(_) => {}
             Effect::Drain { .. } => panic!("nobody drains the chat"),
         }
@@ -393,7 +395,11 @@ impl Real {
                 let seqs: Vec<u64> = history.messages.iter().filter_map(|message| Some(message.seq?.0)).collect();
                 format!("history {room} {seqs:?} more {}", history.has_more)
             }
-            ServerEvent::Presence(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) | ServerEvent::Closing { .. } => {
+            ServerEvent::Presence(_)
+            | ServerEvent::Typing(_)
+            | ServerEvent::Read(_)
+            | ServerEvent::Settings(_)
+            | ServerEvent::Closing { .. } => {
                 panic!("nobody asked for {event:?}")
             }
         };

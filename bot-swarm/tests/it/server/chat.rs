@@ -253,6 +253,8 @@ impl Chat {
             epoch: place.epoch,
             count: 1,
             recovered: resume.map(|_| after.is_some()),
+            settings: None,
+            visible_after: None,
         };
         let skipped = after.map_or(usize::MAX, |resume| usize::try_from(resume.after.0).unwrap());
         let skipped = if forges_recovery { usize::MAX } else { skipped };

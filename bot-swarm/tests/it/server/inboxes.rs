@@ -102,6 +102,8 @@ impl Inboxes {
             epoch: inbox.epoch,
             count: 1,
             recovered: resume.map(|_| from.is_some()),
+            settings: None,
+            visible_after: None,
         };
         let is_worth_it = |fault: &InboxFault| missed.len() >= 2 || *fault == InboxFault::Ignore;
         if let Some(fault) = self.fault.filter(is_worth_it).filter(|_| self.committed < FAULTS_MAX) {

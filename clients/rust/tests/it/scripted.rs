@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::json;
-use starling_client::protocol::{ErrorCode, Seq};
+use starling_client::protocol::{ErrorCode, RoomSettings, Seq, Writers};
 use starling_client::{Client, ClosedBy, PrivateEvent, RoomEvent, SendError, State};
 use test_kit::within;
 use tokio::time::Instant;
@@ -120,6 +120,32 @@ async fn a_message_is_sent_again_with_its_id_until_it_is_acknowledged() {
     let receipt = sending.await.unwrap().unwrap();
     assert_eq!((receipt.seq, receipt.at, receipt.duplicate), (Some(Seq(1)), 7, true));
     assert!(matches!(events.next().await, Some(RoomEvent::Joined { recovered: true, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_settings_of_a_room_come_when_they_change_and_with_joined() {
+    let (mut script, options) = Script::new();
+    let client = Client::connect(options);
+    let mut dev = client.room("dev").unwrap();
+    let mut peer = script.accept().await;
+    peer.let_in(0).await;
+    let Some(RoomEvent::Joined { settings, .. }) = dev.next().await else { panic!("not joined") };
+    assert_eq!(*settings, RoomSettings::PLAIN);
+    peer.send(json!({"type": "settings", "room": "dev", "settings": {"slowSeconds": 5}})).await;
+    let Some(RoomEvent::Settings(settings)) = dev.next().await else { panic!("not told") };
+    assert_eq!(*settings, RoomSettings { slow_seconds: 5, ..RoomSettings::PLAIN });
+    drop(peer);
+
+    let mut peer = script.accept().await;
+    let id = peer.expect(json!({"type": "join", "room": "dev", "after": 0, "epoch": "0000000000000001"})).await;
+    let settings = json!({"topic": "tests", "writers": "operators"});
+    let joined = json!({
+        "type": "joined", "id": id, "room": "dev", "seq": 0, "epoch": "0000000000000001", "count": 1,
+        "recovered": true, "settings": settings,
+    });
+    peer.send(joined).await;
+    let Some(RoomEvent::Joined { settings, .. }) = dev.next().await else { panic!("not joined") };
+    assert_eq!((settings.topic.as_str(), settings.writers), ("tests", Writers::Operators));
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,6 +370,34 @@ async fn a_text_that_is_too_long_is_refused_before_it_costs_the_connection() {
     let fits = tokio::spawn(async move { handle.send("x".repeat(16_384)).await });
     peer.expect(json!({"Message": "x".repeat(16_384), "room": "dev"})).await;
     fits.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_room_hides_from_a_newcomer_is_no_loss_and_the_rest_follows() {
+    let (mut script, options) = Script::new();
+    let client = Client::connect(options);
+    let mut dev = client.room("dev").unwrap();
+    let mut peer = script.accept().await;
+    peer.let_in(3).await;
+    assert!(joined(&mut dev).await);
+    drop(peer);
+
+    let mut peer = script.accept().await;
+    let epoch = "0000000000000001";
+    let join = peer.expect(json!({"type": "join", "room": "dev", "after": 3, "epoch": epoch})).await;
+    let joined = |id: &str, recovered: bool| {
+        json!({
+            "type": "joined", "id": id, "room": "dev", "seq": 9, "epoch": epoch, "count": 1, "recovered": recovered,
+            "visibleAfter": 8,
+        })
+    };
+    peer.send(joined(&join, false)).await;
+    let join = peer.expect(json!({"type": "join", "room": "dev", "after": 8, "epoch": epoch})).await;
+    peer.send(joined(&join, true)).await;
+    peer.send(json!({"type": "message", "clientId": "bob", "Message": "x", "room": "dev", "seq": 9, "at": 1})).await;
+    assert!(matches!(dev.next().await, Some(RoomEvent::Joined { recovered: true, .. })));
+    let Some(RoomEvent::Message(message)) = dev.next().await else { panic!("the message follows") };
+    assert_eq!(message.seq, Some(Seq(9)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,8 +32,10 @@ const ANSWERS: [(&str, &[&str]); 13] = [
 ];
 
 /// Events that no frame of the receiver has caused.
-const UNASKED: [&str; 11] =
-    ["welcome", "message", "edited", "deleted", "reaction", "joined", "left", "presence", "typing", "read", "closing"];
+const UNASKED: [&str; 12] = [
+    "welcome", "message", "edited", "deleted", "reaction", "joined", "left", "presence", "typing", "read", "settings",
+    "closing",
+];
 
 const CHANNELS: [(&str, &str, &str); 2] = [
     ("lobby", "/ws", "A connection whose first room is the lobby."),

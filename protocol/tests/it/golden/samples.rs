@@ -1,10 +1,11 @@
 //! A table of frames: every kind of command and event, with all its fields.
 
 use starling_protocol::{
-    Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, CommandFrame, DeletedEvent,
+    Access, Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, CommandFrame, DeletedEvent,
     EditedEvent, Emoji, Epoch, ErrorCode, HistoryEvent, HistoryPage, InboxPosition, JoinedEvent, MembersEvent,
-    MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, ReadEvent, Refusal, Resume, RoomName,
-    RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome,
+    MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, ReadEvent, Refusal, Resume, Retention,
+    RoomName, RoomPosition, RoomSettings, RoomSummary, Seq, ServerEvent, ServerLimits, SettingsEvent, Target,
+    TypingEvent, Welcome, Writers,
 };
 
 /// 2026-11-22 in milliseconds since the Unix epoch.
@@ -243,6 +244,21 @@ fn joined(request: Option<&str>, seq: u64) -> JoinedEvent {
         epoch: EPOCH,
         count: 2,
         recovered: None,
+        settings: None,
+        visible_after: None,
+    }
+}
+
+/// Settings that all differ from the default.
+fn settings() -> RoomSettings {
+    RoomSettings {
+        slow_seconds: 10,
+        topic: "the next release".into(),
+        writers: Writers::Operators,
+        access: Access::Invited,
+        newcomers_see_history: false,
+        retention: Retention { messages: Some(1_000), seconds: Some(86_400) },
+        seen_by: Some(true),
     }
 }
 
@@ -286,6 +302,10 @@ fn error(code: ErrorCode) -> ServerEvent<'static> {
         ErrorCode::SlowMode => {
             let slow = refusal("a client may write here once in 10 seconds", "m-17").in_room(Some(room("dev")));
             slow.retry_after_ms(7_500)
+        }
+        ErrorCode::NotAWriter => refusal("only operators may write in the room dev", "m-17").in_room(Some(room("dev"))),
+        ErrorCode::NotInvited => {
+            refusal("the room dev is private, and you are not invited", "j-1").in_room(Some(room("dev")))
         }
         ErrorCode::Unauthorized => refusal("the token has expired", "h-1"),
         ErrorCode::Forbidden => refusal("this room is closed to you", "j-1"),
@@ -350,10 +370,26 @@ fn changes() -> Vec<(&'static str, ServerEvent<'static>)> {
     ]
 }
 
+fn listed(name: &str, count: u32, seq: u64) -> RoomSummary {
+    RoomSummary { room: room(name), count, seq: Seq(seq), topic: String::new() }
+}
+
+/// Rooms with settings.
+fn with_settings() -> Vec<(&'static str, ServerEvent<'static>)> {
+    let told = |settings| ServerEvent::Settings(SettingsEvent { room: room("dev"), settings: Box::new(settings) });
+    let joined = JoinedEvent { settings: Some(Box::new(settings())), ..joined(Some("j-1"), 41) };
+    let rooms = vec![RoomSummary { topic: settings().topic, ..listed("dev", 2, 8) }];
+    vec![
+        ("settings", told(settings())),
+        ("settings-default", told(RoomSettings::PLAIN)),
+        ("joined-with-settings", ServerEvent::Joined(joined)),
+        ("rooms-with-topic", ServerEvent::Rooms { id: None, rooms, truncated: false }),
+    ]
+}
+
 /// One of every kind and one error for each code, by the name of its file.
 pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
-    let lobby = RoomSummary { room: room("lobby"), count: 12, seq: Seq(42) };
-    let dev = RoomSummary { room: room("dev"), count: 2, seq: Seq(8) };
+    let (lobby, dev) = (listed("lobby", 12, 42), listed("dev", 2, 8));
     let green = ChatMessage { id: Some(id("m-17")), ..said("alice", "tests are green", "dev", 41) };
     let messages = vec![ChatMessage { at: AT - 10_122, ..said("bob", "is it done?", "dev", 40) }, green.clone()];
     let private = vec![whispered("alice", "bob", 7), whispered("bob", "alice", 9)];
@@ -395,6 +431,7 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
                 ..joined(None, 3)
             }),
         ),
+        ("joined-hidden", ServerEvent::Joined(JoinedEvent { visible_after: Some(Seq(41)), ..joined(Some("j-1"), 41) })),
         (
             "joined-inbox",
             ServerEvent::Joined(JoinedEvent {
@@ -427,6 +464,6 @@ pub(super) fn events() -> Vec<(String, ServerEvent<'static>)> {
         ("closing", ServerEvent::Closing { reason: "the server restarts".into(), reconnect_after_ms: 1_500 }),
     ];
     let errors = ErrorCode::ALL.iter().map(|code| (format!("error-{}", code.as_str()), error(*code)));
-    let named = cases.into_iter().chain(changes()).map(|(name, event)| (name.to_owned(), event));
+    let named = cases.into_iter().chain(changes()).chain(with_settings()).map(|(name, event)| (name.to_owned(), event));
     named.chain(errors).collect()
 }

@@ -5,10 +5,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use starling_protocol::{
-    Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame,
+    Access, Ack, Change, ChangeMessage, ChangedPlace, ChatMessage, ClientCommand, ClientId, ClientKey, CommandFrame,
     DeletedEvent, EditedEvent, Emoji, Epoch, ErrorCode, HistoryEvent, HistoryPage, InboxPosition, JoinedEvent,
     MembersEvent, MessageId, PostMessage, PresenceEvent, ReactionCount, ReactionEvent, ReadEvent, Refusal, Resume,
-    RoomName, RoomPosition, RoomSummary, Seq, ServerEvent, ServerLimits, Target, TypingEvent, Welcome, limits,
+    Retention, RoomName, RoomPosition, RoomSettings, RoomSummary, Seq, ServerEvent, ServerLimits, SettingsEvent,
+    Target, TypingEvent, Welcome, Writers, limits,
 };
 
 /// Any text: control characters, escapes, all of Unicode.
@@ -38,6 +39,21 @@ pub(super) fn any_id() -> impl Strategy<Value = MessageId> {
 
 pub(super) fn any_seq() -> impl Strategy<Value = Seq> {
     prop_oneof![any::<u64>(), 0..1_000_u64, Just(u64::MAX)].prop_map(Seq)
+}
+
+fn any_settings() -> impl Strategy<Value = Box<RoomSettings>> {
+    let writers = select(vec![Writers::Everyone, Writers::Operators]);
+    let access = select(vec![Access::Everyone, Access::Invited]);
+    let retention = (any::<Option<u64>>(), any::<Option<u64>>());
+    let rest = (any::<bool>(), retention, any::<Option<bool>>());
+    (any::<u32>(), any_text(), writers, access, rest).prop_map(
+        |(slow_seconds, topic, writers, access, (newcomers_see_history, (messages, seconds), seen_by))| {
+            let retention = Retention { messages, seconds };
+            let settings =
+                RoomSettings { slow_seconds, topic, writers, access, newcomers_see_history, retention, seen_by };
+            Box::new(settings)
+        },
+    )
 }
 
 pub(super) fn any_emoji() -> impl Strategy<Value = Emoji> {
@@ -175,6 +191,19 @@ pub(super) fn any_welcome() -> impl Strategy<Value = Welcome> {
     )
 }
 
+fn any_refusal() -> impl Strategy<Value = Refusal> {
+    let id = option::of(any_id());
+    (select(ErrorCode::ALL), any_text(), id, any::<Option<u64>>(), option::of(any_room()), any::<Option<u64>>())
+        .prop_map(|(code, message, id, retry_after_ms, room, until)| Refusal {
+            code,
+            message,
+            id,
+            retry_after_ms,
+            room,
+            until,
+        })
+}
+
 pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
     let id = || option::of(any_id());
     let names = || vec(any_client(), 0..4);
@@ -186,8 +215,10 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         to: message.to,
         duplicate,
     });
-    let joined = (id(), option::of(any_room()), any_seq(), any::<u64>(), any::<u32>(), any::<Option<bool>>()).prop_map(
-        |(id, room, seq, epoch, count, recovered)| JoinedEvent {
+    let place = (id(), option::of(any_room()), option::of(any_settings()));
+    let joined = (place, any_seq(), any::<u64>(), any::<u32>(), any::<Option<bool>>()).prop_map(
+        |((id, room, settings), seq, epoch, count, recovered)| JoinedEvent {
+            visible_after: recovered.map(|_| seq),
             id,
             inbox: room.is_none(),
             room,
@@ -195,6 +226,7 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
             epoch: Epoch(epoch),
             count,
             recovered,
+            settings,
         },
     );
     let presence = (any_room(), names(), names(), any::<u32>()).prop_map(|(room, joined, left, count)| PresenceEvent {
@@ -211,7 +243,9 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         });
     let members = (id(), any_room(), any::<u32>(), names(), any::<bool>())
         .prop_map(|(id, room, count, client_ids, truncated)| MembersEvent { id, room, count, client_ids, truncated });
-    let summary = (any_room(), any::<u32>(), any_seq()).prop_map(|(room, count, seq)| RoomSummary { room, count, seq });
+    let settings = (any_room(), any_settings()).prop_map(|(room, settings)| SettingsEvent { room, settings });
+    let summary = (any_room(), any::<u32>(), any_seq(), prop_oneof![Just(String::new()), any_text()])
+        .prop_map(|(room, count, seq, topic)| RoomSummary { room, count, seq, topic });
     let rooms = (id(), vec(summary, 0..4), any::<bool>()).prop_map(|(id, rooms, truncated)| ServerEvent::Rooms {
         id,
         rooms,
@@ -226,16 +260,6 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
             messages,
             has_more,
         });
-    let refusal =
-        (select(ErrorCode::ALL), any_text(), id(), any::<Option<u64>>(), option::of(any_room()), any::<Option<u64>>())
-            .prop_map(|(code, message, id, retry_after_ms, room, until)| Refusal {
-                code,
-                message,
-                id,
-                retry_after_ms,
-                room,
-                until,
-            });
     prop_oneof![
         1 => any_welcome().prop_map(|welcome| ServerEvent::Welcome(Box::new(welcome))),
         4 => any_message().prop_map(ServerEvent::Message),
@@ -246,6 +270,7 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         1 => presence.prop_map(ServerEvent::Presence),
         1 => typing.prop_map(ServerEvent::Typing),
         1 => read.prop_map(ServerEvent::Read),
+        1 => settings.prop_map(ServerEvent::Settings),
         1 => members.prop_map(ServerEvent::Members),
         1 => rooms,
         2 => history.prop_map(ServerEvent::History),
@@ -254,6 +279,6 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
             reason: reason.into(),
             reconnect_after_ms,
         }),
-        2 => refusal.prop_map(ServerEvent::Error),
+        2 => any_refusal().prop_map(ServerEvent::Error),
     ]
 }

@@ -18,11 +18,12 @@ use crate::chat_server::command::{Command, Decided, DropError, HistoryQuery, Nam
 use crate::chat_server::effect::{Effect, Turn};
 use crate::clock::{self, Now};
 use crate::config::ChatConfig;
-use crate::history::{Completion, Entry, History, ReadRequest, RoomKey};
+use crate::history::{Completion, Entry, History, Page, ReadError, ReadRequest, RoomKey};
 use crate::hub::{Replay, ToSession};
-use crate::identity::RoomGlobs;
+use crate::identity::Caller;
 use crate::ids::{RoomId, SessionId};
 use crate::moderation::{Act, Decision, Measure, Subject, Target};
+use crate::room_settings::SettingsChange;
 
 /// The number of hubs over which the clients are spread.
 const HUBS: u32 = 3;
@@ -171,7 +172,8 @@ impl Chat {
         self.apply(Command::Tick { reply: oneshot::channel().0 });
     }
 
-    /// `mute bob`, `ban 192.0.2.1 dev 60` (for 60 seconds), `unmute bob dev`, `slow dev 5`.
+    /// `mute bob`, `ban 192.0.2.1 dev 60` (for 60 seconds), `unmute bob dev`, `slow dev 5`, `set dev JSON`,
+    /// `invite dev bob`.
     fn decide(&mut self, words: &[&str]) {
         let [verb, rest @ ..] = words else { panic!("no decision") };
         let (rest, seconds) = match rest {
@@ -190,7 +192,13 @@ impl Chat {
             "ban" => Act::Impose { target: target(Measure::Ban), seconds },
             "unmute" => Act::Lift(target(Measure::Mute)),
             "unban" => Act::Lift(target(Measure::Ban)),
-            "slow" => Act::Slow { room: room(rest[0]), seconds: u32::try_from(seconds.unwrap()).unwrap() },
+            "slow" => {
+                let change = SettingsChange::slow(u32::try_from(seconds.unwrap()).unwrap());
+                Act::Set { room: room(rest[0]), change }
+            }
+            "invite" => Act::Invite { room: room(rest[0]), client_id: ClientId::parse(rest[1]).unwrap() },
+            "uninvite" => Act::Uninvite { room: room(rest[0]), client_id: ClientId::parse(rest[1]).unwrap() },
+            "set" => Act::Set { room: room(rest[0]), change: serde_json::from_str(&rest[1..].join(" ")).unwrap() },
             other => panic!("no such decision: {other}"),
         };
         let (reply, mut answer) = oneshot::channel();
@@ -301,6 +309,12 @@ impl Chat {
                 }
             }
             Effect::NoteSent { .. } | Effect::NoteRead { .. } | Effect::Decided(_) | Effect::CountRefusal(_) => {}
+            Effect::Limit { room, limits } => self.history.limit(room, limits),
+            Effect::DropExcess => {
+                let mut done = Vec::new();
+                self.history.drop_excess(self.now, &mut done);
+                self.complete(done);
+            }
             Effect::KeepModeration { rows, receipt } => {
                 let mut done = Vec::new();
                 self.history.keep_moderation(rows, receipt, &mut done);
@@ -355,11 +369,18 @@ impl Chat {
 
     /// Asks from outside the chat for a room's history.
     pub(in super::super) fn read_from_outside(&mut self, name: &str) -> Vec<u64> {
+        let page = self.read_as(Caller::Anyone, name).unwrap();
+        page.messages.iter().map(|message| message.seq.0).collect()
+    }
+
+    /// Asks from outside the chat for a room's history, with the rights of this caller.
+    pub(in super::super) fn read_as(&mut self, caller: Caller, name: &str) -> Result<Page, ReadError> {
         let (reply, mut answer) = oneshot::channel();
         let (page, bytes) = (HistoryPage::Newest, usize::MAX);
-        let query = HistoryQuery { room: room(name), page, search: None, with_changes: false, limit: 200, bytes };
+        let query =
+            HistoryQuery { caller, room: room(name), page, search: None, with_changes: false, limit: 200, bytes };
         self.apply(Command::ReadRoom { query, reply });
-        answer.try_recv().unwrap().unwrap().messages.iter().map(|message| message.seq.0).collect()
+        answer.try_recv().unwrap()
     }
 
     /// Asks from outside the chat for the names of these clients' sessions and of these rooms; `-` for one without.
@@ -376,9 +397,9 @@ impl Chat {
     }
 
     /// Asks from outside the chat for the list of rooms.
-    pub(in super::super) fn list_rooms(&mut self, allowed: RoomGlobs) -> (Vec<RoomSummary>, bool) {
+    pub(in super::super) fn list_rooms(&mut self, caller: Caller) -> (Vec<RoomSummary>, bool) {
         let (reply, mut answer) = oneshot::channel();
-        self.apply(Command::ListRooms { allowed, reply });
+        self.apply(Command::ListRooms { caller, reply });
         answer.try_recv().unwrap()
     }
 }

@@ -162,12 +162,14 @@ fn a_name_from_a_token_is_banned_when_it_is_shown_and_an_operator_is_exempt() {
         operator ban 192.0.2.1
         operator mute root
         operator slow lobby 5
+        root< settings lobby: slow 5s
         root> says one
         root< lobby#1 root: one
         root> says two
         root< lobby#2 root: two
         again> opens token=root admin from=192.0.2.1
         again< welcome root lobby #2
+        again< settings lobby: slow 5s
         ",
     );
 }
@@ -177,6 +179,8 @@ fn in_slow_mode_a_client_waits_between_its_messages_also_with_a_new_connection()
     Chat::new().and(&["alice", "bob"]).check(
         "
         operator slow lobby 5
+        alice< settings lobby: slow 5s
+        bob< settings lobby: slow 5s
         bob> says id=a one
         bob< ack a lobby#1
         alice< lobby#1 bob: one id=a
@@ -191,6 +195,7 @@ fn in_slow_mode_a_client_waits_between_its_messages_also_with_a_new_connection()
         bob> goes
         bob> opens name=bob
         bob< welcome bob lobby #2
+        bob< settings lobby: slow 5s
         bob> says id=b two
         bob< error slow_mode in lobby id=b
         wait 5s
@@ -202,6 +207,8 @@ fn in_slow_mode_a_client_waits_between_its_messages_also_with_a_new_connection()
         alice< lobby#4 bob +x #1
         bob< lobby#4 bob +x #1
         operator slow lobby 0
+        alice< settings lobby: no settings of its own
+        bob< settings lobby: no settings of its own
         bob> says three
         alice< lobby#5 bob: three
         bob< lobby#5 bob: three
@@ -237,7 +244,7 @@ fn the_audit_log_has_the_decisions_and_the_deletions_of_the_messages_of_others()
     let audit: Vec<_> = chat.state.moderation.audit().map(|(_, entry)| entry.decision.to_string()).collect();
     let expected = [
         "root: delete message 1 of bob in lobby",
-        "root: slow dev 5 s: \"spam\"",
+        "root: set dev: slow 5s: \"spam\"",
         "root: mute mallory in dev: \"spam\"",
     ];
     assert_eq!(audit, expected);

@@ -3,7 +3,7 @@
 use starling_protocol::limits;
 
 use super::Chat;
-use crate::identity::RoomGlobs;
+use crate::identity::Caller;
 
 #[test]
 fn a_room_is_made_by_the_first_who_joins_it_and_its_members_are_counted() {
@@ -131,18 +131,18 @@ fn a_thousand_rooms_are_listed_and_of_more_the_fullest_thousand() {
         chat.send("alice", &format!("joins room-{room}"));
     }
     chat.take("alice");
-    let (rooms, truncated) = chat.list_rooms(RoomGlobs::ALL);
+    let (rooms, truncated) = chat.list_rooms(Caller::Anyone);
     assert_eq!((rooms.len(), truncated), (most, false));
 
     chat.send("alice", "joins a-room-more");
     chat.send("bob", "opens name=bob room=room-7");
-    let (rooms, truncated) = chat.list_rooms(RoomGlobs::ALL);
+    let (rooms, truncated) = chat.list_rooms(Caller::Anyone);
     assert_eq!((rooms.len(), truncated), (most, true));
     assert_eq!((rooms[0].room.as_str(), rooms[0].count), ("room-7", 2));
 
     chat.send("carol", "opens name=carol room=room-8");
     chat.send("dave", "opens name=dave room=room-8");
-    assert_eq!(chat.list_rooms(RoomGlobs::ALL).0[0].room.as_str(), "room-8");
+    assert_eq!(chat.list_rooms(Caller::Anyone).0[0].room.as_str(), "room-8");
 }
 
 #[test]

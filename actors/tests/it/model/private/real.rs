@@ -187,6 +187,8 @@ impl Real {
             | Effect::DeliverPrivate { .. }
             | Effect::Node(_)
             | Effect::KeepModeration { .. }
+            | Effect::Limit { .. }
+            | Effect::DropExcess
             | Effect::Decided(_)
             | Effect::Drain { .. } => {
                 panic!("nobody asked for {effect:?}")

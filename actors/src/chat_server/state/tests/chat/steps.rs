@@ -102,7 +102,7 @@ impl Chat {
                 OpenRefusal::TokenOfAnother(_) => "token_of_another",
                 OpenRefusal::TokenExpired => "token_expired",
                 OpenRefusal::RoomClosed(_) => "room_closed",
-                OpenRefusal::Banned(_) => "banned",
+                OpenRefusal::Judged(refusal) => refusal.code.as_str(),
                 OpenRefusal::Unavailable => "unavailable",
             };
             self.put(session, format!("refused {shown}"));

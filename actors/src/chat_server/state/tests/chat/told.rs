@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use starling_protocol::{
-    ChatMessage, ClientId, DeletedEvent, EditedEvent, HistoryEvent, MessageId, ReactionEvent, ReadEvent, RoomName, Seq,
-    ServerEvent,
+    ChatMessage, ClientId, DeletedEvent, EditedEvent, HistoryEvent, JoinedEvent, MessageId, ReactionEvent, ReadEvent,
+    RoomName, RoomSummary, Seq, ServerEvent, TypingEvent,
 };
 
 use super::Chat;
@@ -55,29 +55,15 @@ impl Chat {
                 line.push_str(if ack.duplicate { " duplicate" } else { "" });
                 line
             }
-            ServerEvent::Joined(joined) => {
-                let place = joined.room.as_ref().map_or_else(|| "inbox".into(), RoomName::to_string);
-                assert_eq!(joined.inbox, joined.room.is_none());
-                if let Some(client) = self.client_of(session) {
-                    client.epochs.insert(place.clone(), joined.epoch);
-                }
-                let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
-                let id = shown_id(joined.id.as_ref());
-                format!("joined {place} #{} count {}{recovered}{id}", joined.seq, joined.count)
-            }
+            ServerEvent::Joined(joined) => self.shown_joined(session, joined),
             ServerEvent::Left { id, room } => format!("left {room}{}", shown_id(id.as_ref())),
             ServerEvent::Presence(presence) => {
                 let (joined, left) = (self.shown_all(&presence.joined, " +"), self.shown_all(&presence.left, " -"));
                 format!("presence {}{joined}{left} count {}", presence.room, presence.count)
             }
-            ServerEvent::Typing(typing) => {
-                let names = self.shown_all(&typing.client_ids, " ");
-                let more = if typing.more { " …" } else { "" };
-                let place = typing.room.as_ref().map_or_else(|| "privately".into(), RoomName::to_string);
-                assert_eq!(typing.from.as_ref(), typing.client_ids.first().filter(|_| typing.room.is_none()));
-                format!("typing {place}{names}{more}")
-            }
+            ServerEvent::Typing(typing) => self.shown_typing(typing),
             ServerEvent::Read(read) => self.shown_position(read),
+            ServerEvent::Settings(event) => format!("settings {}: {}", event.room, event.settings),
             ServerEvent::Members(members) => {
                 let names = self.shown_all(&members.client_ids, " ");
                 let more = if members.truncated { " …" } else { "" };
@@ -85,7 +71,10 @@ impl Chat {
                 format!("members {} count {}:{names}{more}{id}", members.room, members.count)
             }
             ServerEvent::Rooms { id, rooms, truncated } => {
-                let list = rooms.iter().map(|room| format!(" {}:{}#{}", room.room, room.count, room.seq));
+                let list = rooms.iter().map(|RoomSummary { room, count, seq, topic }| {
+                    let topic = if topic.is_empty() { String::new() } else { format!(" {topic:?}") };
+                    format!(" {room}:{count}#{seq}{topic}")
+                });
                 let more = if *truncated { " …" } else { "" };
                 format!("rooms{}{more}{}", list.collect::<String>(), shown_id(id.as_ref()))
             }
@@ -98,6 +87,27 @@ impl Chat {
             ServerEvent::Closing { .. } => panic!("the state machine does not tell {event:?}"),
         };
         self.put(session, line);
+    }
+
+    fn shown_joined(&mut self, session: SessionId, joined: &JoinedEvent) -> String {
+        let place = joined.room.as_ref().map_or_else(|| "inbox".into(), RoomName::to_string);
+        assert_eq!(joined.inbox, joined.room.is_none());
+        if let Some(client) = self.client_of(session) {
+            client.epochs.insert(place.clone(), joined.epoch);
+        }
+        let recovered = joined.recovered.map_or("", |all| if all { " recovered" } else { " gap" });
+        let behind = joined.visible_after.map_or_else(String::new, |seq| format!(" behind #{seq}"));
+        let id = shown_id(joined.id.as_ref());
+        let settings = joined.settings.as_ref().map_or_else(String::new, |settings| format!(" with {settings}"));
+        format!("joined {place} #{} count {}{recovered}{behind}{id}{settings}", joined.seq, joined.count)
+    }
+
+    fn shown_typing(&mut self, TypingEvent { room, from, client_ids, more }: &TypingEvent) -> String {
+        let names = self.shown_all(client_ids, " ");
+        let more = if *more { " …" } else { "" };
+        let place = room.as_ref().map_or("privately", RoomName::as_str);
+        assert_eq!(from.as_ref(), client_ids.first().filter(|_| room.is_none()));
+        format!("typing {place}{names}{more}")
     }
 
     fn shown_position(&mut self, ReadEvent { id, room, inbox, seq, client_id }: &ReadEvent) -> String {

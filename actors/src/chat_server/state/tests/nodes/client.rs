@@ -263,6 +263,7 @@ impl Client {
             | ServerEvent::Pong { .. }
             | ServerEvent::Typing(_)
             | ServerEvent::Read(_)
+            | ServerEvent::Settings(_)
             | ServerEvent::Closing { .. } => {}
         }
     }

@@ -256,6 +256,8 @@ impl Servers {
                 | Effect::Node(_)
                 | Effect::Decided(_)
                 | Effect::KeepModeration { .. }
+                | Effect::Limit { .. }
+                | Effect::DropExcess
                 | Effect::Drain { .. } => {}
             }
             for completion in done {
@@ -287,6 +289,7 @@ impl Servers {
             | ServerEvent::Pong { .. }
             | ServerEvent::Typing(_)
             | ServerEvent::Read(_)
+            | ServerEvent::Settings(_)
             | ServerEvent::Closing { .. } => return,
         };
         self.put(server, session, text);

@@ -16,6 +16,7 @@ use crate::history::{Restored, RoomKey};
 use crate::moderation::{Act, Decision};
 use crate::nodes::heard::Heard;
 use crate::nodes::record::{Incarnation, LogEntry, LogPosition, Record, RecordId};
+use crate::room_settings::SettingsChange;
 
 /// A node and its log.
 struct Node {
@@ -82,7 +83,7 @@ impl Node {
     fn ask(&mut self) -> Answers {
         let ((post, posted), (remove, removed), (drop, dropped), (decide, decided)) =
             (oneshot::channel(), oneshot::channel(), oneshot::channel(), oneshot::channel());
-        let act = Act::Slow { room: RoomName::lobby(), seconds: 5 };
+        let act = Act::Set { room: RoomName::lobby(), change: SettingsChange::slow(5) };
         let decision = Decision { by: "root".into(), act, reason: "".into() };
         self.apply(Command::Decide { decision, reply: decide });
         let client_id = ClientId::parse("operator").unwrap();
@@ -103,7 +104,7 @@ fn an_operator_is_told_the_truth_of_a_change_whatever_becomes_of_the_node() {
     assert!(answers.posted.try_recv().unwrap().is_ok());
     assert_eq!(answers.removed.try_recv(), Ok(Ok(0)));
     assert_eq!(answers.decided.try_recv(), Ok(Ok(Decided { at: 1_000 })));
-    assert_eq!(node.state.moderation.slow_seconds(&RoomName::lobby()), 5);
+    assert_eq!(node.state.moderation.settings(&RoomName::lobby()).slow_seconds, 5);
 
     for (what, expected) in [("out of reach", NotDone::OutOfReach), ("declared dead", NotDone::CutOff)] {
         let mut node = Node::begin();
@@ -125,6 +126,6 @@ fn an_operator_is_told_the_truth_of_a_change_whatever_becomes_of_the_node() {
         node.read_own();
         let after = node.state.order.position(node.state.find(&RoomKey::Room(RoomName::lobby())).unwrap());
         assert_eq!(after, before, "{what}");
-        assert!(!node.state.moderation.has_slow_rooms(), "{what}");
+        assert!(!node.state.moderation.has_settings(), "{what}");
     }
 }

@@ -17,6 +17,7 @@ use crate::clock::{self, Now, Numbers};
 use crate::config::ChatConfig;
 use crate::history::sqlite::{SqliteSettings, SqliteStore};
 use crate::history::{Content, Durability, EntryCopy, History, LogMark, RoomKey, StoreReport};
+use crate::identity::Caller;
 use crate::nodes::heard::Heard;
 use crate::nodes::log::LogState;
 use crate::nodes::record::{Incarnation, LogEntry, LogPosition, LoggedMessage, Record, RecordId};
@@ -201,7 +202,7 @@ impl Reader {
                     Effect::Read(request) => self.history.read(request, &mut done),
                     Effect::Forget { room, receipt } => self.history.forget(room, receipt, &mut done),
                     Effect::NoteSent { room, seq } => self.history.note_sent(room, seq),
-                    Effect::NoteRead { owner, room, seq } => self.history.note_read(owner, room, seq),
+                    Effect::NoteRead { owner, room, standing } => self.history.note_read(owner, room, standing),
                     Effect::Answer(answer) => answer.send(),
                     Effect::To { .. }
                     | Effect::TellMany { .. }
@@ -211,6 +212,8 @@ impl Reader {
                     | Effect::Append(_)
                     | Effect::Decided(_)
                     | Effect::KeepModeration { .. }
+                    | Effect::Limit { .. }
+                    | Effect::DropExcess
                     | Effect::CountRefusal(_)
                     | Effect::Drain { .. } => {}
                 }
@@ -226,7 +229,8 @@ impl Reader {
     fn messages(&mut self, name: &str) -> Vec<(u64, String)> {
         let (reply, mut answer) = oneshot::channel();
         let (room, page) = (RoomName::parse(name).unwrap(), HistoryPage::Newest);
-        let query = HistoryQuery { room, page, search: None, with_changes: false, limit: 1_000, bytes: usize::MAX };
+        let (caller, bytes) = (Caller::Operator, usize::MAX);
+        let query = HistoryQuery { caller, room, page, search: None, with_changes: false, limit: 1_000, bytes };
         self.apply(Command::ReadRoom { query, reply });
         let page = loop {
             if let Ok(page) = answer.try_recv() {

@@ -10,7 +10,7 @@ use super::super::client::Shown;
 use super::{CLIENTS, NODES, Node, ROOMS, World, room};
 use crate::chat_server::command::{Command, HistoryQuery};
 use crate::history::{Completion, ReadPurpose, ReadRequest, ReadToken, StoredMessage};
-use crate::identity::RoomGlobs;
+use crate::identity::{Caller, RoomGlobs};
 
 impl World {
     /// Everything is whole again: all records arrive and are read, all clients come back and are answered.
@@ -51,6 +51,7 @@ impl World {
     fn history_of(&mut self, node: usize, name: &str) -> Vec<(u64, String, String)> {
         let (reply, mut answer) = oneshot::channel();
         let query = HistoryQuery {
+            caller: Caller::Operator,
             room: room(name),
             page: HistoryPage::Newest,
             search: None,
@@ -132,7 +133,7 @@ impl World {
             for name in ROOMS.iter().filter(|_| !self.is_authenticated) {
                 let clients = self.clients.iter().filter(|client| client.rooms.contains_key(&room(name)));
                 let expected: Vec<_> = clients.map(|client| &client.name).collect();
-                let (listed, _) = self.nodes[node].state.list_rooms(&RoomGlobs::ALL);
+                let (listed, _) = self.nodes[node].state.list_rooms(&RoomGlobs::ALL, None);
                 let count = listed.iter().find(|listed| listed.room == room(name)).map_or(0, |listed| listed.count);
                 assert_eq!(count as usize, expected.len(), "{name} on node {node} has the members {expected:?}");
             }

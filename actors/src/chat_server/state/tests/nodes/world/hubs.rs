@@ -71,6 +71,8 @@ impl World {
             | Effect::NoteSent { .. }
             | Effect::NoteRead { .. }
             | Effect::Decided(_)
+            | Effect::Limit { .. }
+            | Effect::DropExcess
             | Effect::CountRefusal(_) => {}
             Effect::KeepModeration { .. } => panic!("the log has the decisions"),
             Effect::Append(_) => panic!("only the log gives messages their place"),
