@@ -190,3 +190,22 @@ impl Checkpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_formats_are_read_and_later_ones_are_not() {
+        let checkpoint = Checkpoint { moderation: vec![("slow dev".into(), "5".into())], ..Checkpoint::default() };
+        let mut bytes = checkpoint.write();
+        assert_eq!((bytes[0], Checkpoint::read(&bytes)), (4, Ok(checkpoint.clone())));
+        bytes[0] = 3;
+        assert_eq!(Checkpoint::read(&bytes), Ok(checkpoint));
+        bytes[0] = 5;
+        assert_eq!(Checkpoint::read(&bytes), Err(BadRecord::Newer { format: 5, known: 4 }));
+        for foreign in [&b""[..], b"\0", b"\x03"] {
+            assert_eq!(Checkpoint::read(foreign), Err(BadRecord::Foreign));
+        }
+    }
+}
