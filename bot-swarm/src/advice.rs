@@ -6,7 +6,12 @@ use crate::connect_error::{ENDED, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKN
 const STATUS_CHARS: usize = 8;
 
 /// Parts of an error kind, each with its advice. The first part that the kind contains decides.
-const OF_PARTS: [(&str, &str); 20] = [
+const OF_PARTS: [(&str, &str); 25] = [
+    ("not_invited", "the room is private: invite the bots, or let their tokens name it"),
+    ("not_a_writer", "only operators may write in the room: see its settings"),
+    ("slow_mode", "the room has a slow mode: see its settings"),
+    ("banned", "an operator has banned the bots or their address"),
+    ("muted", "an operator has muted the bots or their address"),
     (
         "CaUsedAsEndEntity",
         "the server uses the certificate of an authority, as `openssl req -x509` makes it: give the server a \
@@ -119,6 +124,10 @@ mod tests {
         for (kind, expected) in [
             ("HTTP 503 unavailable", "full"),
             ("HTTP 401", "BOT_TOKEN"),
+            ("HTTP 403 forbidden", "another client"),
+            ("HTTP 403 not_invited", "invite the bots"),
+            ("HTTP 403 banned", "has banned"),
+            ("not_a_writer", "only operators"),
             ("connect: connection refused", "no server listens"),
             ("TLS: invalid peer certificate: UnknownIssuer", "BOT_CA_FILE"),
             ("TLS: invalid peer certificate: CaUsedAsEndEntity", "CA:FALSE"),

@@ -110,6 +110,7 @@ async fn wrong_settings_and_invitations_are_refused_and_only_operators_decide() 
         (SETTINGS, json!({"topic": "x".repeat(251)})),
         (SETTINGS, json!({"writers": "nobody"})),
         (SETTINGS, json!({"retention": {"messages": 0}})),
+        (SETTINGS, json!({"retention": [null, null]})),
         ("/api/rooms/lobby/settings", json!({"access": "invited"})),
         (INVITATIONS, json!({})),
         (INVITATIONS, json!({"clientId": "a/b"})),

@@ -4,7 +4,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use starling_actors::moderation::invitations::Invitation;
 use starling_actors::moderation::{
     Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
@@ -109,12 +111,18 @@ pub(crate) struct GivenSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) newcomers_see_history: Option<bool>,
     /// How long messages are kept; a bound that is absent is the server's. Replaces both bounds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub(crate) retention: Option<Retention>,
     /// Whether members are told how far the others have read; `null`: as the server has it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[expect(clippy::option_option, reason = "`null` differs from an absent field")]
     pub(crate) seen_by: Option<Option<bool>>,
+}
+
+/// Reads an object. Serde alone would also accept an array for a struct.
+fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let fields = Option::<Map<String, Value>>::deserialize(deserializer)?;
+    fields.map(|fields| serde_json::from_value(fields.into()).map_err(D::Error::custom)).transpose()
 }
 
 /// A client to invite to a room.
