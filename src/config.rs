@@ -226,7 +226,8 @@ knobs! {
         /// Maximum number of rooms; at the limit an empty room is removed for a new one, or the new one is refused with
         /// `too_many_rooms`.
         rooms: u64 = "CHAT_ROOMS", "100000", Number(1, 10_000_000);
-        /// Whether the members of a room of at most 50 see how far the others have read.
+        /// Whether the members of a room of at most 50 see how far the others have read, unless the room has a setting of
+        /// its own.
         seen_by: Chosen<bool> = "CHAT_SEEN_BY", "false", SWITCH;
         /// Seconds for which an empty room is kept; longer while a stored history has messages of it.
         empty_room_seconds: u64 = "CHAT_EMPTY_ROOM_SECONDS", "300", Number(300, 31_536_000);

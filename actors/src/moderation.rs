@@ -1,7 +1,8 @@
 //! Moderation: the decisions of operators about clients and rooms, without I/O and clock.
 //!
-//! A [`Decision`] changes the sanctions, or the settings or the invitations of a room, and stands in the audit log. [`Moderation`] holds
-//! what is in force. It is kept as [`Row`]s: a store writes them, and a checkpoint of several nodes contains them.
+//! A [`Decision`] changes the sanctions, or the settings or the invitations of a room, and stands in the audit log.
+//! [`Moderation`] holds what is in force. It is kept as [`Row`]s: a store writes them, and a checkpoint of several nodes
+//! contains them.
 //!
 //! Invariants:
 //! - with the same decisions at the same times, two of them are equal: nodes of several agree;

@@ -295,7 +295,7 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_its_reason_and_lea
         (&["backup", "kept.db"][..], "kept.db already exists, and a backup overwrites no file"),
         (&["backup", "nowhere/new.db"], "cannot write nowhere/new.db: No such file"),
         (&["restore", "missing.db", "--replace"], "there is no history at missing.db"),
-        (&["restore", "newer.db", "--replace"], "has version 99, newer than 11"),
+        (&["restore", "newer.db", "--replace"], "has version 99, newer than 12"),
         (&["restore", "damaged.db", "--replace"], "is damaged"),
         (&["restore", "text.db", "--replace"], "is damaged"),
         (&["restore", "empty.db", "--replace"], "not a history of this program"),

@@ -45,7 +45,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let database = Connection::open(folder.path().join("data/starling.db")).unwrap();
     database.pragma_update(None, "user_version", 99).unwrap();
     drop(database);
-    check_refused(&folder, "has version 99, newer than 11");
+    check_refused(&folder, "has version 99, newer than 12");
 }
 
 #[actix_web::test]

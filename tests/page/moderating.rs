@@ -1,4 +1,5 @@
-//! An operator mutes, bans and changes the settings of rooms from the page, with the mouse and with the keyboard; the others see why.
+//! An operator mutes, bans and changes the settings of rooms from the page, with the mouse and with the keyboard; the
+//! others see why.
 
 use serde_json::json;
 use test_kit::Program;

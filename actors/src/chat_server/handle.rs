@@ -244,8 +244,8 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::ReadAudit { reply }).await
     }
 
-    /// Whether a client that opens this room would be refused because it is banned or not invited. `rooms` are those of its
-    /// token.
+    /// Whether a client that opens this room would be refused because it is banned or not invited. `rooms` are those of
+    /// its token.
     ///
     /// # Errors
     /// [`AskError::TimedOut`], [`AskError::Ended`]. The inner error is the refusal of its handshake.

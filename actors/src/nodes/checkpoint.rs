@@ -240,5 +240,8 @@ mod tests {
         }
         let newer = Err(BadRecord::Newer { format: FORMAT + 1, known: FORMAT });
         assert_eq!(Checkpoint::read(&[FORMAT + 1]), newer);
+        for foreign in [&b""[..], b"\0", b"\x03"] {
+            assert_eq!(Checkpoint::read(foreign), Err(BadRecord::Foreign), "{foreign:?}");
+        }
     }
 }

@@ -165,8 +165,8 @@ pub enum LogEntry {
         /// The epoch of the room that takes its place at once: the lobby, or the inbox of a client that is connected.
         epoch: Epoch,
     },
-    /// An operator mutes or bans, takes that back, or changes the settings of a room. Holds from the record's time on. Void if it has no
-    /// effect.
+    /// An operator mutes or bans, takes that back, or changes the settings or the invitations of a room. Holds from the
+    /// record's time on. Void if it has no effect.
     Decide(Decision),
     /// A client has read up to a message. Void if the room is not there any more.
     Read(ReadEntry),

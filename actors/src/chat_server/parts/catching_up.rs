@@ -61,6 +61,12 @@ impl CatchingUp {
         self.phases.contains_key(&(session, room))
     }
 
+    /// Whether a session in the room is admitted to live messages there.
+    pub(crate) fn is_admitted(&self, session: SessionId, room: RoomId) -> bool {
+        let waits_for_anchor = self.anchored.get(&(session, room)).is_some_and(|join| !join.was_member);
+        !self.is_catching_up(session, room) && !waits_for_anchor
+    }
+
     /// Whether the session depends on a read of the history in this room; if that read fails, the session is closed.
     pub(crate) fn needs_history(&self, session: SessionId, room: RoomId) -> bool {
         self.is_catching_up(session, room) || self.anchored.contains_key(&(session, room))

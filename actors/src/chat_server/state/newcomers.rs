@@ -136,7 +136,7 @@ impl ChatState {
         let room = copy.room;
         let members = self.rooms.get(room).into_iter().flat_map(Room::members);
         let is_kept_from = |session: &SessionId| {
-            !self.catching_up.is_catching_up(*session, room) && of <= self.hidden_from(*session, room)
+            self.catching_up.is_admitted(*session, room) && of <= self.hidden_from(*session, room)
         };
         let sessions: Vec<_> = members.filter(is_kept_from).collect();
         let event = copy.message.without_text().to_event().into_owned();

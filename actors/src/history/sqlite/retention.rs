@@ -296,7 +296,11 @@ impl Retention {
         }
         let mut newest = transaction.prepare_cached("SELECT max(at) FROM messages")?;
         let newest = newest.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0).cast_unsigned();
-        let mut look = Look { unix_ms, newest, found: (Plausibility::Plausible, Duration::ZERO) };
+        let has_ages = self.keep_for.is_some() || self.own.values().any(|own| own.limits.keep_for.is_some());
+        // Nothing is old if the clock is behind, but it is told then, too.
+        let newest = if has_ages { newest } else { 0 };
+        let found = Plausibility::of((unix_ms, newest), Duration::ZERO, unix_ms);
+        let mut look = Look { unix_ms, newest, found: (found, Duration::ZERO) };
         self.choose_own_by_age(transaction, bounds, &mut look, &mut chosen)?;
         if chosen.wanted.is_empty() {
             self.choose_oldest(transaction, self.excess(used), &mut look, &mut chosen)?;

@@ -111,6 +111,38 @@ fn the_text_of_an_edit_does_not_show_a_message_that_is_hidden() {
 }
 
 #[test]
+fn an_edit_of_a_hidden_message_waits_for_who_resumes() {
+    Chat::new().and(&["alice", "bob"]).check(
+        r#"
+        alice> joins dev
+        alice< joined dev #0 count 1
+        alice> says room=dev one
+        alice< dev#1 alice: one
+        operator set dev {"newcomersSeeHistory":false}
+        alice< settings dev: newcomers off
+        bob> joins dev
+        bob< joined dev #1 count 2 behind #1 with newcomers off
+        alice> says room=dev two
+        alice< dev#2 alice: two
+        bob< dev#2 alice: two
+        bob> goes
+        bob> opens name=bob key=bob
+        bob< welcome bob lobby #0
+        history holds
+        alice> edits room=dev of=1 uno
+        history stores 1
+        bob> joins dev after=2 epoch=bob at=1000000
+        history stores 1
+        alice< dev#3 alice edits #1: uno
+        bob< (nothing)
+        history stores
+        bob< joined dev #3 count 2 recovered behind #1 with newcomers off
+        bob< dev#3 alice edits #1:
+        "#,
+    );
+}
+
+#[test]
 fn who_is_there_when_the_history_is_hidden_sees_what_it_saw_and_so_does_who_has_read_there() {
     Chat::new().and(&["alice", "bob", "carol"]).check(
         r#"
