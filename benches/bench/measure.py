@@ -1,5 +1,6 @@
 """Runs one workload once and returns its figures."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,12 +11,15 @@ import threading
 import time
 from pathlib import Path
 
+from cgroup import Cgroup
 from machine import GENERATOR_CORE, Server, kernel_bytes, pinned, user_seconds_of_all
 from workloads import STORM_ROUNDS
 
 # A rate counts as served if its p99 is below this.
 HIGHEST_P99_MS = 250
 SWARM_SECONDS = 30
+# The memory of a control group whose CPU is measured: more than any server takes.
+MEMORY_BYTES = 8 << 30
 
 
 def generate(programs, server, workload, seconds, extra=()):
@@ -141,14 +145,27 @@ def reach(programs, workload, seconds):
     }
 
 
+@contextlib.contextmanager
+def limited(cpus):
+    """A control group with this many cores; yields how a process enters it. 0: no group."""
+    if not cpus:
+        yield lambda: None
+        return
+    group = Cgroup(cpus, MEMORY_BYTES)
+    try:
+        yield group.enter
+    finally:
+        group.remove()
+
+
 def climb(programs, workload, seconds):
     """Finds the highest rate that is served. A rate has two attempts, in case the machine stalls during one."""
     best = {"rate": 0}
-    for rate in workload.rates:
+    for rate, options in workload.rates:
         tries = []
         for _ in range(2):
-            with Server(programs, workload) as server:
-                report = generate(programs, server, workload, seconds, ("-r", str(rate)))
+            with limited(workload.cpus) as enter, Server(programs, workload, enter) as server:
+                report = generate(programs, server, workload, seconds, options.split())
             tries.append({"rate": rate, **figures_of_load(workload, report), **disturbance(report)})
             if tries[-1]["p99_ms"] < HIGHEST_P99_MS:
                 break

@@ -26,8 +26,11 @@ class Workload:
     hellos: tuple = ()
     # Whether --quick includes the workload.
     quick: bool = False
-    # For `climb`: the rates to try in this order, until the p99 is too high.
+    # For `climb`: messages per second, and the options that make them, in the order of the attempts. They end when the p99
+    # is too high.
     rates: tuple = ()
+    # The limit of the server's control group, in cores; 0: it has none. Needs root.
+    cpus: float = 0
     # For `swarm`: settings of the project's bots that make the same load as the generator.
     bots: dict = field(default_factory=dict)
 
@@ -54,7 +57,7 @@ def all_workloads():
             f"-n {members} -p 10 --closed-loop --window 32", quick=members == 1_000)
     add("saturated-128", "1,000 in a room, 128 messages in flight", "-n 1000 -p 10 --closed-loop --window 128", quick=True)
     add("highest-rate", "1,000 in a room: the highest rate with a p99 below 250 ms", "-n 1000 -p 10", kind="climb",
-        rates=(1_000, 2_000, 3_000, 4_500, 6_500, 9_500, 14_000))
+        rates=tuple((rate, f"-r {rate}") for rate in (1_000, 2_000, 3_000, 4_500, 6_500, 9_500, 14_000)))
 
     for rate in (500, 2_000, 8_000, 20_000):
         add(f"small-rooms-{rate}", f"1,000 rooms of 4, {rate:,} messages/s",
@@ -109,6 +112,11 @@ def all_workloads():
         add(f"floor-pairs-{name}", f"50 rooms of 2, 50 messages/s: {name}", "-n 100 -p 100 --rooms 50 -r 50", path="/ws/{room}", **shape)
         add(f"floor-thousand-{name}", f"1,000 in a room, 100 messages/s: {name}", "-n 1000 -p 10 -r 100", **shape)
         add(f"floor-saturated-{name}", f"1,000 in a room, 32 in flight: {name}", "-n 1000 -p 10 --closed-loop --window 32", **shape)
+
+    rooms = [(4 * rooms, f"-n {4 * rooms} -p {4 * rooms} --rooms {rooms} -r {4 * rooms}") for rooms in range(500, 2_001, 125)]
+    for name, shape in (("bare", {"server": "bare"}), ("starling", {}), ("stored", normal)):
+        add(f"quarter-{name}", f"a quarter of a core, rooms of 4, each client a message a second: {name}",
+            "--connect-concurrency 16", path="/ws/{room}", kind="climb", rates=tuple(rooms), cpus=0.25, **shape)
 
     for connections in (1_000, 5_000, 10_000, 19_000):
         add(f"reach-{connections}", f"{connections:,} connected, one message a second to all",
