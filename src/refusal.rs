@@ -62,8 +62,10 @@ http_codes! {
     Banned = "banned", FORBIDDEN;
     /// The room is private, and the caller is not invited.
     NotInvited = "not_invited", FORBIDDEN;
-    /// There are as many sanctions, or rooms with settings, as there may be.
+    /// There are as many sanctions as there may be.
     TooManySanctions = "too_many_sanctions", CONFLICT;
+    /// There are as many rooms with settings as there may be.
+    TooManySettings = "too_many_settings", CONFLICT;
     /// There is no such mute or ban.
     NoSuchSanction = "no_such_sanction", NOT_FOUND;
     /// There are as many invitations as there may be, to the room or in all.

@@ -371,7 +371,7 @@ impl Moderation {
         if self.take(&sanction.target).is_none() && self.sanction_count() >= SANCTIONS_MAX {
             rows = self.drop_ended(sanction.at);
             if rows.is_empty() {
-                return Err(Ineffective::Full(SANCTIONS_MAX));
+                return Err(Ineffective::TooManySanctions(SANCTIONS_MAX));
             }
         }
         rows.push(sanction_row(&sanction));
@@ -424,7 +424,7 @@ impl Moderation {
             return Ok(vec![Row { key: settings_key(room), value: None }]);
         }
         if self.settings.len() >= SET_ROOMS_MAX && !self.settings.contains_key(room) {
-            return Err(Ineffective::Full(SET_ROOMS_MAX));
+            return Err(Ineffective::TooManySet(SET_ROOMS_MAX));
         }
         let row = settings_row(room, &settings);
         self.settings.insert(room.clone(), settings);

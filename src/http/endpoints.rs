@@ -447,7 +447,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                     HttpCode::Unauthorized,
                     HttpCode::Forbidden,
                     HttpCode::NoSuchPath,
-                    HttpCode::TooManySanctions,
+                    HttpCode::TooManySettings,
                     HttpCode::OutcomeUnknown,
                 ],
                 route: || web::to(set_room_settings),

@@ -1,9 +1,11 @@
 //! The handlers of moderation: sanctions, settings of rooms, invitations and the audit log.
 
+mod unknown;
 pub(crate) mod wire;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Path, Query};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use starling_actors::chat_server::command::{Decided, NotDecided};
 use starling_actors::client_address::ClientAddress;
@@ -28,10 +30,13 @@ fn bad(error: impl std::fmt::Display) -> HttpRefusal {
     HttpRefusal::new(HttpCode::BadRequest, error.to_string())
 }
 
-fn read<T: DeserializeOwned>(body: Result<Bytes, actix_web::Error>) -> Result<T, HttpRefusal> {
+fn read<T: DeserializeOwned + JsonSchema>(body: Result<Bytes, actix_web::Error>) -> Result<T, HttpRefusal> {
     let body = body.map_err(bad)?;
     // Serde would also accept an array for a struct.
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&body).map_err(bad)?;
+    if let Some(name) = unknown::unknown_field::<T>(&fields) {
+        return Err(bad(format!("there is no field `{name}`")));
+    }
     serde_json::from_value(serde_json::Value::Object(fields)).map_err(bad)
 }
 
@@ -69,7 +74,8 @@ async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: Stri
         Ok(Decided { at }) => Ok(at),
         Err(error) => {
             let code = match error {
-                NotDecided::Ineffective(Ineffective::Full(_)) => HttpCode::TooManySanctions,
+                NotDecided::Ineffective(Ineffective::TooManySanctions(_)) => HttpCode::TooManySanctions,
+                NotDecided::Ineffective(Ineffective::TooManySet(_)) => HttpCode::TooManySettings,
                 NotDecided::Ineffective(Ineffective::NotThere) => HttpCode::NoSuchSanction,
                 NotDecided::Ineffective(Ineffective::TooManyInvited(..)) => HttpCode::TooManyInvitations,
                 NotDecided::Ineffective(Ineffective::NotInvited) => HttpCode::NoSuchInvitation,

@@ -104,6 +104,8 @@ async fn an_operator_sets_a_room_and_invites_and_the_others_see_the_topic_and_wh
         until_text(browser, "#title", "dev").await;
     }
     assert_eq!(bob.run("return document.querySelector('#room-settings-button').hidden", vec![]).await, json!(true));
+    bob.say("hello").await;
+    bob.until_last(&["hello"]).await;
     olga.click("#room-settings-button").await;
     until_text(&olga, "#room-settings-heading", "Settings of #dev").await;
     choose(&olga, "#room-topic", "the next release").await;
@@ -116,6 +118,10 @@ async fn an_operator_sets_a_room_and_invites_and_the_others_see_the_topic_and_wh
     let refused = "(() => { const field = document.querySelector('#composer-text'); \
         return field.disabled && field.placeholder === 'Only operators may write in #dev'; })()";
     bob.until_true("the field is disabled, with the reason", refused).await;
+    let offered = "(() => { const row = document.querySelector('#rows .message'); \
+        row.dispatchEvent(new PointerEvent('pointermove', { bubbles: true })); \
+        return [...row.querySelectorAll('.actions button')].filter((button) => !button.hidden).map((button) => button.dataset.action).join(); })()";
+    assert_eq!(bob.run(&format!("return {offered}"), vec![]).await, json!("trash"), "its own message");
     let is_open = olga.run("return document.querySelector('#composer-text').disabled", vec![]).await;
     assert_eq!(is_open, json!(false), "an operator may write");
 

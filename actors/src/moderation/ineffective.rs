@@ -3,9 +3,12 @@
 /// Why a decision has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ineffective {
-    /// The table of sanctions or of rooms with settings is full.
-    #[error("there are {0} of them, and no more are allowed: lift one first")]
-    Full(usize),
+    /// There are as many sanctions as there may be.
+    #[error("there are {0} mutes and bans, and no more are allowed: lift one first")]
+    TooManySanctions(usize),
+    /// There are as many rooms with settings as there may be.
+    #[error("{0} rooms have settings, and no more may have any: take those of one back first")]
+    TooManySet(usize),
     /// There is no such sanction to lift.
     #[error("there is no such sanction")]
     NotThere,

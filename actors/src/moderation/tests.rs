@@ -108,7 +108,7 @@ fn the_tables_are_bounded_and_what_has_ended_gives_way_first() {
         let seconds = (number % 2 == 0).then_some(1);
         moderation.decide(impose(&format!("mute c{number}"), seconds), NOW).unwrap();
     }
-    assert_eq!(moderation.decide(impose("mute further", None), NOW), Err(Ineffective::Full(SANCTIONS_MAX)));
+    assert_eq!(moderation.decide(impose("mute further", None), NOW), Err(Ineffective::TooManySanctions(SANCTIONS_MAX)));
     assert!(moderation.decide(impose("mute c1", None), NOW).is_ok(), "a sanction may be replaced");
     let rows = moderation.decide(impose("mute further", None), NOW + 1_000).unwrap();
     assert_eq!(rows.iter().filter(|row| row.key.starts_with(SANCTION) && row.value.is_none()).count(), 5_000);
@@ -119,7 +119,7 @@ fn the_tables_are_bounded_and_what_has_ended_gives_way_first() {
     for number in 0..SET_ROOMS_MAX {
         moderation.decide(slow(&format!("r{number}"), 5), NOW).unwrap();
     }
-    assert_eq!(moderation.decide(slow("further", 5), NOW), Err(Ineffective::Full(SET_ROOMS_MAX)));
+    assert_eq!(moderation.decide(slow("further", 5), NOW), Err(Ineffective::TooManySet(SET_ROOMS_MAX)));
     moderation.decide(slow("r0", 6), NOW).unwrap();
     moderation.decide(slow("r0", 0), NOW).unwrap();
     moderation.decide(slow("further", 5), NOW).unwrap();

@@ -55,6 +55,7 @@ export class MessageList {
     this.actions = new RowActions(this.scroller, this.rows, {
       ...onAction,
       frameOf: (row) => this.#frameAt(this.first + [...this.rows.children].indexOf(row)),
+      mayWrite: () => this.conversation !== null && chat.mayWrite(this.conversation),
       mayChange: ({ clientId }) => clientId === chat.name || chat.isOperator,
       mayModerate: ({ clientId }) => clientId !== chat.name && chat.isOperator,
       onEdit: (frame) => this.conversation && this.editor.begin(this.conversation, frame),

@@ -14,7 +14,7 @@ export class RowActions {
   /**
    * @param {HTMLElement} scroller
    * @param {HTMLElement} rows
-   * @param {{frameOf: (row: HTMLElement) => MessageFrame | null, mayChange: (frame: MessageFrame) => boolean,
+   * @param {{frameOf: (row: HTMLElement) => MessageFrame | null, mayWrite: () => boolean, mayChange: (frame: MessageFrame) => boolean,
    *   mayModerate: (frame: MessageFrame) => boolean, onModerate: (frame: MessageFrame) => void, onLeave: () => void,
    *   onReact: (frame: MessageFrame, button: HTMLButtonElement) => void, onReply: (frame: MessageFrame) => void,
    *   onEdit: (frame: MessageFrame) => void, onDelete: (frame: MessageFrame) => void}} options
@@ -33,10 +33,12 @@ export class RowActions {
       el("button", { type: "button", class: "quiet", "aria-label": label, title: label, "data-action": name,
         click: () => this.frame && act(this.frame) }, icon(name));
     this.react = button("smile", "React", (frame) => options.onReact(frame, this.react));
-    this.change = [button("pencil", "Edit", options.onEdit), button("trash", "Delete", options.onDelete)];
+    this.reply = button("reply", "Reply", options.onReply);
+    this.edit = button("pencil", "Edit", options.onEdit);
+    this.delete = button("trash", "Delete", options.onDelete);
     this.moderate = button("shield", "Mute or ban", options.onModerate);
     this.bar = el("div", { class: "actions", role: "toolbar", "aria-label": "Actions for this message" },
-      this.react, button("reply", "Reply", options.onReply), ...this.change, this.moderate);
+      this.react, this.reply, this.edit, this.delete, this.moderate);
     for (const event of /** @type {const} */ (["pointermove", "pointerdown"])) {
       rows.addEventListener(event, ({ target }) => this.#show(/** @type {Element} */ (target).closest(ROW)));
     }
@@ -64,7 +66,10 @@ export class RowActions {
     if (!row || !frame) return;
     for (const part of this.#parts()) part.tabIndex = 0;
     if (frame.deleted) return;
-    for (const button of this.change) button.hidden = !this.options.mayChange(frame);
+    const [mayWrite, mayChange] = [this.options.mayWrite(), this.options.mayChange(frame)];
+    this.react.hidden = this.reply.hidden = !mayWrite;
+    this.edit.hidden = !mayWrite || !mayChange;
+    this.delete.hidden = !mayChange;
     this.moderate.hidden = !this.options.mayModerate(frame);
     this.#focusable().forEach((button, index) => {
       button.tabIndex = index === 0 ? 0 : -1;

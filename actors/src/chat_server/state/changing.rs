@@ -60,9 +60,10 @@ impl ChatState {
             return self.repeat(Asker::Client(frame), earlier, turn);
         }
         let of_room = Some(room).filter(|room| self.rooms.get(*room).is_some_and(|room| room.key().room().is_some()));
-        let is_edit = matches!(content, Content::Edit { .. });
+        // What would take a place in the history is for those who may write: it makes older messages give way.
+        let needs_writer = !matches!(content, Content::Deletion { .. });
         let may_speak = self.check_speech(session, None, of_room, turn);
-        let may_change = may_speak.and_then(|()| if is_edit { self.check_writer(session, room) } else { Ok(()) });
+        let may_change = may_speak.and_then(|()| if needs_writer { self.check_writer(session, room) } else { Ok(()) });
         if let Err(refusal) = may_change {
             return self.conclude(&mut frame, Err(refusal), turn);
         }

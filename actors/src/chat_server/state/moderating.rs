@@ -265,8 +265,9 @@ impl ChatState {
                         self.history_is_hidden(room, turn);
                     }
                     if before != *self.moderation.settings(&name) {
-                        self.tell_members_settings(&name, turn);
+                        // Those who may not be there any more do not learn a new topic.
                         self.expel_from(&name, turn);
+                        self.tell_members_settings(&name, turn);
                     }
                 }
             }
