@@ -734,7 +734,7 @@ class Feed {
     const hadPosition = this.position !== null;
     this.isRecovered = hadPosition && joined.recovered === true;
     const { epoch, visibleAfter: seq } = joined;
-    if (!this.isRecovered && epoch === this.position?.epoch && seq > this.position.seq) {
+    if (!this.isRecovered && this.position && epoch === this.position.epoch && seq > this.position.seq) {
       // What lies between is not for this client.
       this.position = { seq, epoch };
       this.join();
