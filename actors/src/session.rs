@@ -180,10 +180,10 @@ impl Session {
     fn read_line(&self, line: &str) -> Asked {
         self.speak(Format::Text);
         let room = self.hub.current_room(self.id);
-        match console::parse_line(line, room.as_ref()) {
+        match console::parse_line(line, &room) {
             Ok(ConsoleCommand::Command(command)) => Asked::Command(command.into_owned()),
             Ok(ConsoleCommand::Operate { command, words }) => {
-                match moderation::typed::decision(command, words, room.as_ref()) {
+                match moderation::typed::decision(command, words, room.name()) {
                     Ok((act, reason)) => Asked::Decide(act, reason),
                     Err(refusal) => Asked::Nonsense(refusal),
                 }

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use starling_actors::session::frames::{Frames, Incoming};
-use starling_protocol::console::{self, ConsoleCommand};
+use starling_protocol::console::{self, ConsoleCommand, CurrentRoom};
 use starling_protocol::{ClientCommand, ErrorCode, Refusal, RoomName, codec, limits};
 
 /// Most bytes of a frame here: small, so that the bound is soon met.
@@ -92,9 +92,8 @@ pub fn commands(input: &[u8]) {
 /// that is meant where none is named.
 pub fn console(input: &[u8]) {
     let Ok(line) = std::str::from_utf8(input) else { return };
-    let lobby = RoomName::lobby();
-    for current in [None, Some(&lobby)] {
-        match console::parse_line(line, current) {
+    for current in [CurrentRoom::First, CurrentRoom::Is(RoomName::lobby()), CurrentRoom::Left] {
+        match console::parse_line(line, &current) {
             Ok(ConsoleCommand::Command(command)) => check_command(&command),
             Ok(ConsoleCommand::Operate { .. } | ConsoleCommand::Help | ConsoleCommand::Quit) => {}
             Err(refusal) => check_refusal(&refusal),

@@ -112,11 +112,32 @@ pub fn is_line(frame: &str) -> bool {
     !frame.starts_with('{') && !frame.trim_start_matches(is_invisible).starts_with('{')
 }
 
-/// Parses one line. A final line break is dropped. `current` is the room for commands that name none.
+/// The room for lines that name none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CurrentRoom {
+    /// The connection has entered no room yet, or is in none: its first room is meant.
+    First,
+    /// The room that it has entered last.
+    Is(RoomName),
+    /// It has left that room, and is in others. A text must not appear there.
+    Left,
+}
+
+impl CurrentRoom {
+    /// The room, if it is known.
+    pub fn name(&self) -> Option<&RoomName> {
+        match self {
+            Self::Is(room) => Some(room),
+            Self::First | Self::Left => None,
+        }
+    }
+}
+
+/// Parses one line. A final line break is dropped.
 ///
 /// # Errors
 /// The [`Refusal`] to answer with: an unknown command, a missing or bad name, an empty line.
-pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<ConsoleCommand<'a>, Refusal> {
+pub fn parse_line<'a>(line: &'a str, current: &CurrentRoom) -> Result<ConsoleCommand<'a>, Refusal> {
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     // A blank before a command is a slip, which must not publish a private message.
@@ -163,11 +184,15 @@ pub fn parse_line<'a>(line: &'a str, current: Option<&RoomName>) -> Result<Conso
     Ok(ConsoleCommand::Command(command))
 }
 
-fn say<'a>(text: &'a str, current: Option<&RoomName>) -> Result<ConsoleCommand<'a>, Refusal> {
+fn say<'a>(text: &'a str, current: &CurrentRoom) -> Result<ConsoleCommand<'a>, Refusal> {
     if text.is_empty() {
         return Err(Refusal::new(ErrorCode::MessageEmpty, "the line is empty"));
     }
-    let target = current.map_or(Target::FirstRoom, |room| Target::Room(room.clone()));
+    let target = match current {
+        CurrentRoom::First => Target::FirstRoom,
+        CurrentRoom::Is(room) => Target::Room(room.clone()),
+        CurrentRoom::Left => return Err(no_current_room()),
+    };
     Ok(ConsoleCommand::Command(ClientCommand::Message(PostMessage {
         text: Cow::Borrowed(text),
         target,
@@ -196,12 +221,13 @@ fn history_limit(number: &str) -> Result<u16, Refusal> {
     limit.ok_or_else(|| usage(&format!("/history [NUMBER], from 1 to {}", limits::HISTORY_LIMIT_MAX)))
 }
 
-fn named_or_current(name: &str, current: Option<&RoomName>) -> Result<RoomName, Refusal> {
-    match (name, current) {
-        ("", Some(room)) => Ok(room.clone()),
-        ("", None) => Err(Refusal::new(ErrorCode::BadRequest, "there is no current room: /join ROOM to enter one")),
-        (name, _) => parse_room(name),
-    }
+fn named_or_current(name: &str, current: &CurrentRoom) -> Result<RoomName, Refusal> {
+    if name.is_empty() { current.name().cloned().ok_or_else(no_current_room) } else { parse_room(name) }
+}
+
+/// The refusal of a line that needs a current room.
+pub fn no_current_room() -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, "there is no current room: /join ROOM to enter one")
 }
 
 /// Renders an event as lines for a person, separated by `\n`. `None`: the event is not shown.
@@ -358,7 +384,7 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<ConsoleCommand<'_>, Refusal> {
-        parse_line(line, Some(&room("dev")))
+        parse_line(line, &CurrentRoom::Is(room("dev")))
     }
 
     fn message(text: &str) -> ConsoleCommand<'_> {
@@ -435,7 +461,10 @@ mod tests {
         for line in ["/history many", "/history 0", "/history 201", "/history 70000", "/history -1"] {
             assert_eq!(parse(line).unwrap_err().message, "write /history [NUMBER], from 1 to 200", "{line}");
         }
-        assert_eq!(parse_line("/leave", None).unwrap_err().code, ErrorCode::BadRequest);
+        assert_eq!(parse_line("/leave", &CurrentRoom::First).unwrap_err().code, ErrorCode::BadRequest);
+        for line in ["hello", "//hello", "/leave", "/who", "/history"] {
+            assert_eq!(parse_line(line, &CurrentRoom::Left), Err(no_current_room()), "{line}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Path, Query};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use starling_actors::chat_server::command::{Decided, NotDecided};
 use starling_actors::client_address::ClientAddress;
 use starling_actors::moderation::{
@@ -33,11 +34,14 @@ fn bad(error: impl std::fmt::Display) -> HttpRefusal {
 fn read<T: DeserializeOwned + JsonSchema>(body: Result<Bytes, actix_web::Error>) -> Result<T, HttpRefusal> {
     let body = body.map_err(bad)?;
     // Serde would also accept an array for a struct.
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&body).map_err(bad)?;
+    read_fields(serde_json::from_slice(&body).map_err(bad)?)
+}
+
+fn read_fields<T: DeserializeOwned + JsonSchema>(fields: Map<String, Value>) -> Result<T, HttpRefusal> {
     if let Some(name) = unknown::unknown_field::<T>(&fields) {
         return Err(bad(format!("there is no field `{name}`")));
     }
-    serde_json::from_value(serde_json::Value::Object(fields)).map_err(bad)
+    serde_json::from_value(Value::Object(fields)).map_err(bad)
 }
 
 /// The operator in the audit log.
@@ -109,9 +113,9 @@ pub(super) async fn impose(
 pub(super) async fn lift(
     state: Data<ServerState>,
     operator: Operator,
-    query: Result<Query<SanctionTarget>, actix_web::Error>,
+    query: Result<Query<Map<String, Value>>, actix_web::Error>,
 ) -> Answer {
-    let target = query.map_err(bad)?.into_inner().read()?;
+    let target = read_fields::<SanctionTarget>(query.map_err(bad)?.into_inner())?.read()?;
     decide(&state, &operator, Act::Lift(target), String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

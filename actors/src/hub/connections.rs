@@ -2,6 +2,7 @@
 
 use slab::Slab;
 use smallvec::SmallVec;
+use starling_protocol::console::CurrentRoom;
 use starling_protocol::{RoomName, ServerEvent};
 
 use super::session_handle::SessionHandle;
@@ -54,6 +55,15 @@ pub(super) struct BeingClosed {
 }
 
 impl Entry {
+    /// The room for console lines that name no room.
+    pub(super) fn room_of_lines(&self) -> CurrentRoom {
+        match &self.current_room {
+            Some(room) => CurrentRoom::Is(room.clone()),
+            None if self.rooms.is_empty() => CurrentRoom::First,
+            None => CurrentRoom::Left,
+        }
+    }
+
     /// Updates the current room from an event that the client is sent.
     pub(super) fn follow(&mut self, event: &ServerEvent<'_>) {
         if let ServerEvent::Joined(joined) = event {

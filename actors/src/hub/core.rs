@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use starling_protocol::RoomName;
+use starling_protocol::console::CurrentRoom;
 
 use super::busiest_room::{BusiestRoom, RoomDeliveries};
 use super::compression::Compression;
@@ -175,9 +175,8 @@ impl Core {
         entry.is_some_and(|entry| entry.is_deflated)
     }
 
-    pub(super) fn current_room(&self, session: SessionId) -> Option<RoomName> {
-        let entry = self.connections.get(session)?;
-        entry.current_room.clone()
+    pub(super) fn current_room(&self, session: SessionId) -> CurrentRoom {
+        self.connections.get(session).map_or(CurrentRoom::First, Entry::room_of_lines)
     }
 
     // ---- commands

@@ -10,7 +10,8 @@ use std::time::Duration;
 use actix::{Actor, Handler};
 use bytes::{Bytes, BytesMut};
 use rustc_hash::FxHashSet;
-use starling_protocol::{CloseCode, RoomName};
+use starling_protocol::CloseCode;
+use starling_protocol::console::CurrentRoom;
 use tokio::task::yield_now;
 use tokio::time::MissedTickBehavior;
 
@@ -208,7 +209,7 @@ impl LocalHub {
     }
 
     /// The room for console lines that name no room.
-    pub(crate) fn current_room(&self, session: SessionId) -> Option<RoomName> {
+    pub(crate) fn current_room(&self, session: SessionId) -> CurrentRoom {
         self.0.core.borrow().current_room(session)
     }
 

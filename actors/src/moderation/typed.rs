@@ -1,6 +1,6 @@
 //! The decisions of operators as a person types them: `/mute bob 10m spam`.
 
-use starling_protocol::console::OperatorCommand;
+use starling_protocol::console::{OperatorCommand, no_current_room};
 use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, SettingName};
 
@@ -133,8 +133,7 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal
 }
 
 fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
-    let none = || Refusal::new(ErrorCode::BadRequest, "there is no current room: /join ROOM to enter one");
-    current.cloned().ok_or_else(none)
+    current.cloned().ok_or_else(no_current_room)
 }
 
 fn bad(error: impl std::fmt::Display) -> Refusal {

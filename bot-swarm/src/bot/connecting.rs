@@ -52,6 +52,10 @@ impl Bot {
         if !matches!(self.session.link, Link::Down) || !self.attendance.is_wanted() {
             return;
         }
+        if self.state == BotState::Resting && self.worker.quiet_since.get().is_some() {
+            // The end of the run waits for bots that are away, and not for one that rests.
+            return;
+        }
         self.attendance.tries(self.worker.now());
         if self.state == BotState::Resting {
             // From now on it counts as away instead of resting.

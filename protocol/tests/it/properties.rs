@@ -11,7 +11,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed};
 use serde_json::{Map, Value};
 use starling_protocol::codec::{decode_command, decode_event, encode_command, encode_event};
-use starling_protocol::console::{self, ConsoleCommand};
+use starling_protocol::console::{self, ConsoleCommand, CurrentRoom};
 use starling_protocol::{ClientCommand, ClientId, ErrorCode, MessageId, PostMessage, RoomName, ServerEvent, Target};
 
 use self::any::{any_command, any_event, any_text, some_text};
@@ -88,11 +88,11 @@ const CODES_OF_DECODING: [ErrorCode; 6] = [
 
 /// Passes a text to every parser of texts.
 fn read_everywhere(text: &str) -> Result<(), TestCaseError> {
-    let room = RoomName::lobby();
     for refusal in [
         decode_command(text).err(),
-        console::parse_line(text, None).err(),
-        console::parse_line(text, Some(&room)).err(),
+        console::parse_line(text, &CurrentRoom::First).err(),
+        console::parse_line(text, &CurrentRoom::Is(RoomName::lobby())).err(),
+        console::parse_line(text, &CurrentRoom::Left).err(),
     ]
     .into_iter()
     .flatten()
@@ -281,7 +281,7 @@ proptest! {
         let text = escaped.unwrap_or(text).into();
         let said = PostMessage { text, target: Target::FirstRoom, client_id: None, reply_to: None };
         prop_assert_eq!(
-            console::parse_line(&line, None),
+            console::parse_line(&line, &CurrentRoom::First),
             Ok(ConsoleCommand::Command(ClientCommand::Message(said)))
         );
     }

@@ -312,9 +312,17 @@ impl ChatState {
 
     /// Makes a session leave a room.
     fn expel(&mut self, session: SessionId, (id, name): (RoomId, &RoomName), refusal: Refusal, turn: &mut Turn) {
-        turn.tell(session, ServerEvent::Error(refusal));
+        // A `join` that waits for its anchor is answered by the refusal instead of the room's position and settings.
+        let waiting = self.catching_up.take_anchored(session, id);
+        let was_member = waiting.as_ref().is_none_or(|join| join.was_member);
+        match waiting {
+            Some(mut join) => self.conclude(&mut join.frame, Err(refusal), turn),
+            None => turn.tell(session, ServerEvent::Error(refusal)),
+        }
         self.go_out(session, id, turn);
-        turn.tell(session, ServerEvent::Left { id: None, room: name.clone() });
+        if was_member {
+            turn.tell(session, ServerEvent::Left { id: None, room: name.clone() });
+        }
     }
 
     /// Makes the clients of this node leave a room that are not invited any more.
