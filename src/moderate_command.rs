@@ -77,7 +77,7 @@ pub enum ModerateCommand {
     },
     /// Invites a client to a private room
     Invite(Invited),
-    /// Takes an invitation back; the client leaves the room if that is private
+    /// Takes an invitation back; the client leaves the room if that is private and its token does not name it
     Uninvite(Invited),
     /// Prints the clients that are invited to a room
     Invitations {
@@ -96,7 +96,8 @@ pub struct Invited {
 }
 
 fn setting_name(word: &str) -> Result<SettingName, String> {
-    SettingName::of(word).ok_or_else(|| "there is no such setting".to_owned())
+    let all = "the settings are slow, topic, writers, access, newcomers, retention and seen-by";
+    SettingName::of(word).ok_or_else(|| all.to_owned())
 }
 
 /// Whom a sanction is about.

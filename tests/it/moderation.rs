@@ -196,7 +196,7 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["mute", "bob", "--for", "10"], "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
         (&["mute", "a/b"], "invalid value 'a/b'"),
         (&["slow", "dev", "7h"], "at most 6h"),
-        (&["set", "dev", "color", "red"], "there is no such setting"),
+        (&["set", "dev", "color", "red"], "the settings are slow, topic"),
     ] {
         let (code, text) = moderate(&server, &ADMIN, arguments);
         assert!(code == Some(2) && text.contains(said), "{arguments:?}: {code:?} {text}");
