@@ -214,6 +214,36 @@ fn callers_outside_the_chat_need_an_invitation_too() {
 }
 
 #[test]
+fn who_must_leave_while_it_resumes_is_refused_and_learns_nothing_of_the_room() {
+    for (decision, told, code) in [
+        (r#"set dev {"access":"invited"}"#, "alice< settings dev: access invited", "not_invited"),
+        ("ban bob dev", "alice< (nothing)", "banned"),
+    ] {
+        Chat::new().and(&["alice", "bob"]).check(&format!(
+            r#"
+            alice> joins dev
+            alice< joined dev #0 count 1
+            alice> says room=dev one
+            alice< dev#1 alice: one
+            operator invite dev alice
+            bob> joins dev
+            bob< joined dev #1 count 2
+            bob> leaves dev
+            bob< left dev
+            history holds
+            bob> joins dev after=1 epoch=bob at=1000000 id=j1
+            bob< (nothing)
+            operator {decision}
+            {told}
+            bob< error {code} in dev id=j1
+            history stores
+            bob< (nothing)
+            "#
+        ));
+    }
+}
+
+#[test]
 fn a_client_that_takes_a_name_that_may_not_be_in_a_room_leaves_it() {
     for (decision, told, code) in [
         ("ban mallory dev", "", "banned"),
