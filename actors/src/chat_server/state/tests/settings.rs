@@ -220,7 +220,7 @@ fn who_must_leave_while_it_resumes_is_refused_and_learns_nothing_of_the_room() {
         ("ban bob dev", "alice< (nothing)", "banned"),
     ] {
         Chat::new().and(&["alice", "bob"]).check(&format!(
-            r#"
+            "
             alice> joins dev
             alice< joined dev #0 count 1
             alice> says room=dev one
@@ -238,7 +238,7 @@ fn who_must_leave_while_it_resumes_is_refused_and_learns_nothing_of_the_room() {
             bob< error {code} in dev id=j1
             history stores
             bob< (nothing)
-            "#
+            "
         ));
     }
 }
