@@ -135,25 +135,25 @@ fn say(server: &Path, members: usize, to: To, messages: usize) -> Counts {
 
 #[test]
 fn a_message_to_a_room_of_4_costs_no_more_than_recorded() {
-    let recorded = Recorded { instructions: 22_500, system_calls: 7.0 };
+    let recorded = Recorded { instructions: 22_500, system_calls: 6.0 };
     costs_at_most("a message to a room of 4", &recorded, |server, times| say(server, 4, To::Room, times));
 }
 
 #[test]
 fn a_message_to_a_room_of_100_costs_no_more_than_recorded() {
-    let recorded = Recorded { instructions: 56_500, system_calls: 103.4 };
+    let recorded = Recorded { instructions: 56_500, system_calls: 102.0 };
     costs_at_most("a message to a room of 100", &recorded, |server, times| say(server, 100, To::Room, times));
 }
 
 #[test]
 fn a_private_message_costs_no_more_than_recorded() {
-    let recorded = Recorded { instructions: 23_400, system_calls: 5.0 };
+    let recorded = Recorded { instructions: 23_400, system_calls: 4.0 };
     costs_at_most("a private message", &recorded, |server, times| say(server, 4, To::Next, times));
 }
 
 #[test]
 fn a_connection_costs_no_more_than_recorded() {
-    let recorded = Recorded { instructions: 273_000, system_calls: 22.2 };
+    let recorded = Recorded { instructions: 273_000, system_calls: 20.2 };
     costs_at_most("a connection, from its handshake to its end", &recorded, |server, times| {
         let server = Counted::start(server, &[]);
         for number in 0..times {
@@ -166,7 +166,7 @@ fn a_connection_costs_no_more_than_recorded() {
 #[test]
 fn a_heartbeat_costs_no_more_than_recorded() {
     const CLIENTS: usize = 100;
-    let recorded = Recorded { instructions: 4_600, system_calls: 4.5 };
+    let recorded = Recorded { instructions: 4_700, system_calls: 2.1 };
     costs_at_most("a heartbeat of an idle connection", &recorded, |server, times| {
         let server = Counted::start(server, &[("CHAT_HEARTBEAT_SECONDS", "1")]);
         let mut clients: Vec<_> = (0..CLIENTS).map(|n| connect(server.address(), &format!("c{n}"))).collect();
