@@ -32,8 +32,13 @@ const EVENTS: usize = 4_096;
 /// Events after which the clock is read, so that due messages do not wait for the other events.
 const EVENTS_PER_LOOK: usize = 64;
 
-/// The first source address of connections to a loopback address.
-const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+/// The first source address of connections to a loopback address. It is another one in each process: the kernel searches
+/// long for a port of an address that just had thousands of connections, because it keeps those for a minute.
+fn first_source() -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // Not 127.0.x.x, where servers listen. The last byte is the offset of a source.
+    Ipv4Addr::new(127, 1 + high % 254, low, 1)
+}
 
 /// In the closed loop, messages that did not arrive for so long are lost, and others are sent in their place.
 const STALL: u64 = SECOND;
@@ -170,7 +175,7 @@ impl Load {
 
     fn connect(&mut self, number: usize) -> anyhow::Result<()> {
         let offset = u32::try_from(number / self.options.per_address)?;
-        let from = self.address.ip().is_loopback().then(|| Ipv4Addr::from_bits(FIRST_SOURCE.to_bits() + offset));
+        let from = self.address.ip().is_loopback().then(|| Ipv4Addr::from_bits(first_source().to_bits() + offset));
         let connection = &mut self.connections[number];
         self.run.connecting += 1;
         if let Err(error) = connection.connect(self.address, from, now()) {
