@@ -62,17 +62,15 @@ impl Accept {
         tcp: TcpStream,
         state: Arc<ServerState>,
     ) -> Result<(HttpStream, Protocol, Option<SocketAddr>), DispatchError> {
-        let accepted_at = Some(clock::now());
+        let accepted_at = clock::now();
         let peer = tcp.peer_addr().ok();
         // Before TLS: a connection counts even while its handshake is running.
         let Some(place) = state.admission().accept(peer) else {
             self.closed.inc();
             return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
         };
-        // Nagle's algorithm would delay small frames by up to 40 ms. An error means that the socket is gone.
-        tcp.set_nodelay(true).unwrap_or_default();
         let Some(tls) = &self.tls else {
-            return Ok((HttpStream::new(Socket::Plain(tcp), place, state, accepted_at), Protocol::Http1, peer));
+            return Ok((HttpStream::accepted(Socket::Plain(tcp), place, state, accepted_at), Protocol::Http1, peer));
         };
         let outcome = match tokio::time::timeout(self.time, tls.acceptor().accept(tcp)).await {
             Ok(outcome) => outcome,
@@ -81,7 +79,7 @@ impl Accept {
         match outcome {
             Ok(stream) => {
                 let socket = Socket::Tls(Box::new(stream));
-                Ok((HttpStream::new(socket, place, state, accepted_at), Protocol::Http1, peer))
+                Ok((HttpStream::accepted(socket, place, state, accepted_at), Protocol::Http1, peer))
             }
             Err(error) => {
                 self.failures.inc();

@@ -52,7 +52,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Unsent bytes of a response that the kernel may buffer. With the usual buffer of megabytes, an honest client on a
 /// slow line would seem to make no progress, because the kernel reports space only when a third of the buffer is free.
-const UNSENT_BYTES: u32 = 16 * 1024;
+pub(crate) const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// Written by the framework before it reads a body whose client has sent `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -82,15 +82,19 @@ pub(crate) struct HttpStream {
 }
 
 impl HttpStream {
-    /// A connection that was accepted at this time; `None`: it has had a request.
-    pub(crate) fn new(
-        socket: Socket,
-        place: Place,
-        state: Arc<ServerState>,
-        accepted_at: Option<clock::Instant>,
-    ) -> Self {
-        let timer = Box::pin(sleep(state.http_limits().head));
+    /// A connection that was accepted at this time. Its socket has [`UNSENT_BYTES`] from the listening one.
+    pub(crate) fn accepted(socket: Socket, place: Place, state: Arc<ServerState>, at: clock::Instant) -> Self {
+        Self::new(socket, place, state, Some(at))
+    }
+
+    /// A connection that [`Self::into_parts`] took apart for a WebSocket, and whose handshake is refused.
+    pub(crate) fn refused(socket: Socket, place: Place, state: Arc<ServerState>) -> Self {
         set_unsent_bytes(&socket, UNSENT_BYTES);
+        Self::new(socket, place, state, None)
+    }
+
+    fn new(socket: Socket, place: Place, state: Arc<ServerState>, accepted_at: Option<clock::Instant>) -> Self {
+        let timer = Box::pin(sleep(state.http_limits().head));
         Self {
             socket,
             accepted_at,

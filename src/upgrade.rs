@@ -107,7 +107,7 @@ impl Upgrade {
             Err(refusal) => {
                 let Some(write_half) = self.hub.withdraw(session) else { return Ok(()) };
                 let Some(socket) = read_half.reunite(write_half) else { return Ok(()) };
-                let io = HttpStream::new(socket, place, Arc::clone(&self.state), None);
+                let io = HttpStream::refused(socket, place, Arc::clone(&self.state));
                 self.refuse(&refusal.into(), &request, io).await
             }
         }
