@@ -13,13 +13,14 @@ use test_kit::certificate::Certificate;
 use test_kit::raw::{self, Raw};
 use test_kit::token::{JWT, SECRET};
 use test_kit::{Exposition, LOOK, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 
 use crate::harness::{TestServer, starling};
 
@@ -58,18 +59,22 @@ impl Identity {
         TestServer::start(&[&files[..], variables].concat())
     }
 
-    /// Performs a TLS handshake over a connection, with only this authority trusted.
-    async fn over(&self, tcp: TcpStream) -> std::io::Result<Raw<TlsStream<TcpStream>>> {
+    /// A client that trusts only this authority.
+    fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = TlsConnector::from(Arc::new(config));
-        let name = ServerName::try_from("localhost").unwrap();
-        Ok(Raw::over(within("a TLS handshake", connector.connect(name, tcp)).await?))
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// Performs a TLS handshake over a connection.
+    async fn over(&self, tcp: TcpStream) -> std::io::Result<Raw<TlsStream<TcpStream>>> {
+        let connect = self.client(rustls::DEFAULT_VERSIONS).connect(localhost(), tcp);
+        Ok(Raw::over(within("a TLS handshake", connect).await?))
     }
 
     async fn open(&self, address: SocketAddr) -> std::io::Result<Raw<TlsStream<TcpStream>>> {
@@ -92,6 +97,40 @@ impl Identity {
 
     pub(crate) async fn figures(&self, address: SocketAddr) -> Exposition {
         Exposition::parse(&self.open(address).await.unwrap().get("/metrics").await.body)
+    }
+}
+
+fn localhost() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
+}
+
+/// Connects, asks for the health, and tells how the TLS handshake was done.
+async fn handshake(client: &TlsConnector, address: SocketAddr) -> HandshakeKind {
+    let tcp = within("a TCP connection", TcpStream::connect(address)).await.unwrap();
+    let mut tls = within("a TLS handshake", client.connect(localhost(), tcp)).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answer = Vec::new();
+    within("the request", tls.write_all(request)).await.unwrap();
+    within("the answer", tls.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    tls.get_ref().1.handshake_kind().unwrap()
+}
+
+#[actix::test]
+async fn who_returns_resumes_the_tls_session_however_many_others_came_meanwhile() {
+    let identity = Identity::new();
+    let server = identity.server(&[]);
+    let address = server.address();
+    let versions: [&[_]; 2] = [&[&rustls::version::TLS13], &[&rustls::version::TLS12]];
+    let clients = versions.map(|versions| identity.client(versions));
+    for client in &clients {
+        assert_eq!(handshake(client, address).await, HandshakeKind::Full);
+    }
+    for _ in 0..300 {
+        handshake(&identity.client(rustls::DEFAULT_VERSIONS), address).await;
+    }
+    for client in &clients {
+        assert_eq!(handshake(client, address).await, HandshakeKind::Resumed);
     }
 }
 
@@ -302,11 +341,19 @@ async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_
     let server = starling().start(identity.folder.path(), &variables);
     let mut before = identity.connect(server.address(), "/ws?clientId=before").await;
 
+    let returning = identity.client(rustls::DEFAULT_VERSIONS);
+    handshake(&returning, server.address()).await;
     let old = identity.authority.clone();
     identity.renew();
     server.signal(Signal::HUP);
     server.line_with("certificate and key reloaded");
     identity.connect(server.address(), "/ws?clientId=after").await;
+    let tcp = within("a TCP connection", TcpStream::connect(server.address())).await.unwrap();
+    let refused = within("a TLS handshake", returning.connect(localhost(), tcp)).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("UnknownIssuer"),
+        "a session ends with the certificate it began with: {refused}"
+    );
     let renewed = std::mem::replace(&mut identity.authority, old);
     assert!(identity.open(server.address()).await.is_err(), "the old certificate is not shown any more");
     identity.authority = renewed;
