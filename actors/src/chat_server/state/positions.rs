@@ -51,7 +51,7 @@ impl ChatState {
     }
 
     /// The connections of a client to this server.
-    fn sessions_of(&self, owner: IdOwner, name: &ClientId) -> impl Iterator<Item = SessionId> {
+    pub(super) fn sessions_of(&self, owner: IdOwner, name: &ClientId) -> impl Iterator<Item = SessionId> {
         let holders = self.participants.holders(name).iter().copied();
         holders.filter(move |session| self.participants.get(*session).is_some_and(|it| it.owner() == owner))
     }
