@@ -390,6 +390,42 @@ fn a_private_message_is_changed_in_both_inboxes_with_their_own_numbers() {
 }
 
 #[test]
+fn a_reply_is_kept_also_if_its_message_was_deleted_or_dropped() {
+    // In a room any earlier message will do; in private, the message must be there, perhaps without its text.
+    let mut chat = Chat::with(|config| (config.private_is_kept, config.history_messages) = (true, 4));
+    chat.check(
+        "
+        a> opens token=alice
+        a< welcome alice lobby #0 inbox #0
+        b> opens token=bob
+        b< welcome bob lobby #0 inbox #0
+        ",
+    );
+    for (to, place, name) in [("room=lobby", "lobby", "alice"), ("to=bob", "inbox", "alice@bob")] {
+        let deletes = if place == "lobby" { "room=lobby" } else { "" };
+        let mut both = |says: &str, told: &str| chat.check(&format!("a> {says}\na< {place}#{told}\nb< {place}#{told}"));
+        both(&format!("says {to} one"), &format!("1 {name}: one"));
+        both(&format!("deletes {deletes} of=1"), "2 alice deletes #1");
+        both(&format!("says {to} reply=1 two"), &format!("3 {name}: two re#1"));
+        both(&format!("says {to} three"), &format!("4 {name}: three"));
+        both(&format!("says {to} four"), &format!("5 {name}: four"));
+    }
+    chat.check(
+        "
+        a> says to=bob reply=1 five
+        a< error no_such_message
+        a> says room=lobby reply=1 five
+        a< lobby#6 alice: five re#1
+        b< lobby#6 alice: five re#1
+        b> history lobby
+        b< history lobby 3 re#1 4 5 6 re#1
+        b> private
+        b< history inbox 3 re#1 4 5
+        ",
+    );
+}
+
+#[test]
 fn a_private_message_to_oneself_is_changed_once() {
     with_whisper().check(
         "
