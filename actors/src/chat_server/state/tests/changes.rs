@@ -66,6 +66,33 @@ fn a_change_has_its_own_place_in_the_order_and_history_shows_what_it_did() {
 }
 
 #[test]
+fn emoji_that_differ_in_a_variation_selector_are_one_and_those_of_other_skin_tones_are_not() {
+    with_message().check(
+        "
+        alice> reacts room=lobby of=1 \u{2764}
+        alice< lobby#2 alice +\u{2764}\u{fe0f} #1
+        bob< lobby#2 alice +\u{2764}\u{fe0f} #1
+        bob> reacts room=lobby of=1 \u{2764}\u{fe0f}
+        alice< lobby#3 bob +\u{2764}\u{fe0f} #1
+        bob< lobby#3 bob +\u{2764}\u{fe0f} #1
+        bob> reacts room=lobby of=1 👍
+        alice< lobby#4 bob +👍 #1
+        bob< lobby#4 bob +👍 #1
+        bob> reacts room=lobby of=1 👍🏽
+        alice< lobby#5 bob +👍🏽 #1
+        bob< lobby#5 bob +👍🏽 #1
+        alice> history lobby
+        alice< history lobby 1 \u{2764}\u{fe0f}2(alice,bob) 👍1(bob) 👍🏽1(bob) <5>
+        bob> reacts room=lobby of=1 \u{2764} not
+        alice< lobby#6 bob -\u{2764}\u{fe0f} #1
+        bob< lobby#6 bob -\u{2764}\u{fe0f} #1
+        alice> history lobby
+        alice< history lobby 1 \u{2764}\u{fe0f}1(alice) 👍1(bob) 👍🏽1(bob) <6>
+        ",
+    );
+}
+
+#[test]
 fn a_change_with_an_id_is_acknowledged_and_counts_once() {
     with_message().check(
         "
