@@ -1,17 +1,20 @@
 //! Advice to the user about each kind of error, see [`Stats::error`](crate::stats::Stats::error).
 
-use crate::connect_error::{ENDED, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKNOWN_HOST, UNREADABLE_WELCOME};
+use crate::connect_error::{
+    ENDED, HAD_TO_LEAVE, NO_ANSWER, NO_HTTP, NO_REPLY, NO_WELCOME, UNKNOWN_HOST, UNREADABLE_WELCOME,
+};
 
 /// The length of `HTTP 503`, in characters.
 const STATUS_CHARS: usize = 8;
 
 /// Parts of an error kind, each with its advice. The first part that the kind contains decides.
-const OF_PARTS: [(&str, &str); 25] = [
+const OF_PARTS: [(&str, &str); 26] = [
     ("not_invited", "the room is private: invite the bots, or let their tokens name it"),
     ("not_a_writer", "only operators may write in the room: see its settings"),
     ("slow_mode", "the room has a slow mode: see its settings"),
     ("banned", "an operator has banned the bots or their address"),
     ("muted", "an operator has muted the bots or their address"),
+    (HAD_TO_LEAVE, "an operator has dropped the room, or may not want the bots there: another error says so"),
     (
         "CaUsedAsEndEntity",
         "the server uses the certificate of an authority, as `openssl req -x509` makes it: give the server a \
@@ -144,6 +147,7 @@ mod tests {
             ("handshake: Invalid challenge response", "answers the WebSocket handshake incorrectly"),
             ("WebSocket: Received a masked frame from server", "not a WebSocket frame"),
             (UNREADABLE_WELCOME, "another version"),
+            (HAD_TO_LEAVE, "dropped the room"),
         ] {
             assert!(advice(kind).is_some_and(|advice| advice.contains(expected)), "{kind}");
         }

@@ -15,6 +15,8 @@ use starling_process::dotenv::{self, Setting};
 
 use crate::behaviour::BehaviourKind;
 use crate::dialect::Dialect;
+use crate::endpoint::room_in;
+use crate::find_limit::find::Find;
 
 /// The prefix of every variable of the swarm.
 pub const PREFIX: &str = "BOT_";
@@ -71,7 +73,7 @@ impl Config {
             return Err(ConfigError::Conflict("private bots need different names, but BOT_TOKEN is the same for all"));
         }
         if self.dialect == Dialect::Starling {
-            return Ok(());
+            return self.check_named_room();
         }
         let has = |behaviour| self.behaviours.has(behaviour);
         if self.rooms > 1 || has(BehaviourKind::Private) || has(BehaviourKind::Hopper) {
@@ -79,6 +81,18 @@ impl Config {
         }
         if self.dialect.compares_all() && self.profile().bots_max() > COMPARED_BOTS_MAX {
             return Err(ConfigError::Conflict("this BOT_DIALECT allows at most 2000 bots: it compares each with all"));
+        }
+        Ok(())
+    }
+
+    /// Checks that the servers' URLs name one room or none, and that it is the only home.
+    fn check_named_room(&self) -> Result<(), ConfigError> {
+        let named = self.named_room();
+        if self.server_urls().any(|url| room_in(url) != named) {
+            return Err(ConfigError::Conflict("the URLs of BOT_SERVER_URL name different rooms"));
+        }
+        if named.is_some() && (self.rooms > 1 || self.find == Find::Room) {
+            return Err(ConfigError::Conflict("BOT_SERVER_URL names a room: the bots cannot be in several"));
         }
         Ok(())
     }

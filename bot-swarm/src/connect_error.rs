@@ -37,6 +37,9 @@ pub const NO_WELCOME: &str = "no welcome";
 /// The kind of error of a bot that was welcomed in its own dialect, and could not read the welcome.
 pub const UNREADABLE_WELCOME: &str = "a welcome that cannot be read";
 
+/// The kind of error of a bot that the server has taken out of its home room.
+pub const HAD_TO_LEAVE: &str = "had to leave its room";
+
 /// Describes a connect error in few words, so that equal errors are counted together.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
 pub(crate) fn describe(error: &WsClientError) -> String {

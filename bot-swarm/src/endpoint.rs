@@ -1,4 +1,5 @@
-//! The address of a connection: the server's URL with the bot's room, name and key.
+//! The address of a connection: the server's URL with the bot's room, name and key. A URL of Starling may name the room:
+//! `ws://HOST/ws/talk`.
 
 use starling_protocol::{ClientId, ClientKey, RoomName};
 
@@ -26,11 +27,8 @@ impl Endpoint {
         let must_have = dialect.foreign().map_or(&[][..], Foreign::query);
         let server = |url: &str| {
             let (path, query) = url.split_once('?').unwrap_or((url, ""));
-            Server {
-                whole: with_query(url, must_have),
-                path: path.trim_end_matches('/').to_owned(),
-                query: query.to_owned(),
-            }
+            let whole = with_query(url, must_have);
+            Server { whole, path: split_at_room(path).0.to_owned(), query: query.to_owned() }
         };
         Self { servers: urls.into_iter().map(server).collect(), is_plain: dialect != Dialect::Starling }
     }
@@ -60,6 +58,23 @@ impl Endpoint {
             url.push_str(&key.to_string());
         }
         url
+    }
+}
+
+/// The room that a URL of Starling names, behind the `/ws` at the end of its path.
+pub(crate) fn room_in(url: &str) -> Option<RoomName> {
+    split_at_room(url.split('?').next().unwrap_or_default()).1
+}
+
+/// A URL without a query, without the room that it names, and that room.
+fn split_at_room(url: &str) -> (&str, Option<RoomName>) {
+    let url = url.trim_end_matches('/');
+    // The host may be called ws, too.
+    let is_chat = |path: &str| path.ends_with("/ws") && !path.ends_with("//ws");
+    let named = url.rsplit_once('/').filter(|(before, _)| is_chat(before));
+    match named.and_then(|(before, room)| Some((before, RoomName::parse(room).ok()?))) {
+        Some((before, room)) => (before, Some(room)),
+        None => (url, None),
     }
 }
 
@@ -100,6 +115,23 @@ mod tests {
             with_query.url(0, Some(&room), &bot, Some(ClientKey(5))),
             "wss://localhost/sub/ws/room-3?token=x&clientId=host-7&key=00000000000000000000000000000005"
         );
+    }
+
+    #[test]
+    fn a_room_in_the_path_is_found_and_stands_there_once() {
+        let bot = ClientId::parse("b").unwrap();
+        for (url, room, whole) in [
+            ("ws://a/ws", None, "ws://a/ws?clientId=b"),
+            ("ws://a/ws/talk", Some("talk"), "ws://a/ws/talk?clientId=b"),
+            ("wss://a/sub/ws/talk/?x=/ws/y", Some("talk"), "wss://a/sub/ws/talk?x=/ws/y&clientId=b"),
+            ("ws://a/ws/?x=/ws/y", None, "ws://a/ws?x=/ws/y&clientId=b"),
+            ("ws://ws/talk", None, "ws://ws/talk?clientId=b"),
+            ("ws://a/ws/t%20k", None, "ws://a/ws/t%20k?clientId=b"),
+        ] {
+            let found = room_in(url);
+            assert_eq!(found.as_ref().map(RoomName::as_str), room, "{url}");
+            assert_eq!(Endpoint::new([url], Dialect::Starling).url(0, found.as_ref(), &bot, None), whole);
+        }
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Company<'a> {
     pub mix: &'a Mix,
     /// The number of home rooms.
     pub rooms: u32,
+    /// The only home room, if it is not the lobby.
+    pub home: Option<RoomName>,
     /// How unevenly they are distributed over the rooms: the exponent of Zipf's law; 0: evenly.
     pub skew: f64,
     /// The seed of all random choices.
@@ -73,18 +75,21 @@ pub struct Company<'a> {
 impl Roster {
     /// The roster of a company of bots.
     ///
-    /// One room is the lobby; several are `room-0`, `room-1` and so on, the same for every process. If the lobby is the
-    /// only home, bots that visit other rooms have a few for that.
+    /// One room is the lobby, or `home`; several are `room-0`, `room-1` and so on, the same for every process. If there
+    /// is only one home, bots that visit other rooms have a few for that.
     ///
     /// # Errors
     /// If a name would not be valid.
     pub fn new(company: Company<'_>) -> Result<Self, starling_protocol::names::NameError> {
-        let Company { prefix, names, count, mix, rooms: homes, skew, seed } = company;
+        let Company { prefix, names, count, mix, rooms: homes, home, skew, seed } = company;
         ClientId::parse(prefix)?;
         let named = |name: RoomName| Room { tag: tag(name.as_str()), name };
         let numbered = |rooms: u32| (0..rooms).map(move |room| RoomName::parse(&format!("room-{room}")).map(named));
         let rooms: Vec<Room> = if homes <= 1 {
-            std::iter::once(Ok(named(RoomName::lobby()))).chain(numbered(HALLS)).collect::<Result<_, _>>()?
+            let home = named(home.unwrap_or_else(RoomName::lobby));
+            let halls = numbered(HALLS).filter(|hall| hall.as_ref().map_or(true, |hall| hall.tag != home.tag));
+            let halls = halls.collect::<Result<Vec<_>, _>>()?;
+            std::iter::once(home).chain(halls).collect()
         } else {
             numbered(homes).collect::<Result<_, _>>()?
         };
@@ -160,11 +165,6 @@ impl Roster {
         self.rooms.get(room as usize).or(self.rooms.first()).expect("a roster has a room")
     }
 
-    /// Whether the only home is the lobby, which a connection joins by itself.
-    pub fn is_lobby_only(&self) -> bool {
-        self.homes == 1
-    }
-
     /// The number of friends of each bot.
     pub fn friends(&self) -> u32 {
         FRIENDS_MAX.min(self.count().saturating_sub(1))
@@ -211,7 +211,7 @@ mod tests {
 
     fn roster(prefix: &str, count: u32, rooms: u32, skew: f64) -> Roster {
         let mix = &Mix::only(BehaviourKind::Chatter);
-        Roster::new(Company { prefix, names: None, count, mix, rooms, skew, seed: 1 }).unwrap()
+        Roster::new(Company { prefix, names: None, count, mix, rooms, home: None, skew, seed: 1 }).unwrap()
     }
 
     #[test]
@@ -257,8 +257,17 @@ mod tests {
     }
 
     #[test]
-    fn one_room_is_the_lobby() {
+    fn one_room_is_the_lobby_or_the_one_that_is_named_and_nobody_visits_it() {
         assert_eq!(roster("host", 1, 1, 0.0).room(0).name.as_str(), "lobby");
+        let mix = &Mix::only(BehaviourKind::Hopper);
+        for (home, halls) in [("talk", 4), ("room-2", 3)] {
+            let named = Some(RoomName::parse(home).unwrap());
+            let company =
+                Company { prefix: "b", names: None, count: 1, mix, rooms: 1, home: named, skew: 0.0, seed: 1 };
+            let rooms = Roster::new(company).unwrap().rooms;
+            let homes = rooms.iter().filter(|room| room.name.as_str() == home).count();
+            assert_eq!((rooms[0].name.as_str(), homes, rooms.len()), (home, 1, 1 + halls));
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ counters! {
     refused_unprovoked,
     /// Planned messages that were due and never sent.
     overdue,
+    /// How often typists have said that they type.
+    typing_sent,
     /// Deliveries that came, right or wrong.
     deliveries,
     /// Deliveries that were not timed: the message has no planned time (people, flooders), a slow bot received it, or

@@ -134,6 +134,7 @@ impl Swarm {
             count: profile.bots_max(),
             mix: &config.behaviours,
             rooms: config.rooms,
+            home: config.named_room(),
             skew: config.room_skew,
             seed,
         })?);

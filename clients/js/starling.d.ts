@@ -143,6 +143,8 @@ export interface Joined {
    */
   recovered: boolean | undefined;
   settings: RoomSettings;
+  /** Where the room hides its history from newcomers: this client sees only what comes after this message. */
+  visibleAfter: number | undefined;
 }
 
 export interface Presence {

@@ -1078,9 +1078,9 @@ export class Room extends Place {
     const feed = new Feed(client, { room: name }, {
       getState,
       fields: () => ({ presence: this.#hasPresence || undefined }),
-      joined: ({ seq, epoch, count, settings = {} }, recovered) => {
+      joined: ({ seq, epoch, count, settings = {}, visibleAfter }, recovered) => {
         members = count;
-        this[emit]("joined", { seq, epoch, count, recovered, settings });
+        this[emit]("joined", { seq, epoch, count, recovered, settings, visibleAfter });
         outgoing.flush();
       },
       refused: (error) => {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::change::ReactionEvent;
+use crate::change::{DeletedEvent, EditedEvent, ReactionEvent};
 use crate::codec::{parse_client, parse_room};
 use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
 use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent};
@@ -245,13 +245,15 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
         ServerEvent::Message(message) => render_message(message),
         // Edited again, or deleted since: that follows.
         ServerEvent::Edited(edited) if edited.text.is_empty() => return None,
-        ServerEvent::Edited(edited) => {
-            format!("* {} edited #{}: {}", edited.client_id, edited.of, harmless(&edited.text))
+        ServerEvent::Edited(EditedEvent { room, client_id, to, of, text, .. }) => {
+            format!("* {} edited #{of}: {}", by(room.as_ref(), client_id, to.as_ref()), harmless(text))
         }
-        ServerEvent::Deleted(deleted) => format!("* {} deleted #{}", deleted.client_id, deleted.of),
-        ServerEvent::Reaction(ReactionEvent { client_id, emoji, of, removed, .. }) => {
+        ServerEvent::Deleted(DeletedEvent { room, client_id, to, of, .. }) => {
+            format!("* {} deleted #{of}", by(room.as_ref(), client_id, to.as_ref()))
+        }
+        ServerEvent::Reaction(ReactionEvent { room, client_id, to, emoji, of, removed, .. }) => {
             let (did, emoji) = (if *removed { "took back" } else { "reacted with" }, harmless(emoji.as_str()));
-            format!("* {client_id} {did} {emoji} to #{of}")
+            format!("* {} {did} {emoji} to #{of}", by(room.as_ref(), client_id, to.as_ref()))
         }
         ServerEvent::Settings(event) => format!("* {}: {}", event.room, harmless(&event.settings.to_string())),
         ServerEvent::Ack(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) => return None,
@@ -329,20 +331,21 @@ fn rounded(ms: u64) -> String {
 }
 
 fn render_message(message: &ChatMessage<'_>) -> String {
-    let place = message.room.as_ref().map_or("private", RoomName::as_str);
-    let mut line = String::with_capacity(place.len() + message.text.len() + 160);
-    let sender = &message.client_id;
     let text = if message.deleted { "(deleted)".into() } else { harmless(&message.text) };
-    let written = match &message.to {
-        // Both names, so that the sender's own line shows whom it reached.
-        Some(to) => write!(line, "[{place}] {sender} to {to}: {text}"),
-        None => write!(line, "[{place}] {sender}: {text}"),
-    };
-    // Writing into a String cannot fail.
-    if written.is_err() {
-        line.clear();
-    }
+    let mut line = by(message.room.as_ref(), &message.client_id, message.to.as_ref());
+    line.push_str(": ");
+    line.push_str(&text);
     line
+}
+
+/// Where a client wrote or changed something, and who. In private both names, so that the client's own line shows whom it
+/// reached.
+fn by(room: Option<&RoomName>, client: &ClientId, to: Option<&ClientId>) -> String {
+    let place = room.map_or("private", RoomName::as_str);
+    match to {
+        Some(to) => format!("[{place}] {client} to {to}"),
+        None => format!("[{place}] {client}"),
+    }
 }
 
 fn join_names(names: &[ClientId]) -> String {
@@ -378,6 +381,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use crate::event::PresenceEvent;
+    use crate::names::{Emoji, Seq};
 
     fn room(name: &str) -> RoomName {
         RoomName::parse(name).unwrap()
@@ -516,6 +520,54 @@ mod tests {
         let ServerEvent::Message(message) = said("psst") else { panic!("not a message") };
         let private = ChatMessage { room: None, to: Some(ClientId::parse("bob").unwrap()), ..message };
         assert_eq!(render(&ServerEvent::Message(private)).unwrap(), "[private] alice to bob: psst");
+    }
+
+    #[test]
+    fn a_change_tells_where_and_whose_as_a_message_does() {
+        let bob = || ClientId::parse("bob").unwrap();
+        let places = [(Some(room("dev")), None, "[dev] bob"), (None, Some("alice"), "[private] bob to alice")];
+        for (room, to, by) in places {
+            let to = to.map(|to| ClientId::parse(to).unwrap());
+            let edited = |text: &'static str| {
+                let (room, to, text) = (room.clone(), to.clone(), text.into());
+                ServerEvent::Edited(EditedEvent {
+                    room,
+                    seq: Seq(9),
+                    of: Seq(7),
+                    client_id: bob(),
+                    text,
+                    to,
+                    at: 0,
+                    id: None,
+                })
+            };
+            let deleted = {
+                let (room, to) = (room.clone(), to.clone());
+                ServerEvent::Deleted(DeletedEvent {
+                    room,
+                    seq: Seq(9),
+                    of: Seq(7),
+                    client_id: bob(),
+                    to,
+                    at: 0,
+                    id: None,
+                })
+            };
+            let reaction = |removed| {
+                let (room, to, emoji) = (room.clone(), to.clone(), Emoji::parse("👍").unwrap());
+                let (seq, of, client_id) = (Seq(9), Seq(7), bob());
+                ServerEvent::Reaction(ReactionEvent { room, seq, of, client_id, emoji, removed, to, at: 0, id: None })
+            };
+            for (event, did) in [
+                (edited("hi\nall"), Some("edited #7: hi\n    all")),
+                (edited(""), None),
+                (deleted, Some("deleted #7")),
+                (reaction(false), Some("reacted with 👍 to #7")),
+                (reaction(true), Some("took back 👍 to #7")),
+            ] {
+                assert_eq!(render(&event), did.map(|did| format!("* {by} {did}")));
+            }
+        }
     }
 
     #[test]

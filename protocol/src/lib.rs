@@ -18,6 +18,7 @@ pub mod change;
 pub mod codec;
 mod command;
 pub mod console;
+mod emoji;
 mod event;
 pub mod limits;
 pub mod names;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::emoji::in_one_form;
 use crate::limits;
 use crate::visible::is_invisible;
 
@@ -105,7 +106,8 @@ name_type! {
 }
 
 name_type! {
-    /// The emoji of a reaction: one visible character as a person sees it (a grapheme), whatever it consists of.
+    /// The emoji of a reaction: one visible character as a person sees it (a grapheme), whatever it consists of. Emoji that
+    /// differ only in variation selectors are equal: both have one form.
     Emoji
 }
 
@@ -118,11 +120,16 @@ impl Emoji {
     /// Parses the emoji of a reaction.
     ///
     /// # Errors
-    /// [`EmojiError`] if the text is not one visible grapheme of at most [`limits::EMOJI_BYTES_MAX`] bytes.
+    /// [`EmojiError`] if the text is not one visible grapheme of at most [`limits::EMOJI_BYTES_MAX`] bytes, also in its
+    /// one form.
     pub fn parse(text: &str) -> Result<Self, EmojiError> {
-        let is_short = text.len() <= limits::EMOJI_BYTES_MAX;
+        let is_short = |text: &str| text.len() <= limits::EMOJI_BYTES_MAX;
         let is_one = || text.graphemes(true).nth(1).is_none() && !text.starts_with(is_invisible);
-        if is_short && !text.is_empty() && is_one() { Ok(Self(text.into())) } else { Err(EmojiError) }
+        if !is_short(text) || text.is_empty() || !is_one() {
+            return Err(EmojiError);
+        }
+        let form = in_one_form(text);
+        if is_short(&form) { Ok(Self(form.into())) } else { Err(EmojiError) }
     }
 }
 
@@ -347,6 +354,14 @@ mod tests {
         let long = |marks: usize| format!("e{}", "\u{301}".repeat(marks));
         for emoji in ["👍", "👩\u{200d}💻", "🇩🇪", "1\u{fe0f}\u{20e3}", "é", "x", &long(31)] {
             assert!(Emoji::parse(emoji).is_ok(), "{emoji}");
+        }
+        assert_eq!(Emoji::parse("❤"), Emoji::parse("❤\u{fe0f}"));
+        // In its one form it would be longer than it may be.
+        let hearts = |count: usize| vec!["❤"; count].join("\u{200d}");
+        for (count, is_valid) in [(7, true), (8, false)] {
+            let form = Emoji::parse(&hearts(count));
+            assert_eq!(form.is_ok(), is_valid, "{count}");
+            assert!(form.is_ok_and(|form| Emoji::parse(form.as_str()).as_ref() == Ok(&form)) == is_valid, "{count}");
         }
         for other in ["", "👍👍", "ok", " ", "\n", "\u{200b}", "\u{202e}", "🇩🇪🇫", &long(32)] {
             assert_eq!(Emoji::parse(other), Err(EmojiError), "{other:?}");

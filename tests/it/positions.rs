@@ -75,3 +75,22 @@ async fn a_position_where_the_client_is_not_is_refused() {
         assert_eq!((&error["code"], &error["id"]), (&code.into(), &frame["id"]), "{frame}");
     }
 }
+
+#[actix::test]
+async fn a_connection_whose_token_does_not_allow_a_room_is_not_told_of_a_position_there() {
+    let server = TestServer::start(&JWT);
+    let as_alice = |rooms| token::issue(&starling(), &["alice", "--rooms", rooms]);
+    let enter =
+        async |path: &str, rooms| Client::enter(&server, &format!("/ws{path}?token={}", as_alice(rooms))).await.0;
+    let mut alice = enter("/dev", "*").await;
+    let mut connections = [(enter("", "lobby,dev").await, true), (enter("", "lobby").await, false)];
+    alice.send_json(&json!({"Message": "one"})).await;
+    alice.next_of("message").await;
+    reads(&mut alice, json!({"type": "read", "room": "dev", "seq": 1})).await;
+    for (connection, is_told) in &mut connections {
+        if *is_told {
+            assert_eq!(connection.next_of("read").await["room"], "dev");
+        }
+        connection.expect_nothing().await;
+    }
+}

@@ -17,22 +17,36 @@ const BOTS: u32 = 20;
 
 /// Runs bots against a server until there are this many deliveries.
 async fn run(server: &TestServer, config: Config, deliveries: f64) -> Outcome {
-    let config = Config {
-        server_url: format!("ws://{}/ws", server.address()),
-        name_prefix: "bot".into(),
-        ramp_per_second: 10_000.0,
-        ..config
-    };
+    let config = Config { server_url: format!("ws://{}/ws", server.address()), ..config };
+    run_until(config, delivered(server, deliveries)).await
+}
+
+async fn delivered(server: &TestServer, deliveries: f64) {
+    figures_when(server, "enough deliveries", |figures| figures.value("chat_deliveries_total", &[]) >= deliveries)
+        .await;
+}
+
+/// Runs bots until this is done.
+async fn run_until(config: Config, done: impl Future<Output = ()>) -> Outcome {
+    let config = Config { name_prefix: "bot".into(), ramp_per_second: 10_000.0, ..config };
     let stop = StopHandle::new();
     let mut silent = progress::Silent;
     let running = bot_swarm::run(&config, &stop, &mut silent);
     let stopping = async {
-        figures_when(server, "enough deliveries", |figures| figures.value("chat_deliveries_total", &[]) >= deliveries)
-            .await;
+        done.await;
         stop.stop();
     };
     let (report, ()) = tokio::join!(running, stopping);
     report.unwrap()
+}
+
+const OPERATOR: &str = "letmein-letmein-letmein";
+
+/// An operator's request.
+async fn operates(server: &TestServer, method: &str, path: &str, body: &str) {
+    let head = format!("Authorization: Bearer {OPERATOR}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let answer = raw::http(server, method, path, &head).await;
+    assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.body);
 }
 
 #[actix::test]
@@ -116,17 +130,16 @@ async fn bots_that_type_are_seen_to_type() {
     };
     let (report, ()) = tokio::join!(run(&server, config, 1_000.0), watching);
     assert!(report.is_clean(), "{report}");
+    let typing = report.stats.counters.typing_sent;
+    assert!(typing > 0 && report.to_string().contains(&format!("\ntyping      {typing} sent\n")), "{report}");
 }
 
 #[actix::test]
 async fn bots_that_come_back_to_rooms_that_hide_their_history_miss_nothing_of_what_is_for_them() {
-    const OPERATOR: &str = "letmein-letmein-letmein";
     let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", OPERATOR)]);
     for room in ["room-0", "room-1"] {
         let body = r#"{"newcomersSeeHistory":false,"retention":{"messages":100000}}"#;
-        let head = format!("Authorization: Bearer {OPERATOR}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        let answer = raw::http(&server, "POST", &format!("/api/rooms/{room}/settings"), &head).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        operates(&server, "POST", &format!("/api/rooms/{room}/settings"), body).await;
     }
     let config = Config {
         count: 60,
@@ -141,6 +154,43 @@ async fn bots_that_come_back_to_rooms_that_hide_their_history_miss_nothing_of_wh
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.tally.expected, report.tally.received, "{report}");
     assert!(report.stats.resume.count() > 20, "{report}");
+}
+
+#[actix::test]
+async fn bots_that_have_to_leave_their_room_say_nothing_there_and_the_report_names_the_reason() {
+    const BOTS_HERE: u32 = 10;
+    let ban = r#"{"measure":"ban","address":"127.0.0.1","room":"talk"}"#;
+    // What an operator does, the code of the refusal, and whether the bots come back.
+    for (method, path, body, code, come_back) in [
+        ("POST", "/api/rooms/talk/settings", r#"{"access":"invited"}"#, Some("not_invited"), false),
+        ("POST", "/api/moderation/sanctions", ban, Some("banned"), false),
+        ("DELETE", "/api/rooms/talk", "", None, true),
+    ] {
+        let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", OPERATOR)]);
+        let server_url = format!("ws://{}/ws/talk", server.address());
+        let config =
+            Config { server_url, count: BOTS_HERE, messages_per_second: 20.0, drain_seconds: 1.0, ..Config::default() };
+        let report = run_until(config, async {
+            delivered(&server, 500.0).await;
+            operates(&server, method, path, body).await;
+            if come_back {
+                delivered(&server, 5_000.0).await;
+            } else {
+                figures_when(&server, "nobody is here", |figures| figures.value("chat_connections", &[]) == 0.0).await;
+            }
+        });
+        let report = report.await;
+        let told = report.to_string();
+        assert_eq!(report.stats.counters.refused_unprovoked, 0, "{told}");
+        assert_eq!(report.away, if come_back { 0 } else { BOTS_HERE.into() }, "{told}");
+        assert_eq!(report.stats.errors["had to leave its room"], u64::from(BOTS_HERE), "{told}");
+        assert!(told.contains("\n  had to leave its room: an operator has "), "{told}");
+        if let Some(code) = code {
+            assert_eq!(report.stats.errors[code], u64::from(BOTS_HERE), "{told}");
+            assert!(report.stats.errors.contains_key(&format!("HTTP 403 {code}")), "{told}");
+            assert!(told.contains(&format!("\n  {code}: ")), "{told}");
+        }
+    }
 }
 
 #[actix::test]

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use test_kit::Client;
+use test_kit::token::{self, JWT};
 
-use crate::harness::TestServer;
+use crate::harness::{TestServer, starling};
 
 #[actix::test]
 async fn who_types_is_told_to_programs_and_not_to_people_at_a_console() {
@@ -36,4 +37,21 @@ async fn a_typing_that_could_be_no_message_is_refused() {
         let error = alice.next_of("error").await;
         assert_eq!((&error["code"], &error["id"]), (&code.into(), &frame["id"]), "{frame}");
     }
+}
+
+#[actix::test]
+async fn a_private_typing_to_a_client_that_cannot_be_written_to_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("starling.db");
+    let history = [("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", path.to_str().unwrap())];
+    let server = TestServer::start(&[&JWT[..], &history, &[("CHAT_INBOXES_PER_CLIENT", "1")]].concat());
+    let token = token::issue(&starling(), &["alice"]);
+    let (mut alice, _) = Client::enter(&server, &format!("/ws?token={token}")).await;
+    alice.send_json(&json!({"Message": "hello", "to": "carol", "id": "m"})).await;
+    alice.next_of("ack").await;
+    alice.send_json(&json!({"type": "typing", "to": "dave", "id": "t"})).await;
+    let error = alice.next_of("error").await;
+    assert_eq!((&error["code"], &error["id"]), (&"too_many_inboxes".into(), &"t".into()));
+    alice.send_json(&json!({"type": "typing", "to": "carol"})).await;
+    alice.expect_nothing().await;
 }

@@ -172,3 +172,23 @@ async fn an_operator_bans_from_a_room_with_the_keyboard_alone() {
     olga.keys(&ESCAPE.to_string()).await;
     olga.until_true("it is closed", "!document.querySelector('#moderate').open").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_is_told_that_older_messages_are_not_shown_and_sees_them_when_they_are() {
+    let server = TestServer::start(&JWT);
+    let driver = Driver::start().await;
+    let olga = enter(&driver, &server, &["olga", "--admin"]).await;
+    olga.say("before").await;
+    olga.until_last(&["before"]).await;
+    olga.say("/newcomers off").await;
+    until_text(&olga, "#toast", "Done").await;
+    let bob = enter(&driver, &server, &["bob"]).await;
+    until_text(&bob, "#messages-top", "Messages before you joined are not shown.").await;
+    olga.say("after").await;
+    bob.until_last(&["after"]).await;
+    olga.until_true("an operator sees all", "document.querySelectorAll('#rows .message').length === 2").await;
+    until_text(&olga, "#messages-top", "This is the beginning of #lobby.").await;
+    olga.say("/newcomers on").await;
+    bob.until_last(&["before", "after"]).await;
+    until_text(&bob, "#messages-top", "This is the beginning of #lobby.").await;
+}

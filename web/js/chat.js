@@ -255,8 +255,18 @@ export class Chat {
   /** @param {Conversation} conversation @param {import("./starling.js").RoomSettings} settings */
   #set(conversation, settings) {
     conversation.settings = settings;
+    if (settings.newcomersSeeHistory !== false) this.#sees(conversation, 0);
     if (settings.seenBy === false) conversation.seenBy.clear();
     this.#tell({ kind: "settings", conversation });
+  }
+
+  /** @param {Conversation} conversation @param {number} visibleAfter */
+  #sees(conversation, visibleAfter) {
+    const before = conversation.visibleAfter;
+    conversation.visibleAfter = visibleAfter;
+    if (visibleAfter >= before) return;
+    conversation.roomLog.mayHaveMore();
+    this.#tell({ kind: "messages", conversation });
   }
 
   /** Whether the settings of a room let this client write. @param {Conversation} conversation */
@@ -287,6 +297,7 @@ export class Chat {
     if (outcome === "broken") this.outbox.forgotten(conversation.key);
     conversation.membership = "joined";
     conversation.members.count = joined.count;
+    this.#sees(conversation, joined.visibleAfter ?? 0);
     this.#set(conversation, joined.settings);
     if (outcome !== "resumed" || !conversation.isLoaded) this.#askNewest(conversation, joined.seq);
     this.#tell({ kind: "conversations" });

@@ -35,6 +35,8 @@ export class Conversation {
     this.seenBy = new Map();
     /** The settings of a room. @type {import("./starling.js").RoomSettings} */
     this.settings = {};
+    /** The newest message that the room hides from this client; 0: none. */
+    this.visibleAfter = 0;
     /** The others who type. @type {import("./starling.js").Typing} */
     this.typing = { clientIds: [], more: false };
     /** @type {"joining" | "joined" | "refused"} */

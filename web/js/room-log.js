@@ -68,6 +68,11 @@ export class RoomLog {
     return "broken";
   }
 
+  /** The server shows messages that it has hidden before. */
+  mayHaveMore() {
+    this.hasMore ||= this.oldest > 1;
+  }
+
   /**
    * The index in `items` of a message of this run; `null` if it is not there.
    * @param {number} seq

@@ -11,7 +11,7 @@ use actix_codec::Framed;
 use awc::BoxedSocket;
 use awc::http::header::AUTHORIZATION;
 use awc::ws;
-use starling_protocol::CloseCode;
+use starling_protocol::{CloseCode, limits};
 
 use super::Bot;
 use super::fragments::Fragments;
@@ -63,7 +63,8 @@ impl Bot {
             self.worker.ledger.borrow_mut().interrupted(self.identity.number, self.identity.room);
         }
         let worker = &self.worker;
-        let room = (!worker.roster.is_lobby_only()).then(|| &worker.roster.room(self.identity.room).name);
+        // A connection that names no room is in the lobby.
+        let room = Some(&worker.roster.room(self.identity.room).name).filter(|room| room.as_str() != limits::LOBBY);
         let url =
             worker.endpoint.url(self.session.way_back.server(), room, &self.identity.name, self.session.way_back.key());
         let mut request = worker.client.ws(url).max_frame_size(FRAME_BYTES_MAX);

@@ -12,13 +12,13 @@ use starling_protocol::{
 
 use super::fragments::TooLarge;
 use super::in_flight::{Addressee, Outgoing, serial_of};
-use super::link::Greeting;
+use super::link::{Greeting, Link};
 use super::moves::CHANGE_ID;
 use super::{Bot, PAUSE_DEFAULT};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
-use crate::connect_error::UNREADABLE_WELCOME;
+use crate::connect_error::{HAD_TO_LEAVE, UNREADABLE_WELCOME};
 use crate::dialect::Dialect;
 use crate::judgement::OTHER_DIALECT;
 use crate::ledger::{RoomChange, Standing, Verdict};
@@ -26,8 +26,22 @@ use crate::marker::{Marker, Names, Reading};
 use crate::timing::Timing;
 use crate::wire::{self, Delivery, Incoming};
 
+/// Why a connection is of no use any more.
+#[derive(Debug, thiserror::Error)]
+enum Useless {
+    #[error("WebSocket: {0}")]
+    TooLarge(#[from] TooLarge),
+    /// The bot had to leave its home room. The server has said why with an error, unless the room was dropped.
+    #[error("{HAD_TO_LEAVE}")]
+    HadToLeave,
+}
+
 impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
     fn handle(&mut self, frame: Result<Frame, WsProtocolError>, ctx: &mut Context<Self>) {
+        if !matches!(self.session.link, Link::Open(_)) {
+            // It came together with the frame for which the bot has dropped the connection.
+            return;
+        }
         self.session.link.note_life();
         let heard = match frame {
             Ok(Frame::Text(text)) => self.hear(&text),
@@ -40,8 +54,8 @@ impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
             Err(WsProtocolError::Io(error)) => return self.lost(&format!("connection: {}", error.kind()), ctx),
             Err(error) => return self.lost(&format!("WebSocket: {error}"), ctx),
         };
-        if let Err(too_large) = heard {
-            self.lost(&format!("WebSocket: {too_large}"), ctx);
+        if let Err(useless) = heard {
+            self.lost(&useless.to_string(), ctx);
         }
     }
 
@@ -51,18 +65,18 @@ impl StreamHandler<Result<Frame, WsProtocolError>> for Bot {
 }
 
 impl Bot {
-    fn hear_part(&mut self, item: &Item) -> Result<(), TooLarge> {
+    fn hear_part(&mut self, item: &Item) -> Result<(), Useless> {
         self.session.fragments.join(item)?.map_or(Ok(()), |whole| self.hear(&whole))
     }
 
-    fn hear(&mut self, frame: &[u8]) -> Result<(), TooLarge> {
+    fn hear(&mut self, frame: &[u8]) -> Result<(), Useless> {
         self.worker.stats.borrow_mut().counters.bytes_received += frame.len() as u64;
         if self.is_plain() {
-            return self.hear_plainly(frame);
+            return Ok(self.hear_plainly(frame)?);
         }
         match wire::read(frame) {
             Ok(Incoming::Delivery(delivery)) => self.delivered(&delivery),
-            Ok(Incoming::Event(event)) => self.told(*event),
+            Ok(Incoming::Event(event)) => self.told(*event)?,
             Err(error) => {
                 log::debug!("{}: not an event: {error}", self.identity.name);
                 self.does_not_understand(frame, "not an event");
@@ -89,7 +103,7 @@ impl Bot {
         }
     }
 
-    fn told(&mut self, event: ServerEvent<'_>) {
+    fn told(&mut self, event: ServerEvent<'_>) -> Result<(), Useless> {
         match event {
             // What was not answered by the end of the run is counted as not done.
             ServerEvent::Ack(_) | ServerEvent::Error(_) if self.worker.is_over.get() => {}
@@ -135,6 +149,9 @@ impl Bot {
             ServerEvent::Closing { reconnect_after_ms, .. } => {
                 self.session.link.note_closing(Duration::from_millis(reconnect_after_ms));
             }
+            ServerEvent::Left { room, .. } if room == self.worker.roster.room(self.identity.room).name => {
+                return Err(Useless::HadToLeave);
+            }
             ServerEvent::Left { room, .. } => self.visited(&room),
             ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
             ServerEvent::Read(read) => self.was_told_of_read(&read),
@@ -146,6 +163,7 @@ impl Bot {
             | ServerEvent::Rooms { .. }
             | ServerEvent::History(_) => {}
         }
+        Ok(())
     }
 
     fn welcomed(&mut self, welcome: &Welcome) {

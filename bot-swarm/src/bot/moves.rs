@@ -176,6 +176,7 @@ impl Bot {
     /// Says that it types in its room.
     fn say_typing(&self) {
         if !self.is_plain() {
+            self.worker.stats.borrow_mut().counters.typing_sent += 1;
             let room = self.worker.roster.room(self.identity.room).name.clone();
             self.ask(MessageId::parse(TYPING_ID).ok(), ClientCommand::Typing { target: Target::Room(room) });
         }

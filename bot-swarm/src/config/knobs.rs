@@ -36,8 +36,8 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_SERVER_URL",
         flag: "server-url",
-        help: "Where the bots connect; with more than one room, the room's name is appended to the path. With several \
-               servers, the bots begin with different ones, and go on to the next after a lost connection",
+        help: "Where the bots connect; with more than one room, the room's name is appended to the path; the path may also \
+               name the only room, as in ws://HOST/ws/talk. With several servers, the bots begin with different ones, and go on to the next after a lost connection",
         range: "ws:// or wss:// HOST[:PORT]/PATH[?QUERY], or several with commas between",
         default: "ws://127.0.0.1:8080/ws",
         set: |config, value| parse_url(value).map(|url| config.server_url = url),
@@ -127,7 +127,7 @@ pub const KNOBS: &[Knob] = &[
     Knob {
         variable: "BOT_ROOMS",
         flag: "rooms",
-        help: "Number of rooms; each bot is in one of them; 1 is the lobby",
+        help: "Number of rooms; each bot is in one of them; 1 is the lobby, or the room in the path of BOT_SERVER_URL",
         range: "a whole number, 1 to 100000",
         default: "1",
         set: |config, value| within(value, 1, 100_000).map(|rooms| config.rooms = rooms),

@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use starling_protocol::RoomName;
+
 use crate::behaviour::BehaviourKind;
 use crate::credentials::{Headers, TokenSource};
 use crate::dialect::Dialect;
+use crate::endpoint::room_in;
 use crate::expect::Expectations;
 use crate::find_limit::find::Find;
 use crate::metrics_url::metrics_url;
@@ -41,7 +44,7 @@ pub struct Config {
     pub name_prefix: String,
     /// Bots that connect per second. `BOT_RAMP_PER_SECOND`.
     pub ramp_per_second: f64,
-    /// The number of rooms for the bots; 1 is the lobby. `BOT_ROOMS`.
+    /// The number of rooms for the bots; 1 is the lobby, or the room that the URLs name. `BOT_ROOMS`.
     pub rooms: u32,
     /// Messages per second of each bot; 0: the bots only listen. `BOT_MESSAGES_PER_SECOND`.
     pub messages_per_second: f64,
@@ -126,6 +129,11 @@ impl Config {
     /// The servers' URLs, one by one.
     pub fn server_urls(&self) -> impl Iterator<Item = &str> {
         self.server_url.split(',').map(str::trim)
+    }
+
+    /// The room that the servers' URLs name; `None`: they name none.
+    pub(crate) fn named_room(&self) -> Option<RoomName> {
+        self.server_urls().next().and_then(room_in).filter(|_| self.dialect == Dialect::Starling)
     }
 
     /// How many bots there are, over time.

@@ -137,6 +137,10 @@ fn settings_that_contradict_each_other_are_refused() {
         &[("BOT_TOKEN", "x"), ("BOT_TOKEN_SECRET", "y")],
         &[("BOT_TOKEN_FILE", "x"), ("BOT_TOKEN_SECRET", "y")],
         &[("BOT_TOKEN", "x"), ("BOT_BEHAVIOURS", "private=1")],
+        &[("BOT_SERVER_URL", "ws://a/ws/talk"), ("BOT_ROOMS", "2")],
+        &[("BOT_SERVER_URL", "ws://a/ws/talk"), ("BOT_FIND", "room")],
+        &[("BOT_SERVER_URL", "ws://a/ws/talk,ws://b/ws/dev")],
+        &[("BOT_SERVER_URL", "ws://a/ws/talk,ws://b/ws")],
     ] {
         assert!(matches!(config(bad), Err(ConfigError::Conflict(_))), "{bad:?}");
     }

@@ -82,7 +82,7 @@ fn whole(title: &str, head: &Markup, top: &Markup, report: &Report, judged: &Mar
                     (ledger(report))
                     @if let Some(server) = &report.server { (stages(server)) }
                     (swarm(report))
-                    @if !report.errors.is_empty() { (errors(&report.errors)) }
+                    @if !report.errors.is_empty() { (errors(report)) }
                     (config(&report.config))
                     (seconds(report))
                 }
@@ -344,9 +344,13 @@ fn swarm(report: &Report) -> Markup {
     pairs("Resources of the swarm itself", &rows)
 }
 
-fn errors(errors: &BTreeMap<String, u64>) -> Markup {
-    let rows: Vec<(&str, String)> = errors.iter().map(|(kind, count)| (kind.as_str(), grouped(*count))).collect();
-    pairs("Errors", &rows)
+fn errors(report: &Report) -> Markup {
+    let rows: Vec<(&str, String)> =
+        report.errors.iter().map(|(kind, count)| (kind.as_str(), grouped(*count))).collect();
+    html! {
+        (pairs("Errors", &rows))
+        @for (kind, advice) in report.explained_errors() { p { code { (kind) } ": " (advice) } }
+    }
 }
 
 fn config(config: &BTreeMap<String, String>) -> Markup {

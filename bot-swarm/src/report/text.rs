@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::advice::advice;
+
 use super::document::{LastReceivers, Latency, Ledger, Remote, Report};
 
 impl fmt::Display for Report {
@@ -21,6 +23,9 @@ impl fmt::Display for Report {
             let errors: Vec<String> = self.errors.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
             writeln!(f, "errors      {}", errors.join(", "))?;
         }
+        for (kind, advice) in self.explained_errors() {
+            writeln!(f, "  {kind}: {advice}")?;
+        }
         writeln!(
             f,
             "bots        {} of {} were connected, {} reconnects, {} away at the end, {:.1} s",
@@ -39,6 +44,9 @@ impl fmt::Display for Report {
             messages.deferred,
             messages.sent_again
         )?;
+        if let Some(typing) = self.counters.get("typing_sent").filter(|count| **count > 0) {
+            writeln!(f, "typing      {typing} sent")?;
+        }
         writeln!(
             f,
             "deliveries  {} expected, {} received, {} lost ({} reported by the server), {} arrived, {} not timed",
@@ -75,6 +83,11 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// The kinds of errors that need an explanation, each with it.
+    pub(super) fn explained_errors(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.errors.keys().filter_map(|kind| Some((kind.as_str(), advice(kind)?)))
+    }
+
     fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let swarm = &self.swarm;
         writeln!(

@@ -93,10 +93,10 @@ test("what a room hides from a newcomer is no loss, and the rest follows", async
   const made = await client();
   const told = [];
   const room = made.room("dev", { getState: () => ({ seq: 3, epoch: "e" }) });
-  room.on("joined", ({ recovered }) => told.push(recovered));
+  room.on("joined", ({ recovered, visibleAfter }) => told.push([recovered, visibleAfter]));
   newest().open();
   await settle();
-  assert.deepEqual([asked, told], [[3, 8], [true]]);
+  assert.deepEqual([asked, told], [[3, 8], [[true, 8]]]);
 });
 
 test("pauses have full jitter, from half a second to twenty", async () => {

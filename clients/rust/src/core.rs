@@ -528,8 +528,8 @@ impl Core {
         }
         let recovered = !room.is_loss_untold;
         let settings = joined.settings.clone().unwrap_or_default();
-        let event =
-            RoomEvent::Joined { recovered, seq: joined.seq, epoch: joined.epoch, count: joined.count, settings };
+        let &JoinedEvent { seq, epoch, count, visible_after, .. } = joined;
+        let event = RoomEvent::Joined { recovered, seq, epoch, count, settings, visible_after };
         if tell(&room.outlet, event) {
             room.is_loss_untold = false;
             room.stage = Stage::In;

@@ -63,6 +63,8 @@ pub enum RoomEvent {
         count: u32,
         /// The settings of the room.
         settings: Box<RoomSettings>,
+        /// Where the room hides its history from newcomers: this client sees only what comes after this message.
+        visible_after: Option<Seq>,
     },
     /// A message, the client's own ones included.
     Message(ChatMessage<'static>),

@@ -94,6 +94,16 @@ test("a page that brings nothing ends the asking", () => {
   assert.equal(log.hasMore, false);
 });
 
+test("messages that were hidden can be asked for when they are shown", () => {
+  for (const [oldest, hasMore] of [[3, true], [1, false]]) {
+    const log = new RoomLog();
+    log.enter({ epoch: "e1", seq: 4 });
+    log.takePage(range(oldest, 4), false);
+    log.mayHaveMore();
+    assert.equal(log.hasMore, hasMore);
+  }
+});
+
 test("the oldest go when there are too many, and can be asked for again", () => {
   const log = new RoomLog({ messagesMax: 2_000 });
   log.enter({ epoch: "e1", seq: 0 });

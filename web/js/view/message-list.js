@@ -368,7 +368,8 @@ export class MessageList {
       text = "Loading messages…";
     } else if (!conversation.log.hasMore && conversation.log.pastLength === 0) {
       const isWhole = conversation.roomLog.oldest === 1;
-      text = isWhole ? `This is the beginning of #${conversation.name}.` : "The server no longer has older messages.";
+      text = isWhole ? `This is the beginning of #${conversation.name}.`
+        : conversation.visibleAfter > 0 ? "Messages before you joined are not shown." : "The server no longer has older messages.";
     }
     if (this.top.textContent !== text) this.top.textContent = text;
   }

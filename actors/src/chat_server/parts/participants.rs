@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use starling_protocol::{ClientId, ClientKey, limits};
+use starling_protocol::{ClientId, ClientKey, Seq, limits};
 
 use super::parted::PartedMap;
 use crate::chat_server::command::OpenRefusal;
@@ -38,6 +38,8 @@ pub(crate) struct Participant {
     pub(crate) inbox: Option<RoomId>,
     /// In the order of joining. The first one receives messages that name no room.
     rooms: SmallVec<[RoomId; 1]>,
+    /// The entry behind which it sees each of its rooms that has hidden its history meanwhile.
+    sees_behind: Vec<(RoomId, Seq)>,
     /// Whether the session gets the presence of all its rooms, because a person reads its output.
     pub(crate) watches_presence: bool,
     errors_in_a_row: u32,
@@ -54,6 +56,7 @@ impl Participant {
             address,
             inbox: None,
             rooms: SmallVec::new(),
+            sees_behind: Vec::new(),
             watches_presence: false,
             errors_in_a_row: 0,
         }
@@ -106,6 +109,20 @@ impl Participant {
 
     pub(crate) fn leave(&mut self, room: RoomId) {
         self.rooms.retain(|other| *other != room);
+        self.sees_behind.retain(|(other, _)| *other != room);
+    }
+
+    /// The entry behind which it sees a room, if that was [noted](Self::see_behind) while it was there.
+    pub(crate) fn sees_behind(&self, room: RoomId) -> Option<Seq> {
+        self.sees_behind.iter().find(|(of, _)| *of == room).map(|(_, since)| *since)
+    }
+
+    /// Notes that it sees one of its rooms behind this entry, or behind an earlier one that was noted before.
+    pub(crate) fn see_behind(&mut self, room: RoomId, since: Seq) {
+        match self.sees_behind.iter_mut().find(|(of, _)| *of == room) {
+            Some((_, known)) => *known = since.min(*known),
+            None => self.sees_behind.push((room, since)),
+        }
     }
 }
 

@@ -111,7 +111,8 @@ impl Default for Positions {
 }
 
 impl Positions {
-    fn bounded(most: usize, most_of_one: usize) -> Self {
+    /// With other limits than the usual ones: on all clients, and on each.
+    pub(crate) fn bounded(most: usize, most_of_one: usize) -> Self {
         Self {
             clients: FxHashMap::default(),
             by_age: BTreeMap::new(),

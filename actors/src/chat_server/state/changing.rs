@@ -110,7 +110,9 @@ impl ChatState {
         let is_its_own = participant.is_some_and(|it| it.owner() == message.owner() || it.is_operator());
         // An older version stored private messages without the place of the other copy.
         let is_half = message.peer().is_some_and(|peer| message.room.owner() != Some(peer)) && message.twin.is_none();
-        if message.is_deleted() || is_half || asked.to.as_ref().is_some_and(|to| message.peer() != Some(to)) {
+        // A reply does not change its message, so it may come after the deletion.
+        let is_gone = message.is_deleted() && !matches!(asked.content, Content::Message { .. });
+        if is_gone || is_half || asked.to.as_ref().is_some_and(|to| message.peer() != Some(to)) {
             return Err(no_such_message(message.seq));
         }
         match &asked.content {

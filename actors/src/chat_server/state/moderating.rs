@@ -156,7 +156,7 @@ impl ChatState {
         Some(Who { name, address: participant.address(), rooms: participant.allowed_rooms() })
     }
 
-    fn name_of(&self, room: RoomId) -> Option<&RoomName> {
+    pub(super) fn name_of(&self, room: RoomId) -> Option<&RoomName> {
         self.rooms.get(room)?.key().room()
     }
 

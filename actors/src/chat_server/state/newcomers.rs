@@ -1,8 +1,9 @@
 //! Rooms that hide their history from newcomers: a client sees what is said after it has entered for the first time.
 //!
 //! What a client may see is kept with its [read position](crate::chat_server::parts::positions): it belongs to the same
-//! client, holds for all its connections on all nodes and after a restart, and ends with the room. A client whose position
-//! gave way to others is a newcomer again. Operators see all.
+//! client, holds for all its connections on all nodes and after a restart, and ends with the room. A connection also keeps
+//! it for each of its rooms. So a client whose position gave way to others sees the same until it leaves, and is a newcomer
+//! when it comes back. Operators see all.
 
 use std::sync::Arc;
 
@@ -32,19 +33,22 @@ impl ChatState {
             return Seq(0);
         }
         let participant = self.participants.get(session).filter(|it| !it.is_operator());
-        participant.map_or(Seq(0), |participant| self.hidden_from_client(participant.owner(), room))
+        participant.map_or(Seq(0), |it| self.hidden_from_client(it.owner(), it.name(), room))
     }
 
     /// The newest entry of a room with a hidden history that a client does not see. One that never was there sees nothing.
-    fn hidden_from_client(&self, owner: IdOwner, room: RoomId) -> Seq {
-        self.positions.since(owner, room).unwrap_or_else(|| self.order.position(room).seq)
+    fn hidden_from_client(&self, owner: IdOwner, name: &ClientId, room: RoomId) -> Seq {
+        let sees_behind = |session| self.participants.get(session)?.sees_behind(room);
+        let present = self.sessions_of(owner, name).filter_map(sees_behind);
+        let known = self.positions.since(owner, room).into_iter().chain(present).min();
+        known.unwrap_or_else(|| self.order.position(room).seq)
     }
 
     /// The newest entry of a room that is hidden from a caller outside the chat; 0: it sees all.
     pub(super) fn hidden_from_outside(&self, caller: &Caller, room: RoomId) -> Seq {
         let Some(who) = who_calls(caller).filter(|_| self.hides_history(room)) else { return Seq(0) };
         let newest = self.order.position(room).seq;
-        who.name.map_or(newest, |name| self.hidden_from_client(IdOwner::authenticated(name), room))
+        who.name.map_or(newest, |name| self.hidden_from_client(IdOwner::authenticated(name), name, room))
     }
 
     /// The oldest kept entry of a room that a session sees. If there is none, the seq after the newest entry.
@@ -54,12 +58,10 @@ impl ChatState {
 
     /// A session has entered a room. If its client is there for the first time, it sees what is said from now on.
     pub(super) fn note_arrival(&mut self, session: SessionId, room: RoomId, turn: &mut Turn) {
-        if self.hides_history(room)
-            && let Some((owner, name)) = self.client_of(session)
-            && self.positions.since(owner, room).is_none()
-        {
-            let newest = self.order.position(room).seq;
-            self.sees_behind(room, (owner, name), newest, turn);
+        let participant = self.participants.get(session).filter(|_| self.hides_history(room));
+        if let Some(participant) = participant {
+            let since = self.hidden_from_client(participant.owner(), participant.name(), room);
+            self.session_sees_behind(session, room, since, turn);
         }
     }
 
@@ -69,14 +71,14 @@ impl ChatState {
             return Vec::new();
         };
         let rooms = participant.rooms().iter().filter(|room| self.hides_history(**room));
-        rooms.map(|room| (*room, self.hidden_from_client(participant.owner(), *room))).collect()
+        let hidden = |room: &RoomId| (*room, self.hidden_from_client(participant.owner(), participant.name(), *room));
+        rooms.map(hidden).collect()
     }
 
     /// A session has another client than before: that one sees what the session has seen.
     pub(super) fn take_over_histories(&mut self, session: SessionId, hidden: Vec<(RoomId, Seq)>, turn: &mut Turn) {
-        let Some(client) = self.client_of(session) else { return };
         for (room, since) in hidden {
-            self.sees_behind(room, client.clone(), since, turn);
+            self.session_sees_behind(session, room, since, turn);
         }
     }
 
@@ -92,14 +94,26 @@ impl ChatState {
             }
         }
         for session in self.rooms.get(room).into_iter().flat_map(Room::members).collect::<Vec<_>>() {
-            if let Some(client) = self.client_of(session) {
-                self.sees_behind(room, client, Seq(0), turn);
-            }
+            self.session_sees_behind(session, room, Seq(0), turn);
         }
     }
 
+    /// A member of a room sees it behind this entry, and so does its client from now on.
+    fn session_sees_behind(&mut self, session: SessionId, room: RoomId, since: Seq, turn: &mut Turn) {
+        let Some(participant) = self.participants.get_mut(session) else { return };
+        participant.see_behind(room, since);
+        let client = (participant.owner(), participant.name().clone());
+        self.client_sees_behind(room, client, since, turn);
+    }
+
     /// A client of this server sees a room behind this entry, if it did not before.
-    fn sees_behind(&mut self, room: RoomId, (owner, client_id): (IdOwner, ClientId), since: Seq, turn: &mut Turn) {
+    fn client_sees_behind(
+        &mut self,
+        room: RoomId,
+        (owner, client_id): (IdOwner, ClientId),
+        since: Seq,
+        turn: &mut Turn,
+    ) {
         if self.positions.since(owner, room).is_some_and(|known| known <= since) {
             return;
         }
@@ -161,9 +175,5 @@ impl ChatState {
                 *entry = Arc::new(entry.without_text());
             }
         }
-    }
-
-    fn client_of(&self, session: SessionId) -> Option<(IdOwner, ClientId)> {
-        self.participants.get(session).map(|it| (it.owner(), it.name().clone()))
     }
 }

@@ -51,18 +51,23 @@ impl ChatState {
     }
 
     /// The connections of a client to this server.
-    fn sessions_of(&self, owner: IdOwner, name: &ClientId) -> impl Iterator<Item = SessionId> {
+    pub(super) fn sessions_of(&self, owner: IdOwner, name: &ClientId) -> impl Iterator<Item = SessionId> {
         let holders = self.participants.holders(name).iter().copied();
         holders.filter(move |session| self.participants.get(*session).is_some_and(|it| it.owner() == owner))
     }
 
+    /// Tells those of the connections that may be in the room how far a client has read there.
     fn tell_position(
         &self,
-        sessions: Vec<SessionId>,
+        mut sessions: Vec<SessionId>,
         room: RoomId,
         (owner, name): (IdOwner, ClientId),
         turn: &mut Turn,
     ) {
+        // The connections of one client may have different tokens.
+        if let Some(name) = self.name_of(room) {
+            sessions.retain(|session| self.permit(*session, name, turn).is_ok());
+        }
         if !sessions.is_empty() {
             let event = Box::new(ServerEvent::Read(self.read_event(room, owner, name)));
             turn.push(Effect::TellMany { sessions, event });

@@ -54,11 +54,7 @@ impl ChatState {
         to: &ClientId,
         turn: &mut Turn,
     ) -> Result<RoomId, Refusal> {
-        if to.is_guest() {
-            let text = format!("there is no client {to}: this server has no guests");
-            return Err(Refusal::new(ErrorCode::NoSuchClient, text));
-        }
-        if let Some(inbox) = self.inboxes.find(to.as_str()) {
+        if let Some(inbox) = self.known_inbox(to)? {
             if self.cluster.is_none() {
                 self.inboxes.written_by(inbox, sender);
             }
@@ -71,19 +67,44 @@ impl ChatState {
             let epoch = Epoch(self.numbers.draw());
             self.make_unclaimed(to, sender, (epoch, turn.now.at), turn)
         };
-        made.map_err(|why| {
-            let (limit, text) = match why {
-                NoInbox::MadeTooMany(made) => (
-                    Limit::InboxesPerClient,
-                    format!("you have written to {made} clients that have never connected: limit reached"),
-                ),
-                NoInbox::Full => {
-                    (Limit::Inboxes, format!("inbox limit reached (CHAT_INBOXES = {})", self.config.inboxes))
-                }
-            };
-            turn.refused_by(limit);
-            Refusal::new(ErrorCode::TooManyInboxes, text)
-        })
+        made.map_err(|why| self.no_inbox(why, turn))
+    }
+
+    /// Whether a client may write to another one, if private messages are stored. Makes no inbox.
+    ///
+    /// # Errors
+    /// Those of [`inbox_to_write_to`](Self::inbox_to_write_to).
+    pub(super) fn check_inbox_to_write_to(
+        &self,
+        sender: &ClientId,
+        to: &ClientId,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        if self.known_inbox(to)?.is_some() {
+            return Ok(());
+        }
+        self.inboxes.first_to_go_for_maker(sender).map(drop).map_err(|why| self.no_inbox(why, turn))
+    }
+
+    /// The inbox of a client, if it is made. A guest never has one.
+    fn known_inbox(&self, owner: &ClientId) -> Result<Option<RoomId>, Refusal> {
+        if owner.is_guest() {
+            let text = format!("there is no client {owner}: this server has no guests");
+            return Err(Refusal::new(ErrorCode::NoSuchClient, text));
+        }
+        Ok(self.inboxes.find(owner.as_str()))
+    }
+
+    fn no_inbox(&self, why: NoInbox, turn: &mut Turn) -> Refusal {
+        let (limit, text) = match why {
+            NoInbox::MadeTooMany(made) => (
+                Limit::InboxesPerClient,
+                format!("you have written to {made} clients that have never connected: limit reached"),
+            ),
+            NoInbox::Full => (Limit::Inboxes, format!("inbox limit reached (CHAT_INBOXES = {})", self.config.inboxes)),
+        };
+        turn.refused_by(limit);
+        Refusal::new(ErrorCode::TooManyInboxes, text)
     }
 
     /// Starts the delivery of private messages to a session. The messages that its client missed come first.

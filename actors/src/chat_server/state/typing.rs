@@ -15,7 +15,7 @@ impl ChatState {
     /// Handles a client's `typing`.
     ///
     /// # Errors
-    /// The connection is not in the room, or nobody has the name.
+    /// The connection may not write in the room, or not to the client.
     pub(super) fn is_typing(&mut self, session: SessionId, target: Target, turn: &mut Turn) -> Result<(), Refusal> {
         let place = match target {
             Target::FirstRoom => Place::Room(self.first_room(session)?),
@@ -32,7 +32,7 @@ impl ChatState {
                 told.and_then(|room| room.key().room().cloned()).map(TypedAt::Room)
             }
             Place::Client(to) => {
-                self.may_be_told(session, to)?;
+                self.check_told(session, &name, to, turn)?;
                 Some(TypedAt::Client(to.clone()))
             }
         };
@@ -50,14 +50,16 @@ impl ChatState {
         Ok(())
     }
 
-    /// Whether a session may tell a client that it types. Where private messages are stored, any client may be written to.
-    fn may_be_told(&self, session: SessionId, to: &ClientId) -> Result<(), Refusal> {
-        let has_inbox = self.participants.get(session).is_some_and(|participant| participant.inbox.is_some());
+    /// Whether a session may tell a client that it types: a client that it may write to.
+    fn check_told(&self, session: SessionId, own: &ClientId, to: &ClientId, turn: &mut Turn) -> Result<(), Refusal> {
+        if self.participants.get(session).is_some_and(|participant| participant.inbox.is_some()) {
+            return self.check_inbox_to_write_to(own, to, turn);
+        }
         let is_there = match &self.cluster {
             Some(cluster) => !cluster.names.holders(to).is_empty(),
             None => !self.participants.holders(to).is_empty(),
         };
-        if has_inbox || is_there { Ok(()) } else { Err(Refusal::new(ErrorCode::NoSuchClient, nobody(to))) }
+        if is_there { Ok(()) } else { Err(Refusal::new(ErrorCode::NoSuchClient, nobody(to))) }
     }
 
     /// Notifies the clients of this node that a client of any node types.

@@ -395,7 +395,8 @@ async fn what_a_room_hides_from_a_newcomer_is_no_loss_and_the_rest_follows() {
     let join = peer.expect(json!({"type": "join", "room": "dev", "after": 8, "epoch": epoch})).await;
     peer.send(joined(&join, true)).await;
     peer.send(json!({"type": "message", "clientId": "bob", "Message": "x", "room": "dev", "seq": 9, "at": 1})).await;
-    assert!(matches!(dev.next().await, Some(RoomEvent::Joined { recovered: true, .. })));
+    let Some(RoomEvent::Joined { recovered, visible_after, .. }) = dev.next().await else { panic!("not joined") };
+    assert_eq!((recovered, visible_after), (true, Some(Seq(8))));
     let Some(RoomEvent::Message(message)) = dev.next().await else { panic!("the message follows") };
     assert_eq!(message.seq, Some(Seq(9)));
 }

@@ -66,6 +66,33 @@ fn a_change_has_its_own_place_in_the_order_and_history_shows_what_it_did() {
 }
 
 #[test]
+fn emoji_that_differ_in_a_variation_selector_are_one_and_those_of_other_skin_tones_are_not() {
+    with_message().check(
+        "
+        alice> reacts room=lobby of=1 \u{2764}
+        alice< lobby#2 alice +\u{2764}\u{fe0f} #1
+        bob< lobby#2 alice +\u{2764}\u{fe0f} #1
+        bob> reacts room=lobby of=1 \u{2764}\u{fe0f}
+        alice< lobby#3 bob +\u{2764}\u{fe0f} #1
+        bob< lobby#3 bob +\u{2764}\u{fe0f} #1
+        bob> reacts room=lobby of=1 👍
+        alice< lobby#4 bob +👍 #1
+        bob< lobby#4 bob +👍 #1
+        bob> reacts room=lobby of=1 👍🏽
+        alice< lobby#5 bob +👍🏽 #1
+        bob< lobby#5 bob +👍🏽 #1
+        alice> history lobby
+        alice< history lobby 1 \u{2764}\u{fe0f}2(alice,bob) 👍1(bob) 👍🏽1(bob) <5>
+        bob> reacts room=lobby of=1 \u{2764} not
+        alice< lobby#6 bob -\u{2764}\u{fe0f} #1
+        bob< lobby#6 bob -\u{2764}\u{fe0f} #1
+        alice> history lobby
+        alice< history lobby 1 \u{2764}\u{fe0f}1(alice) 👍1(bob) 👍🏽1(bob) <6>
+        ",
+    );
+}
+
+#[test]
 fn a_change_with_an_id_is_acknowledged_and_counts_once() {
     with_message().check(
         "
@@ -385,6 +412,42 @@ fn a_private_message_is_changed_in_both_inboxes_with_their_own_numbers() {
         b< history inbox 1 2 deleted <6> 5 re#2
         b> says to=alice reply=1 x
         b< error no_such_message
+        ",
+    );
+}
+
+#[test]
+fn a_reply_is_kept_also_if_its_message_was_deleted_or_dropped() {
+    // In a room any earlier message will do; in private, the message must be there, perhaps without its text.
+    let mut chat = Chat::with(|config| (config.private_is_kept, config.history_messages) = (true, 4));
+    chat.check(
+        "
+        a> opens token=alice
+        a< welcome alice lobby #0 inbox #0
+        b> opens token=bob
+        b< welcome bob lobby #0 inbox #0
+        ",
+    );
+    for (to, place, name) in [("room=lobby", "lobby", "alice"), ("to=bob", "inbox", "alice@bob")] {
+        let deletes = if place == "lobby" { "room=lobby" } else { "" };
+        let mut both = |says: &str, told: &str| chat.check(&format!("a> {says}\na< {place}#{told}\nb< {place}#{told}"));
+        both(&format!("says {to} one"), &format!("1 {name}: one"));
+        both(&format!("deletes {deletes} of=1"), "2 alice deletes #1");
+        both(&format!("says {to} reply=1 two"), &format!("3 {name}: two re#1"));
+        both(&format!("says {to} three"), &format!("4 {name}: three"));
+        both(&format!("says {to} four"), &format!("5 {name}: four"));
+    }
+    chat.check(
+        "
+        a> says to=bob reply=1 five
+        a< error no_such_message
+        a> says room=lobby reply=1 five
+        a< lobby#6 alice: five re#1
+        b< lobby#6 alice: five re#1
+        b> history lobby
+        b< history lobby 3 re#1 4 5 6 re#1
+        b> private
+        b< history inbox 3 re#1 4 5
         ",
     );
 }

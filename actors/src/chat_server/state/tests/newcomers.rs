@@ -3,6 +3,7 @@
 use starling_protocol::ClientId;
 
 use super::Chat;
+use crate::chat_server::parts::positions::Positions;
 use crate::identity::{Caller, Claims, RoomGlobs};
 
 #[test]
@@ -289,4 +290,104 @@ fn an_operator_and_readers_outside_see_what_they_may() {
     "#,
     );
     assert_eq!(read(&mut chat, Caller::Anyone), [1, 2]);
+}
+
+/// A chat in which bob, with a token, has seen the second message of the room dev, which hides its history.
+fn with_bob_in_a_hidden_room(most: (usize, usize)) -> Chat {
+    let mut chat = Chat::new();
+    chat.state.positions = Positions::bounded(most.0, most.1);
+    chat.check(
+        r#"
+        operator set dev {"newcomersSeeHistory":false}
+        root> opens token=root admin room=dev
+        root< welcome root dev #0
+        root< settings dev: newcomers off
+        root> says room=dev one
+        root< dev#1 root: one
+        bob> opens token=bob room=dev
+        bob< welcome bob dev #1
+        bob< settings dev: newcomers off
+        root> says room=dev two
+        root< dev#2 root: two
+        bob< dev#2 root: two
+        bob> history dev
+        bob< history dev 2
+        "#,
+    );
+    chat
+}
+
+#[test]
+fn a_member_sees_what_was_said_while_it_is_there_also_when_its_position_gives_way() {
+    // Who makes it give way: the client itself in another room, or another client.
+    let bobs_own = "
+        bob> joins ops
+        bob< joined ops #0 count 1
+        bob> says room=ops x
+        bob< ops#1 bob: x
+        bob> read room=ops upto=1
+        bob< read ops#1 bob
+        wait 1s
+        ";
+    let anothers = "
+        carol> opens token=carol room=ops
+        carol< welcome carol ops #0
+        carol> says room=ops x
+        carol< ops#1 carol: x
+        carol> read room=ops upto=1
+        carol< read ops#1 carol
+        wait 1s
+        ";
+    for (most, gives_way) in [((9, 1), bobs_own), ((2, 9), anothers)] {
+        let mut chat = with_bob_in_a_hidden_room(most);
+        // Root's position is the older one.
+        chat.check("root> read room=dev upto=1\nroot< read dev#1 root\nwait 1s");
+        assert_eq!(chat.state.positions.lost(), 0);
+        chat.check(gives_way);
+        assert_eq!(chat.state.positions.lost(), 1, "{most:?}");
+        chat.check(
+            "
+            bob> history dev
+            bob< history dev 2
+            bob> reacts room=dev of=2 x
+            bob< dev#3 bob +x #2
+            root< dev#3 bob +x #2
+            root> edits room=dev of=2 due
+            bob< dev#4 root edits #2: due
+            root< dev#4 root edits #2: due
+            bob> joins dev after=1 epoch=bob
+            bob< joined dev #4 count 2 recovered behind #1 with newcomers off
+            bob< dev#2 root: due edited x1(bob) <4>
+            bob< dev#3 bob +x #2
+            bob< dev#4 root edits #2: due
+            b2> opens token=bob room=dev
+            b2< welcome bob dev #4
+            b2< settings dev: newcomers off
+            b2> history dev
+            b2< history dev 2:due edited x1(bob) <4>
+            ",
+        );
+    }
+}
+
+#[test]
+fn a_client_whose_position_gave_way_is_a_newcomer_when_it_comes_back() {
+    let mut chat = with_bob_in_a_hidden_room((9, 1));
+    chat.check(
+        "
+        bob> joins ops
+        bob< joined ops #0 count 1
+        bob> says room=ops x
+        bob< ops#1 bob: x
+        bob> read room=ops upto=1
+        bob< read ops#1 bob
+        wait 1s
+        bob> leaves dev
+        bob< left dev
+        bob> history dev
+        bob< history dev
+        bob> joins dev
+        bob< joined dev #2 count 2 behind #2 with newcomers off
+        ",
+    );
 }

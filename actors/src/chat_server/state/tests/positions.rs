@@ -61,6 +61,40 @@ fn a_position_comes_on_all_connections_of_its_client_and_never_goes_back() {
 }
 
 #[test]
+fn a_connection_that_may_not_be_in_a_room_is_not_told_how_far_its_client_has_read_there() {
+    // What the token of the other connection allows, what an operator decides, and whether it is told.
+    for (allows, decided, is_told) in [
+        ("*", "", true),
+        ("lobby,dev", "", true),
+        ("lobby", "", false),
+        ("lobby,dev", r#"operator set dev {"access":"invited"}"#, true),
+        ("lobby,d*", r#"operator set dev {"access":"invited"}"#, false),
+    ] {
+        let settings = if decided.is_empty() { "" } else { "a1< settings dev: access invited" };
+        let told = if is_told { "read dev#1 alice" } else { "(nothing)" };
+        with_tokens(false).check(&format!(
+            "
+            a1> opens token=alice rooms=dev room=dev
+            a1< welcome alice dev #0 inbox #0
+            a1> says room=dev one
+            a1< dev#1 alice: one
+            a1> says room=dev two
+            a1< dev#2 alice: two
+            {decided}
+            {settings}
+            a2> opens token=alice rooms={allows}
+            a2< welcome alice lobby #0 inbox #0
+            a1> read room=dev upto=1
+            a1< read dev#1 alice
+            a2< {told}
+            wait 2s
+            a1< (nothing)
+            "
+        ));
+    }
+}
+
+#[test]
 fn the_others_of_a_room_that_allows_it_are_told_once_a_second() {
     with_tokens(true).check(
         "

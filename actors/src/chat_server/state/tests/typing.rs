@@ -104,6 +104,31 @@ fn typing_is_refused_where_a_message_would_be() {
 }
 
 #[test]
+fn private_typing_is_refused_where_a_stored_message_would_be() {
+    let mut chat = Chat::with(|config| (config.private_is_kept, config.inboxes_per_client) = (true, 1));
+    chat.check(
+        "
+        a> opens token=alice
+        a< welcome alice lobby #0 inbox #0
+        b> opens token=bob
+        b< welcome bob lobby #0 inbox #0
+        a> says to=carol hello
+        a< inbox#1 alice@carol: hello
+        ",
+    );
+    for (who, to, told) in [
+        ("a", "bob", "b< typing privately alice"),
+        ("a", "carol", "a< (nothing)"),
+        ("a", "alice", "a< (nothing)"),
+        ("a", "dave", "a< error too_many_inboxes id=y"),
+        ("a", "guest-1234567", "a< error no_such_client id=y"),
+        ("b", "dave", "b< (nothing)"),
+    ] {
+        chat.check(&format!("{who}> typing to={to} id=y\n{told}"));
+    }
+}
+
+#[test]
 fn in_rooms_with_more_than_200_members_nobody_is_told() {
     let names: Vec<String> = (0..=limits::TYPING_MEMBERS_MAX).map(|number| format!("c{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
