@@ -49,6 +49,15 @@ class Programs:
             self.server["ws"] = ["node", ROOT / "benches/baselines/ws_broadcast.mjs"]
 
 
+def certificate(folder):
+    """Makes a certificate for 127.0.0.1 with the program openssl; returns its file and that of its key."""
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=bench",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", cert,
+        stderr=subprocess.DEVNULL)
+    return cert, key
+
+
 class Server:
     """A fresh server in its own folder; the `with` block stops it. The child calls `enter` before it starts."""
 
@@ -58,6 +67,9 @@ class Server:
         log = Path(self.folder.name) / "log"
         settings = {"CHAT_BIND": "127.0.0.1:0", "CHAT_WORKERS": "1", "CHAT_MESSAGES_PER_SECOND": "0", "CHAT_HISTORY": "memory",
                     **workload.settings}
+        if workload.tls:
+            self.certificate, key = certificate(Path(self.folder.name))
+            settings.update(CHAT_TLS_CERT=self.certificate, CHAT_TLS_KEY=key)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
         directory = programs.node if workload.server == "ws" else self.folder.name
         with open(log, "wb") as stream:

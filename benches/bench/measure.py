@@ -24,8 +24,11 @@ MEMORY_BYTES = 8 << 30
 
 def generate(programs, server, workload, seconds, extra=()):
     """Runs the generator and returns its report. The workload's options come last, to override the defaults."""
-    command = [programs.generator, "--url", f"ws://{server.address}{workload.path}", "--server-pid", str(server.pid),
+    scheme = "wss" if workload.tls else "ws"
+    command = [programs.generator, "--url", f"{scheme}://{server.address}{workload.path}", "--server-pid", str(server.pid),
                "-d", str(seconds), "-m", workload.message]
+    if workload.tls:
+        command += ["--ca", server.certificate]
     if workload.kind == "load" or workload.kind == "climb":
         command.append("--busy-poll")
     for frame in workload.hellos:

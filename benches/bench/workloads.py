@@ -31,6 +31,8 @@ class Workload:
     rates: tuple = ()
     # The limit of the server's control group, in cores; 0: it has none. Needs root.
     cpus: float = 0
+    # Whether the server and the generator speak TLS.
+    tls: bool = False
     # For `swarm`: settings of the project's bots that make the same load as the generator.
     bots: dict = field(default_factory=dict)
 
@@ -112,6 +114,14 @@ def all_workloads():
         add(f"floor-pairs-{name}", f"50 rooms of 2, 50 messages/s: {name}", "-n 100 -p 100 --rooms 50 -r 50", path="/ws/{room}", **shape)
         add(f"floor-thousand-{name}", f"1,000 in a room, 100 messages/s: {name}", "-n 1000 -p 10 -r 100", **shape)
         add(f"floor-saturated-{name}", f"1,000 in a room, 32 in flight: {name}", "-n 1000 -p 10 --closed-loop --window 32", **shape)
+
+    # Beside the workloads floor-*-starling.
+    for handshake in ("full", "resumed"):
+        add(f"tls-accept-{handshake}", f"10,000 connect over TLS, handshakes {handshake}",
+            f"-n 10000 -r 0 -d 1 --connect-concurrency 4 --handshake {handshake}", kind="idle", tls=True)
+    add("tls-four", "one room of 4, 2,000 messages/s: over TLS", "-n 4 -p 4 -r 2000", tls=True)
+    add("tls-thousand", "1,000 in a room, 100 messages/s: over TLS", "-n 1000 -p 10 -r 100", tls=True)
+    add("tls-saturated", "1,000 in a room, 32 in flight: over TLS", "-n 1000 -p 10 --closed-loop --window 32", tls=True)
 
     rooms = [(4 * rooms, f"-n {4 * rooms} -p {4 * rooms} --rooms {rooms} -r {4 * rooms}") for rooms in range(500, 2_001, 125)]
     for name, shape in (("bare", {"server": "bare"}), ("starling", {}), ("stored", normal)):

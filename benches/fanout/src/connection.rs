@@ -1,11 +1,13 @@
 //! One connection: its socket, and what waits to be read or written.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::transport::{Tls, Transport};
 
 /// The stages of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(crate) enum Stage {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) socket: Option<TcpStream>,
+    pub(crate) socket: Option<Transport>,
     pub(crate) stage: Stage,
     /// Whether it never reads once it is ready.
     pub(crate) is_slow: bool,
@@ -42,7 +44,13 @@ impl Connection {
     }
 
     /// Begins to connect, from this address if there is one.
-    pub(crate) fn connect(&mut self, to: SocketAddrV4, from: Option<Ipv4Addr>, now: u64) -> io::Result<()> {
+    pub(crate) fn connect(
+        &mut self,
+        to: SocketAddrV4,
+        from: Option<Ipv4Addr>,
+        tls: Option<&Tls>,
+        now: u64,
+    ) -> io::Result<()> {
         self.begun = now;
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
@@ -55,14 +63,14 @@ impl Connection {
             }
             _ => {}
         }
-        self.socket = Some(socket.into());
+        self.socket = Some(Transport::new(socket.into(), tls)?);
         self.stage = Stage::Connecting;
         Ok(())
     }
 
     /// The connection is made: sends the request for a WebSocket.
     pub(crate) fn request(&mut self, host: &str, path: &str, key: [u8; 16]) -> io::Result<()> {
-        if let Some(error) = self.socket.as_ref().map(TcpStream::take_error).transpose()?.flatten() {
+        if let Some(error) = self.socket.as_ref().map(|socket| socket.tcp().take_error()).transpose()?.flatten() {
             return Err(error);
         }
         self.stage = Stage::Handshake;
@@ -88,12 +96,12 @@ impl Connection {
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.socket.as_ref().is_some_and(Transport::has_unsent)
     }
 
     /// Sends bytes, or keeps what the socket does not take now. Returns whether it took them all.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let sent = if self.has_unsent() { 0 } else { write(self.socket.as_mut(), bytes)? };
+        let sent = if self.unsent.is_empty() { write(self.socket.as_mut(), bytes)? } else { 0 };
         self.unsent.extend_from_slice(&bytes[sent..]);
         Ok(sent == bytes.len())
     }
@@ -102,7 +110,10 @@ impl Connection {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let sent = write(self.socket.as_mut(), &self.unsent)?;
         self.unsent.drain(..sent);
-        Ok(())
+        match self.socket.as_mut().map(Transport::flush) {
+            Some(Err(error)) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn end(&mut self) {
@@ -113,11 +124,13 @@ impl Connection {
 }
 
 /// Writes as much as the socket takes.
-fn write(socket: Option<&mut TcpStream>, bytes: &[u8]) -> io::Result<usize> {
+fn write(socket: Option<&mut Transport>, bytes: &[u8]) -> io::Result<usize> {
     let Some(socket) = socket else { return Ok(0) };
     let mut sent = 0;
     while sent < bytes.len() {
         match socket.write(&bytes[sent..]) {
+            // TLS takes no more.
+            Ok(0) => break,
             Ok(count) => sent += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

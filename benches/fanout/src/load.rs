@@ -22,6 +22,7 @@ use crate::report::{Moment, Report, Run};
 use crate::schedule::Schedule;
 use crate::tally::Tally;
 use crate::template::{Template, Values};
+use crate::transport::{Tls, Transport};
 
 /// Most bytes of one read.
 const READ_BYTES: usize = 256 * 1024;
@@ -48,6 +49,7 @@ pub(crate) struct Load {
     options: Options,
     address: SocketAddrV4,
     host: String,
+    tls: Option<Tls>,
     path: Template,
     message: Template,
     hellos: Vec<Template>,
@@ -76,8 +78,15 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
-        let rest = options.url.strip_prefix("ws://").context("--url must begin with ws://")?;
+        let is_tls = options.url.starts_with("wss://");
+        let rest = options.url.strip_prefix(if is_tls { "wss://" } else { "ws://" });
+        let rest = rest.context("--url must begin with ws:// or wss://")?;
         let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+        let tls = match &options.ca {
+            Some(ca) if is_tls => Some(Tls::new(ca, host, options.handshake)?),
+            None if is_tls => bail!("wss:// needs --ca"),
+            _ => None,
+        };
         let mut addresses = host.to_socket_addrs().with_context(|| format!("--url: no HOST:PORT: {host}"))?;
         let ipv4 = |address| if let SocketAddr::V4(address) = address { Some(address) } else { None };
         let address = addresses.find_map(ipv4).context("--url: the host has no IPv4 address")?;
@@ -89,6 +98,7 @@ impl Load {
         Ok(Self {
             address,
             host: host.to_owned(),
+            tls,
             path: Template::parse(path),
             message: Template::parse(&options.message),
             hellos: options.hello.iter().map(|hello| Template::parse(hello)).collect(),
@@ -178,12 +188,12 @@ impl Load {
         let from = self.address.ip().is_loopback().then(|| Ipv4Addr::from_bits(first_source().to_bits() + offset));
         let connection = &mut self.connections[number];
         self.run.connecting += 1;
-        if let Err(error) = connection.connect(self.address, from, now()) {
+        if let Err(error) = connection.connect(self.address, from, self.tls.as_ref(), now()) {
             connection.stage = Stage::Connecting;
             self.lose(number, &error);
         } else if let Some(socket) = &connection.socket {
             let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-            epoll::add(&self.epoll, socket, EventData::new_u64(number as u64), all)?;
+            epoll::add(&self.epoll, socket.tcp(), EventData::new_u64(number as u64), all)?;
         }
         Ok(())
     }
@@ -221,7 +231,9 @@ impl Load {
     }
 
     fn accepted(&mut self, number: usize) {
-        self.connections[number].stage = Stage::Greeting;
+        let connection = &mut self.connections[number];
+        connection.stage = Stage::Greeting;
+        self.run.resumed += usize::from(connection.socket.as_ref().is_some_and(Transport::is_resumed));
         let mut text = Vec::new();
         for hello in 0..self.hellos.len() {
             text.clear();
@@ -246,7 +258,7 @@ impl Load {
         if !connection.is_slow {
             self.ready_in[self.options.room_of(number)] += 1;
         } else if let Some(socket) = &connection.socket
-            && let Err(error) = epoll::delete(&self.epoll, socket)
+            && let Err(error) = epoll::delete(&self.epoll, socket.tcp())
         {
             self.lose(number, &error);
         }

@@ -20,6 +20,7 @@ mod report;
 mod schedule;
 mod tally;
 mod template;
+mod transport;
 
 use std::num::NonZeroU64;
 use std::process::ExitCode;

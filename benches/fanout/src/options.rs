@@ -3,17 +3,32 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::marker;
+
+/// How a TLS connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Handshake {
+    /// As that of a client which comes for the first time.
+    Full,
+    /// With the session of an earlier connection, if there is one.
+    Resumed,
+}
 
 /// Loads a WebSocket chat, and checks every delivery. One thread: pin it with taskset.
 #[derive(Debug, Clone, Parser)]
 #[command(version, args_override_self = true)]
 pub(crate) struct Options {
-    /// ws://HOST:PORT/PATH. In the path {id} and {room} are replaced
+    /// ws://HOST:PORT/PATH, or wss:// for TLS. In the path {id} and {room} are replaced
     #[arg(long)]
     pub(crate) url: String,
+    /// The authorities that sign the server's certificate, as PEM; for wss://
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// How a TLS connection begins
+    #[arg(long, value_enum, default_value_t = Handshake::Full)]
+    pub(crate) handshake: Handshake,
     /// Connections that read
     #[arg(short = 'n', long, default_value_t = 100)]
     pub(crate) connections: usize,

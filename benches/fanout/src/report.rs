@@ -21,6 +21,8 @@ pub(crate) struct Run {
     pub(crate) connecting: usize,
     pub(crate) ready: usize,
     pub(crate) failed: usize,
+    /// Connections that resumed a TLS session.
+    pub(crate) resumed: usize,
     /// Connections that ended after they were ready.
     pub(crate) disconnects: u64,
     pub(crate) connect_seconds: f64,
@@ -56,6 +58,7 @@ impl Run {
             connecting: 0,
             ready: 0,
             failed: 0,
+            resumed: 0,
             disconnects: 0,
             connect_seconds: 0.0,
             seconds: 0.0,
@@ -91,6 +94,7 @@ pub(crate) struct Moment {
 struct Connect {
     ready: usize,
     failed: usize,
+    resumed: usize,
     seconds: f64,
     per_s: f64,
     server_cpu_us_per_connect: f64,
@@ -184,6 +188,7 @@ impl Report {
             connect: Connect {
                 ready: run.ready,
                 failed: run.failed,
+                resumed: run.resumed,
                 seconds: run.connect_seconds,
                 per_s: ready / run.connect_seconds,
                 server_cpu_us_per_connect: (run.usage_connected.cpu_s() - run.usage_before.cpu_s()) * 1e6 / ready,
@@ -238,9 +243,10 @@ impl fmt::Display for Report {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
             f,
-            "connect     {} ready, {} failed, {:.0}/s; server {:.1} µs each, {:.0} bytes each",
+            "connect     {} ready, {} failed, {} resumed, {:.0}/s; server {:.1} µs each, {:.0} bytes each",
             connect.ready,
             connect.failed,
+            connect.resumed,
             connect.per_s,
             connect.server_cpu_us_per_connect,
             server.bytes_per_idle_connection

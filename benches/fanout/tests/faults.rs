@@ -8,6 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
+use test_kit::certificate::Certificate;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept};
 
@@ -80,6 +85,38 @@ fn say(messages: &[Message], members: &Members) {
             member.send(message.clone()).unwrap_or_default();
         }
     }
+}
+
+/// Starts a server with TLS that sends each message back. Returns also its authority.
+fn start_with_tls() -> (SocketAddr, String) {
+    let (made, authority) = Certificate::signed(&["127.0.0.1"]);
+    let certs = CertificateDer::pem_slice_iter(made.cert.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(certs, key)
+        .unwrap();
+    config.ticketer = aws_lc_rs::Ticketer::new().unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let stream = StreamOwned::new(session, socket.unwrap());
+            thread::spawn(move || {
+                let mut socket = accept(stream).unwrap();
+                while let Ok(message) = socket.read() {
+                    if message.is_text() {
+                        socket.send(message).unwrap_or_default();
+                    }
+                }
+            });
+        }
+    });
+    (address, authority.pem())
 }
 
 /// Runs the generator. Returns its exit code and its report.
@@ -158,4 +195,28 @@ fn without_a_server_nothing_is_reported() {
         Command::new(env!("CARGO_BIN_EXE_fanout-bench")).args(["--url", &format!("ws://{unused}/")]).output().unwrap();
     assert_eq!(ended.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("no connection became ready"), "{ended:?}");
+}
+
+#[test]
+fn over_tls_the_figures_are_those_of_the_load_and_sessions_are_resumed_if_it_says_so() {
+    let (server, authority) = start_with_tls();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority).unwrap();
+    let (url, ca) = (format!("wss://{server}/"), ca.to_str().unwrap());
+    // Larger than a record of TLS.
+    for size in ["128", "40000"] {
+        for (more, resumed) in [(&[][..], 0), (&["--handshake", "resumed"], 4)] {
+            let rooms =
+                ["--url", &url, "--ca", ca, "--rooms", "5", "-p", "5", "-s", size, "--connect-concurrency", "1"];
+            let (code, report) = measure(server, &[&rooms, more].concat());
+            assert_eq!(code, 0, "{report}");
+            let connect = &report["connect"];
+            assert_eq!((connect["ready"].as_u64(), connect["resumed"].as_u64()), (Some(5), Some(resumed)), "{report}");
+            assert_eq!(
+                (report["load"]["sent"].as_u64(), report["deliveries"]["received"].as_u64()),
+                (Some(50), Some(50))
+            );
+        }
+    }
 }
