@@ -90,16 +90,16 @@ impl OperatorCommand {
     }
 
     /// How it is written.
-    pub fn form(self) -> &'static str {
-        match self {
+    pub fn form(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Mute => "/mute NAME [everywhere] [TIME] [REASON]",
             Self::Unmute => "/unmute NAME [everywhere]",
             Self::Ban => "/ban NAME [everywhere] [TIME] [REASON]",
             Self::Unban => "/unban NAME [everywhere]",
             Self::Invite => "/invite NAME",
             Self::Uninvite => "/uninvite NAME",
-            Self::Set(setting) => setting.form(),
-        }
+            Self::Set(setting) => return Cow::Owned(setting.form()),
+        })
     }
 }
 

@@ -9,16 +9,13 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use starling_actors::chat_server::command::{Decided, NotDecided};
-use starling_actors::client_address::ClientAddress;
-use starling_actors::moderation::{
-    Act, Decision, Ineffective, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target,
-};
+use starling_actors::moderation::{Act, Decision, Ineffective, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
 use starling_actors::room_settings::{RoomSettings, SettingsChange};
 use starling_protocol::{ClientId, RoomName};
 
 use self::wire::{
     AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
-    ToldInvitation, ToldSanction,
+    ToldInvitation, ToldSanction, client_address,
 };
 use super::handlers::{OPERATOR, not_known, unanswered};
 use crate::callers::Operator;
@@ -58,10 +55,7 @@ impl SanctionTarget {
         let Self { measure, client_id, address, room } = self;
         let subject = match (client_id, address) {
             (Some(name), None) => Subject::Client(name),
-            (None, Some(address)) => match address.parse::<ClientAddress>() {
-                Ok(address) if address != ClientAddress::NONE => Subject::Address(address),
-                _ => return Err(bad(format!("{address:?} is not an address of a client"))),
-            },
+            (None, Some(address)) => Subject::Address(client_address(&address).map_err(bad)?),
             (None, None) | (Some(_), Some(_)) => return Err(bad("either `clientId` or `address` is needed")),
         };
         Ok(Target { subject, room, measure: measure.into() })
@@ -98,9 +92,7 @@ pub(super) async fn impose(
 ) -> Answer {
     let NewSanction { target, seconds, reason } = read(body)?;
     let target = target.read()?;
-    if reason.len() > REASON_BYTES_MAX {
-        return Err(bad(format!("`reason` has {} bytes, {REASON_BYTES_MAX} are allowed", reason.len())));
-    }
+    check_reason(&reason).map_err(bad)?;
     if seconds.is_some_and(|seconds| !(1..=SANCTION_SECONDS_MAX).contains(&seconds)) {
         return Err(bad(format!("`seconds` must be 1 to {SANCTION_SECONDS_MAX}")));
     }

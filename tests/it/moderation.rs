@@ -149,15 +149,12 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["set", "dev", "topic", "off"], 0, "dev: retention 1000 30d"),
         (&["set", "dev", "retention", "server"], 0, "dev: no settings of its own"),
         (&["settings", "dev"], 0, "dev: no settings of its own"),
-        (&["set", "lobby", "access", "invited"], 1, "starling: refused: the room lobby cannot be private"),
-        (&["set", "dev", "writers", "bob"], 1, "starling: write /writers everyone or /writers operators"),
         (&["invite", "dev", "carol"], 0, "invite carol to dev"),
         (&["invitations", "dev"], 0, "carol, since TIME by operator"),
         (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
         (&["uninvite", "dev", "carol"], 1, "starling: refused: there is no such invitation"),
         (&["unmute", "bob"], 1, "starling: refused: there is no such sanction"),
         (&["unban", "--address", "2001:db8::9"], 0, "unban address 2001:db8::9"),
-        (&["ban", "--address", "here"], 1, r#"starling: refused: "here" is not an address of a client"#),
         (&["list"], 0, r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#),
         (
             &["audit"],
@@ -190,22 +187,76 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     }
     bob.send_json(&json!({"Message": "hello", "id": "m1"})).await;
     bob.expect(r#"{"type":"error","code":"muted","id":"m1","room":"dev"}"#).await;
-    for (arguments, said) in [
-        (&["mute"][..], "required arguments were not provided"),
-        (&["mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
-        (&["mute", "bob", "--for", "10"], "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
-        (&["mute", "a/b"], "invalid value 'a/b'"),
-        (&["slow", "dev", "7h"], "at most 6h"),
-        (&["set", "dev", "color", "red"], "the settings are slow, topic"),
-    ] {
-        let (code, text) = moderate(&server, &ADMIN, arguments);
-        assert!(code == Some(2) && text.contains(said), "{arguments:?}: {code:?} {text}");
-    }
     for (variables, said) in [
         (&[][..], "starling: this configuration has no operators: set CHAT_ADMIN_TOKEN, as for the server"),
         (&[("CHAT_ADMIN_TOKEN", "another-another-another")], "starling: refused: the operators' token is required"),
     ] {
         assert_eq!(moderate(&server, variables, &["list"]), (Some(1), said.to_owned()));
+    }
+}
+
+/// It asks no server.
+#[test]
+fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is_allowed() {
+    let long = "x".repeat(501);
+    for (arguments, said) in [
+        (&["moderate", "mute"][..], "required arguments were not provided"),
+        (&["moderate", "mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
+        (
+            &["moderate", "mute", "bob", "--for", "10"],
+            "'10' for '--for <TIME>': \"10\" is not a time like 30s, 10m, 2h, 7d or 4w",
+        ),
+        (&["moderate", "mute", "bob", "--for", "0s"], "'0s' for '--for <TIME>': the time must be at least 1s"),
+        (&["moderate", "mute", "bob", "--reason", &long], "the reason has 501 bytes, 500 are allowed"),
+        (&["moderate", "mute", "bob", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
+        (&["moderate", "unmute", "bob", "--for", "10s"], "unexpected argument '--for' found"),
+        (&["moderate", "ban", "a/b"], "invalid value 'a/b' for '[NAME]'"),
+        (&["moderate", "ban", "--address", "here"], "'--address <ADDRESS>': \"here\" is not an address of a client"),
+        (&["moderate", "unban", "--address", "0.0.0.0"], "\"0.0.0.0\" is not an address of a client"),
+        (
+            &["moderate", "slow", "dev", "7h"],
+            "invalid value '7h' for '[TIME]': the time must be at least 1s, and at most 6h",
+        ),
+        (&["moderate", "slow"], "<ROOM>"),
+        (&["moderate", "settings", "a/b"], "invalid value 'a/b' for '<ROOM>'"),
+        (
+            &["moderate", "set", "dev", "color", "red"],
+            "'<SETTING>': write slow, topic, writers, access, newcomers, retention or seen-by",
+        ),
+        (
+            &["moderate", "set", "dev", "writers", "bob"],
+            "invalid value 'bob' for the setting writers: write everyone or operators",
+        ),
+        (&["moderate", "set", "dev", "access", "private"], "for the setting access: write everyone or invited"),
+        (&["moderate", "set", "dev", "seen-by", "yes"], "for the setting seen-by: write on, off or server"),
+        (&["moderate", "set", "dev", "slow", "10"], "for the setting slow: \"10\" is not a time like 30s"),
+        (&["moderate", "set", "dev", "slow", "-1s"], "for the setting slow: \"-1s\" is not a time like 30s"),
+        (&["moderate", "set", "dev", "retention", "0"], "`retention.messages` must be 1 to 1000000000000"),
+        (
+            &["moderate", "set", "dev", "retention", "1", "2"],
+            "'1 2' for the setting retention: write [MESSAGES] [TIME]",
+        ),
+        (&["moderate", "set", "dev", "topic", &long], "`topic` has 501 bytes, 250 are allowed"),
+        (&["moderate", "set", "lobby", "access", "invited"], "access: the room lobby cannot be private"),
+        (&["moderate", "set", "dev", "topic", ""], "for the setting topic: write TEXT or off"),
+        (&["moderate", "invite", "dev", "a/b"], "invalid value 'a/b' for '<NAME>'"),
+        (&["moderate", "uninvite", "dev"], "<NAME>"),
+        (&["moderate", "invitations", "a/b"], "invalid value 'a/b' for '<ROOM>'"),
+        (&["token", "a/b"], "invalid value 'a/b' for '<NAME>'"),
+        (&["token", "guest-1"], "'guest-1' for '<NAME>': only the server assigns guest names"),
+        (&["history", "drop", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
+        (&["history", "drop", "--inbox", "a/b"], "invalid value 'a/b' for '--inbox <NAME>'"),
+        (&["history", "export", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = starling().run(folder.path(), arguments, &[]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {text}");
+        assert!(text.contains(said), "{arguments:?}: {text}");
+        if let ["moderate", "set", ..] = arguments {
+            let usage = "starling moderate set <ROOM> <SETTING> <VALUE>...";
+            assert!(text.contains("'<SETTING>'") || text.contains(usage), "{text}");
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use starling_protocol::console::{OperatorCommand, no_current_room};
 use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
-use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, SettingName};
+use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, SettingName, one_of};
 
-use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target};
+use super::{Act, Measure, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
 use crate::room_settings::{Access, RETENTION_SECONDS_MAX, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
 
 /// The word that makes a sanction one of the whole server.
@@ -35,6 +35,17 @@ pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
     u32::try_from(seconds).map_err(|_| BadTime::Range(time_of(SLOW_SECONDS_MAX.into())))
 }
 
+/// What is wrong with the typed value of a setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadValue {
+    /// It has none of the forms of this setting.
+    #[error("write {}", one_of(.0.values().iter().copied()))]
+    Form(SettingName),
+    /// Its time is wrong.
+    #[error(transparent)]
+    Time(#[from] BadTime),
+}
+
 /// A decision that an operator has typed, with its reason.
 ///
 /// # Errors
@@ -43,7 +54,10 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", command.form()));
     if let OperatorCommand::Set(name) = command {
         let room = here(current)?;
-        let change = setting(name, words)?;
+        let change = setting(name, words).map_err(|wrong| match wrong {
+            BadValue::Form(_) => usage(),
+            BadValue::Time(time) => bad(time),
+        })?;
         change.check(&room).map_err(bad)?;
         return Ok((Act::Set { room, change }, Box::default()));
     }
@@ -79,19 +93,16 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         }
         _ => (None, rest),
     };
-    if reason.len() > REASON_BYTES_MAX {
-        let text = format!("the reason has {} bytes, {REASON_BYTES_MAX} are allowed", reason.len());
-        return Err(Refusal::new(ErrorCode::BadRequest, text));
-    }
+    check_reason(reason).map_err(bad)?;
     Ok((Act::Impose { target, seconds }, reason.into()))
 }
 
 /// The change of a setting that an operator has typed. Its values may be beyond their limits.
 ///
 /// # Errors
-/// The refusal to answer with.
-pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal> {
-    let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", name.form()));
+/// [`BadValue`].
+pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, BadValue> {
+    let usage = || BadValue::Form(name);
     let words = words.trim();
     let is_on = |is_on: &str, is_off: &str| match words {
         word if word == is_on => Ok(true),
@@ -101,7 +112,7 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal
     let mut change = SettingsChange::default();
     match name {
         _ if words.is_empty() => return Err(usage()),
-        SettingName::Slow => change.slow_seconds = Some(slow_seconds(words).map_err(bad)?),
+        SettingName::Slow => change.slow_seconds = Some(slow_seconds(words)?),
         SettingName::Topic => change.topic = Some(if words == OFF { String::new() } else { words.into() }),
         SettingName::Writers => {
             let is_open = is_on(Writers::Everyone.as_str(), Writers::Operators.as_str())?;
@@ -119,7 +130,7 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal
                 match word.parse() {
                     Ok(messages) if retention == Retention::default() => retention.messages = Some(messages),
                     Err(_) if retention.seconds.is_none() => {
-                        retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX).map_err(bad)?);
+                        retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX)?);
                     }
                     _ => return Err(usage()),
                 }
@@ -164,6 +175,7 @@ pub fn done(act: &Act) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::REASON_BYTES_MAX;
     use super::*;
 
     fn room() -> RoomName {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use starling_actors::client_address::ClientAddress;
 use starling_actors::moderation::invitations::Invitation;
 use starling_actors::moderation::{
     Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
@@ -33,6 +34,15 @@ impl From<Forbidden> for Measure {
             Forbidden::Ban => Self::Ban,
         }
     }
+}
+
+/// The address of a client.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn client_address(text: &str) -> Result<ClientAddress, String> {
+    let address = text.parse().ok().filter(|address| *address != ClientAddress::NONE);
+    address.ok_or_else(|| format!("{text:?} is not an address of a client"))
 }
 
 /// Whom a sanction is about, where, and what: either `clientId` or `address`. Without `room`, on the whole server.
