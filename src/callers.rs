@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
 use starling_actors::identity::{Caller, Claims};
@@ -11,6 +11,7 @@ use starling_protocol::{ClientId, RoomName};
 
 use crate::auth::shown_token;
 use crate::lab::Watcher;
+use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -20,7 +21,7 @@ struct TokenQuery {
 }
 
 fn token_of(request: &HttpRequest) -> Option<String> {
-    let query = Query::<TokenQuery>::from_query(request.query_string()).ok().and_then(|query| query.into_inner().token);
+    let query = query::read::<TokenQuery>(request.query_string()).ok().and_then(|query| query.token);
     shown_token(request.headers(), query)
 }
 

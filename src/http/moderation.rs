@@ -1,13 +1,9 @@
 //! The handlers of moderation: sanctions, settings of rooms, invitations and the audit log.
 
-mod unknown;
 pub(crate) mod wire;
 
-use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Data, Path, Query};
-use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use actix_web::web::{Bytes, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use starling_actors::chat_server::command::{Decided, NotDecided};
 use starling_actors::moderation::{Act, Decision, Ineffective, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
 use starling_actors::room_settings::{RoomSettings, SettingsChange};
@@ -17,29 +13,13 @@ use self::wire::{
     AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
     ToldInvitation, ToldSanction, client_address,
 };
+use super::fields::{Fields, bad};
 use super::handlers::{OPERATOR, not_known, unanswered};
 use crate::callers::Operator;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
 type Answer = Result<HttpResponse, HttpRefusal>;
-
-fn bad(error: impl std::fmt::Display) -> HttpRefusal {
-    HttpRefusal::new(HttpCode::BadRequest, error.to_string())
-}
-
-fn read<T: DeserializeOwned + JsonSchema>(body: Result<Bytes, actix_web::Error>) -> Result<T, HttpRefusal> {
-    let body = body.map_err(bad)?;
-    // Serde would also accept an array for a struct.
-    read_fields(serde_json::from_slice(&body).map_err(bad)?)
-}
-
-fn read_fields<T: DeserializeOwned + JsonSchema>(fields: Map<String, Value>) -> Result<T, HttpRefusal> {
-    if let Some(name) = unknown::unknown_field::<T>(&fields) {
-        return Err(bad(format!("there is no field `{name}`")));
-    }
-    serde_json::from_value(Value::Object(fields)).map_err(bad)
-}
 
 /// The operator in the audit log.
 fn name_of(operator: &Operator) -> String {
@@ -90,11 +70,11 @@ pub(super) async fn impose(
     operator: Operator,
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
-    let NewSanction { target, seconds, reason } = read(body)?;
+    let NewSanction { target, seconds, reason } = Fields::of_body(body)?.read_all()?;
     let target = target.read()?;
     check_reason(&reason).map_err(bad)?;
     if seconds.is_some_and(|seconds| !(1..=SANCTION_SECONDS_MAX).contains(&seconds)) {
-        return Err(bad(format!("`seconds` must be 1 to {SANCTION_SECONDS_MAX}")));
+        return Err(bad(format!("field `seconds` must be a whole number from 1 to {SANCTION_SECONDS_MAX} or null")));
     }
     let by = name_of(&operator);
     let at = decide(&state, &operator, Act::Impose { target: target.clone(), seconds }, reason.clone()).await?;
@@ -102,12 +82,8 @@ pub(super) async fn impose(
     Ok(HttpResponse::Ok().json(ToldSanction { target: target.into(), until, reason, by, at }))
 }
 
-pub(super) async fn lift(
-    state: Data<ServerState>,
-    operator: Operator,
-    query: Result<Query<Map<String, Value>>, actix_web::Error>,
-) -> Answer {
-    let target = read_fields::<SanctionTarget>(query.map_err(bad)?.into_inner())?.read()?;
+pub(super) async fn lift(state: Data<ServerState>, operator: Operator, request: HttpRequest) -> Answer {
+    let target = Fields::of_query(request.query_string())?.read_all::<SanctionTarget>()?.read()?;
     decide(&state, &operator, Act::Lift(target), String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -136,7 +112,7 @@ pub(super) async fn set_room_settings(
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let room = room_of(&room)?;
-    let change = SettingsChange::from(read::<GivenSettings>(body)?);
+    let change = SettingsChange::from(Fields::of_body(body)?.read_all::<GivenSettings>()?);
     change.check(&room).map_err(bad)?;
     decide(&state, &operator, Act::Set { room: room.clone(), change }, String::new()).await?;
     let settings = state.chat().room_settings(room).await.map_err(not_known)?;
@@ -161,7 +137,7 @@ pub(super) async fn invite(
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let room = room_of(&room)?;
-    let NewInvitation { client_id } = read(body)?;
+    let NewInvitation { client_id } = Fields::of_body(body)?.read_all()?;
     let at = decide(&state, &operator, Act::Invite { room, client_id: client_id.clone() }, String::new()).await?;
     Ok(HttpResponse::Ok().json(ToldInvitation { client_id, by: name_of(&operator), at }))
 }

@@ -96,15 +96,65 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
 #[actix::test]
 async fn a_wrong_decision_is_refused_and_only_operators_decide() {
     let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")]);
-    for wrong in [
-        json!({"measure": "mute"}),
-        json!({"measure": "kick", "clientId": "alice"}),
-        json!({"measure": "mute", "clientId": "alice", "address": "192.0.2.1"}),
-        json!({"measure": "mute", "address": "somewhere"}),
-        json!({"measure": "mute", "clientId": "alice", "seconds": 0}),
-        json!({"measure": "mute", "clientId": "alice", "reason": "x".repeat(501)}),
+    let seconds = "field `seconds` must be a whole number from 1 to 315360000 or null";
+    for (method, path, body, says) in [
+        ("POST", SANCTIONS, json!([]), "the body must be a JSON object"),
+        ("POST", SANCTIONS, json!({"clientId": "alice"}), "field `measure` is missing"),
+        ("POST", SANCTIONS, json!({"measure": "mute"}), "either `clientId` or `address` is needed"),
+        ("POST", SANCTIONS, json!({"measure": "kick", "clientId": "alice"}), "field `measure` must be mute or ban"),
+        (
+            "POST",
+            SANCTIONS,
+            json!({"measure": "mute", "clientId": "alice", "address": "192.0.2.1"}),
+            "either `clientId` or `address` is needed",
+        ),
+        (
+            "POST",
+            SANCTIONS,
+            json!({"measure": "mute", "address": "somewhere"}),
+            "\"somewhere\" is not an address of a client",
+        ),
+        ("POST", SANCTIONS, json!({"measure": "mute", "clientId": "alice", "seconds": 0}), seconds),
+        ("POST", SANCTIONS, json!({"measure": "mute", "clientId": "alice", "seconds": "1h"}), seconds),
+        (
+            "POST",
+            SANCTIONS,
+            json!({"measure": "mute", "clientId": "alice", "reason": "x".repeat(501)}),
+            "the reason has 501 bytes, 500 are allowed",
+        ),
+        (
+            "DELETE",
+            "/api/moderation/sanctions?measure=kick&clientId=alice",
+            Value::Null,
+            "field `measure` must be mute or ban",
+        ),
+        (
+            "DELETE",
+            "/api/moderation/sanctions?measure=ban&clientId=alice&clientId=bob",
+            Value::Null,
+            "the query has the parameter `clientId` twice",
+        ),
+        (
+            "POST",
+            "/api/rooms/dev/settings",
+            json!({"writers": "nobody"}),
+            "field `writers` must be everyone, operators or null",
+        ),
+        ("POST", "/api/rooms/dev/invitations", json!({}), "field `clientId` is missing"),
+        ("POST", "/api/rooms/dev/messages", json!({"clientId": "bob"}), "field `Message` is missing"),
+        ("POST", "/api/rooms/dev/messages", json!({"Message": 7}), "field `Message` must be a text"),
+        (
+            "GET",
+            "/api/rooms/dev/messages?before=first",
+            Value::Null,
+            "`before` must be a whole number, 0 or more, not \"first\"",
+        ),
+        ("GET", "/api/rooms/dev/messages?limit=ten", Value::Null, "`limit` must be 1 to 200"),
+        ("GET", "/api/rooms/dev/messages?limit=1&limit=2", Value::Null, "the query has a parameter twice"),
     ] {
-        operate(&server, "POST", SANCTIONS, &wrong).await.expect_refusal(400, "bad_request");
+        let answer = operate(&server, method, path, &body).await;
+        answer.expect_refusal(400, "bad_request");
+        assert_eq!(answer.json()["message"], says, "{method} {path} {body}");
     }
     for path in [SANCTIONS, "/api/moderation/audit"] {
         raw::get(&server, path).await.expect_refusal(401, "unauthorized");
