@@ -113,11 +113,14 @@ impl FromRequest for Operator {
             Caller::Anyone => {
                 let state = request.app_data::<Data<ServerState>>();
                 let is_configured = state.is_some_and(|state| state.access().has_operators());
-                Err(if is_configured {
-                    HttpRefusal::new(HttpCode::Unauthorized, "the operators' token is required")
-                } else {
-                    HttpRefusal::new(HttpCode::Forbidden, "the operator API is disabled: CHAT_ADMIN_TOKEN is not set")
-                })
+                let (code, text) = match token_of(request) {
+                    _ if !is_configured => {
+                        (HttpCode::Forbidden, "the operator API is disabled: CHAT_ADMIN_TOKEN is not set")
+                    }
+                    None => (HttpCode::Unauthorized, "the operators' token is required"),
+                    Some(_) => (HttpCode::Unauthorized, "the token is not that of the operators"),
+                };
+                Err(HttpRefusal::new(code, text))
             }
         }))
     }

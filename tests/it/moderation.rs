@@ -156,8 +156,31 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
         answer.expect_refusal(400, "bad_request");
         assert_eq!(answer.json()["message"], says, "{method} {path} {body}");
     }
-    for path in [SANCTIONS, "/api/moderation/audit"] {
-        raw::get(&server, path).await.expect_refusal(401, "unauthorized");
+    let (required, wrong) = ("the operators' token is required", "the token is not that of the operators");
+    let disabled = "the operator API is disabled: CHAT_ADMIN_TOKEN is not set";
+    let without = TestServer::start(&[]);
+    let authenticated = TestServer::start(&JWT);
+    for (server, credentials, status, code, says) in [
+        (&server, "", 401, "unauthorized", required),
+        (&server, "Authorization: Bearer \r\n", 401, "unauthorized", required),
+        (&server, "Authorization: Bearer letmein\r\n", 401, "unauthorized", wrong),
+        (&without, "", 403, "forbidden", disabled),
+        (&without, "Authorization: Bearer letmein\r\n", 403, "forbidden", disabled),
+        (&authenticated, "", 401, "unauthorized", "a token is required"),
+        (
+            &authenticated,
+            "Authorization: Bearer letmein\r\n",
+            401,
+            "unauthorized",
+            "the token is not valid: InvalidToken",
+        ),
+    ] {
+        for path in [SANCTIONS, "/api/moderation/audit", "/api/rooms/dev/settings", "/api/nodes"] {
+            let answer =
+                raw::http(server.address(), "GET", path, &format!("{credentials}Connection: close\r\n\r\n")).await;
+            answer.expect_refusal(status, code);
+            assert_eq!(answer.json()["message"], says, "{path}, {credentials:?}");
+        }
     }
 }
 
@@ -239,7 +262,10 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     bob.expect(r#"{"type":"error","code":"muted","id":"m1","room":"dev"}"#).await;
     for (variables, said) in [
         (&[][..], "starling: this configuration has no operators: set CHAT_ADMIN_TOKEN, as for the server"),
-        (&[("CHAT_ADMIN_TOKEN", "another-another-another")], "starling: refused: the operators' token is required"),
+        (
+            &[("CHAT_ADMIN_TOKEN", "another-another-another")],
+            "starling: refused: the token is not that of the operators",
+        ),
     ] {
         assert_eq!(moderate(&server, variables, &["list"]), (Some(1), said.to_owned()));
     }
