@@ -12,7 +12,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use starling_actors::moderation::typed::{sanction_seconds, setting, slow_seconds};
+use starling_actors::moderation::typed::{BadTarget, sanction_seconds, setting, slow_seconds, target_name};
 use starling_actors::moderation::{Measure, ReasonTooLong, check_reason};
 use starling_actors::room_settings::{RoomSettings, SettingsChange};
 use starling_protocol::typed_time::time_of;
@@ -84,6 +84,7 @@ pub struct Invited {
     /// The room
     room: RoomName,
     /// The name of the client
+    #[arg(value_parser = target_name)]
     name: ClientId,
 }
 
@@ -141,6 +142,13 @@ fn setting_name(word: &str) -> Result<SettingName, String> {
     SettingName::of(word).ok_or_else(all)
 }
 
+fn sanctioned_name(text: &str) -> Result<ClientId, String> {
+    target_name(text).map_err(|error| match &error {
+        BadTarget::Name(_) => error.to_string(),
+        BadTarget::Address(address) => format!("{error}; write --address {address}"),
+    })
+}
+
 /// An address as it is typed.
 fn typed_address(text: &str) -> Result<String, String> {
     client_address(text).map(|_| text.to_owned())
@@ -154,7 +162,7 @@ fn typed_reason(text: &str) -> Result<String, ReasonTooLong> {
 #[derive(Debug, Clone, Args)]
 pub struct Whom {
     /// The name of the client
-    #[arg(required_unless_present = "address", conflicts_with = "address")]
+    #[arg(required_unless_present = "address", conflicts_with = "address", value_parser = sanctioned_name)]
     name: Option<ClientId>,
     /// An IPv4 address, or an IPv6 address, which means its /64 network
     #[arg(long, value_parser = typed_address)]

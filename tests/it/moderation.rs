@@ -287,6 +287,9 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
         (&["moderate", "mute", "bob", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
         (&["moderate", "unmute", "bob", "--for", "10s"], "unexpected argument '--for' found"),
         (&["moderate", "ban", "a/b"], "invalid value 'a/b' for '[NAME]'"),
+        (&["moderate", "mute", "192.0.2.1"], "192.0.2.1 is an address, not a name; write --address 192.0.2.1"),
+        (&["moderate", "unban", "2001:db8::1"], "2001:db8::1 is an address, not a name; write --address 2001:db8::1"),
+        (&["moderate", "invite", "dev", "192.0.2.1"], "192.0.2.1 is an address, not a name"),
         (&["moderate", "ban", "--address", "here"], "'--address <ADDRESS>': \"here\" is not an address of a client"),
         (&["moderate", "unban", "--address", "0.0.0.0"], "\"0.0.0.0\" is not an address of a client"),
         (

@@ -45,20 +45,33 @@ const refused = (problem) => ({ is: "refused", problem });
 
 const NO_TIME = "A time is a number with s, m, h, d or w, like 10m.";
 
+/** Why a word is not a name that an operator means. An IPv6 address cannot be a name. @param {string} word */
+const targetProblem = (word) => (/^\d+(\.\d+){3}$/u.test(word) ? `${word} is an address.` : roomProblem(word));
+
+/** @param {string} word */
+const isEverywhereWord = (word) => word.toLowerCase() === "everywhere";
+
 /** @param {string} word @param {string} name @param {string} rest @returns {Command} */
 function sanction(word, name, rest) {
-  const problem = roomProblem(name);
+  const problem = targetProblem(name);
   if (problem) return refused(`/${word} needs a name. ${problem}`);
   const measure = word.endsWith("mute") ? "mute" : "ban";
+  const form = `Write /${word} ${COMMANDS.get(word)?.argument ?? ""}`;
   const [, everywhere, behind = ""] = /^(everywhere(?!\S))?\s*(.*)$/su.exec(rest) ?? [];
   const isEverywhere = everywhere !== undefined;
+  // A client may have such a name, but then the word must stand twice.
+  if (isEverywhereWord(name) && !isEverywhere) return refused(`The name stands before the word everywhere. ${form}`);
   if (word.startsWith("un")) {
-    return behind === "" ? { is: "lift", measure, name, isEverywhere } : refused(`Write /${word} name [everywhere]`);
+    return behind === "" ? { is: "lift", measure, name, isEverywhere } : refused(form);
   }
+  if (timeSeconds(name) !== null) return refused(`The name stands before the time. ${form}`);
   // A wrong time must not become a part of the reason of a sanction without end.
   const [, time, reason = ""] = /^(\d\S*)?\s*(.*)$/su.exec(behind) ?? [];
   const seconds = time === undefined ? null : timeSeconds(time);
   if (time !== undefined && seconds === null) return refused(NO_TIME);
+  if (isEverywhereWord(reason.split(/\s/u)[0] ?? "")) {
+    return refused(`The word everywhere stands behind the name, in small letters. ${form}`);
+  }
   return { is: "impose", measure, name, isEverywhere, seconds, reason };
 }
 
@@ -130,7 +143,7 @@ export function parseCommand(written) {
     case "invite":
     case "uninvite": {
       const name = first.replace(/^@/u, "");
-      const problem = text === "" ? roomProblem(name) : "Write nothing behind it.";
+      const problem = text === "" ? targetProblem(name) : "Write nothing behind it.";
       return problem ? refused(`/${word} needs a name. ${problem}`) : { is: word, name };
     }
     case "slow":

@@ -42,7 +42,9 @@ test("a line is a text, a command, or refused", () => {
   ]) assert.deepEqual(parseCommand(line), wanted);
   for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts", "/JOIN dev",
     "/mute", "/mute bob 10", "/mute bob 10min spam", "/ban bob 0s", "/unmute bob 10m", "/slow", "/slow 10", "/slow 10s now", "/topic", "/writers", "/writers bob",
-    "/access private", "/newcomers", "/retention", "/retention long", "/retention 1 2", "/retention 30d 7", "/seen-by", "/invite", "/invite bob dev"]) {
+    "/access private", "/newcomers", "/retention", "/retention long", "/retention 1 2", "/retention 30d 7", "/seen-by", "/invite", "/invite bob dev",
+    "/mute 192.0.2.1", "/unban 192.0.2.1", "/invite 192.0.2.1", "/mute everywhere bob", "/ban everywhere", "/unban Everywhere", "/mute 10m bob",
+    "/ban bob 10m everywhere", "/mute bob EVERYWHERE"]) {
     assert.equal(parseCommand(line).is, "refused", line);
   }
 });
