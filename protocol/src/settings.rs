@@ -83,6 +83,11 @@ impl RoomSettings {
         seen_by: None,
     };
 
+    /// All settings in one line for a person.
+    pub fn in_full(&self) -> String {
+        self.all().map(|setting| setting.to_string()).join(", ")
+    }
+
     /// All settings with their values.
     fn all(&self) -> [Setting<'_>; 7] {
         [

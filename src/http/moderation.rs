@@ -49,7 +49,7 @@ async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: Stri
     }
     let decision = Decision { by: name_of(operator).into(), act, reason: reason.into() };
     match state.chat().decide(decision).await.map_err(not_known)? {
-        Ok(Decided { at }) => Ok(at),
+        Ok(Decided { at, .. }) => Ok(at),
         Err(error) => {
             let code = match error {
                 NotDecided::Ineffective(Ineffective::TooManySanctions(_)) => HttpCode::TooManySanctions,

@@ -359,8 +359,16 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
         ),
         ("/unmute bob", "* bob in dev is no longer muted", "/slow 1h", "! forbidden: only operators may do that"),
         ("/unmute bob", "! bad_request: there is no such sanction", "hi", "[dev] bob: hi"),
-        ("/slow 2m", "* dev: slow 2m\n* dev: slow 2m", "one", "* dev: slow 2m\n[dev] bob: one"),
+        ("/slow 2m", "* dev: slow 2m", "one", "* dev: slow 2m\n[dev] bob: one"),
+        // It changes nothing, so only who has typed it is told. The wait begins anew.
         ("/slow 2m", "* dev: slow 2m", "two", "[dev] bob: two"),
+        (
+            "/settings",
+            "* dev: slow 2m, topic off, writers everyone, access everyone, newcomers on, retention server, \
+             seen-by server",
+            "/settings dev",
+            "! bad_request: write /settings",
+        ),
         (
             "/who",
             "* 2 in dev: bob, olga",

@@ -5,7 +5,7 @@
  *
  * @typedef {{is: "say", text: string} | {is: "refused", problem: string} | {is: "nick", name: string}
  *   | {is: "join", room: string} | {is: "msg", name: string, text: string} | {is: "leave", room: string | null}
- *   | {is: "who", room: string | null} | {is: "rooms" | "history" | "help" | "quit"} | Decision} Command
+ *   | {is: "who", room: string | null} | {is: "rooms" | "history" | "settings" | "help" | "quit"} | Decision} Command
  * @typedef {{is: "impose", measure: "mute" | "ban", name: string, isEverywhere: boolean, seconds: number | null, reason: string}
  *   | {is: "lift", measure: "mute" | "ban", name: string, isEverywhere: boolean} | {is: "invite", name: string} | {is: "uninvite", name: string}
  *   | {is: "set", change: import("./moderation.js").SettingsChange}} Decision
@@ -38,6 +38,7 @@ export const COMMANDS = new Map([
   ["newcomers", { argument: "on, off", about: "for operators: whether newcomers see older messages" }],
   ["retention", { argument: "[1000] [30d], server", about: "for operators: how long messages are kept" }],
   ["seen-by", { argument: "on, off, server", about: "for operators: whether members see who has read" }],
+  ["settings", { argument: "", about: "for operators: all settings of this room" }],
 ]);
 
 /** @param {string} problem @returns {Command} */
@@ -158,6 +159,7 @@ export function parseCommand(written) {
     }
     case "rooms":
     case "history":
+    case "settings":
     case "help":
     case "quit":
       return { is: word };

@@ -135,6 +135,15 @@ pub enum Command {
         /// Receives them.
         reply: oneshot::Sender<RoomSettings>,
     },
+    /// A member asks for the settings of its room.
+    ReadOwnSettings {
+        /// The session that asks.
+        session: SessionId,
+        /// The room.
+        room: RoomName,
+        /// Receives them, or the refusal of a session that is not a member.
+        reply: oneshot::Sender<Result<RoomSettings, Refusal>>,
+    },
     /// An operator asks for the invitations to a room.
     ListInvitations {
         /// A room that need not exist.
@@ -197,6 +206,7 @@ impl Command {
             Self::Ask { frame, .. } => Some(frame.session),
             Self::CloseSession { session }
             | Self::WatchPresence { session, .. }
+            | Self::ReadOwnSettings { session, .. }
             | Self::DecideInChat { session, .. } => Some(*session),
             Self::ContinueReplay { .. }
             | Self::PostAsOperator { .. }
@@ -301,6 +311,8 @@ pub type DecisionReply = oneshot::Sender<Result<Decided, NotDecided>>;
 pub struct Decided {
     /// Since when, in milliseconds since the Unix epoch.
     pub at: u64,
+    /// Whether the members of a room were told of it.
+    pub is_told: bool,
 }
 
 /// The reason that a decision does not hold, or is not stored.

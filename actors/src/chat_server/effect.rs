@@ -244,6 +244,8 @@ pub enum Answer {
     Audit(oneshot::Sender<Vec<(u64, AuditEntry)>>, Vec<(u64, AuditEntry)>),
     /// The settings of a room.
     Settings(oneshot::Sender<RoomSettings>, RoomSettings),
+    /// The settings of a room, for a member.
+    OwnSettings(oneshot::Sender<Result<RoomSettings, Refusal>>, Result<RoomSettings, Refusal>),
     /// The invitations to a room.
     Invitations(oneshot::Sender<Vec<(ClientId, Invitation)>>, Vec<(ClientId, Invitation)>),
     /// To [`Command::ReadPositions`](super::command::Command::ReadPositions).
@@ -274,6 +276,7 @@ impl Answer {
             Self::Sanctions(reply, sanctions) => drop(reply.send(sanctions)),
             Self::Audit(reply, entries) => drop(reply.send(entries)),
             Self::Settings(reply, settings) => drop(reply.send(settings)),
+            Self::OwnSettings(reply, settings) => drop(reply.send(settings)),
             Self::Invitations(reply, invitations) => drop(reply.send(invitations)),
             Self::Positions(reply, positions) => drop(reply.send(positions)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),

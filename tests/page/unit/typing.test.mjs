@@ -20,6 +20,7 @@ test("a line is a text, a command, or refused", () => {
     ["/leave dev", { is: "leave", room: "dev" }],
     ["/who", { is: "who", room: null }],
     ["/quit", { is: "quit" }],
+    ["/settings", { is: "settings" }],
     ["/mute @bob", { is: "impose", measure: "mute", name: "bob", isEverywhere: false, seconds: null, reason: "" }],
     ["/ban bob everywhere 7d too  loud", { is: "impose", measure: "ban", name: "bob", isEverywhere: true, seconds: 604_800, reason: "too  loud" }],
     ["/mute everywhere everywhere", { is: "impose", measure: "mute", name: "everywhere", isEverywhere: true, seconds: null, reason: "" }],

@@ -202,8 +202,8 @@ impl ChatState {
     fn decide_alone(&mut self, decision: Decision, reply: Option<DecisionReply>, turn: &mut Turn) {
         let at = turn.now.unix_ms;
         match (self.decide(decision.clone(), at, turn), reply) {
-            (Ok(rows), reply) => {
-                let receipt = reply.map(|reply| Receipt(self.decisions.insert((reply, Decided { at }))));
+            (Ok((rows, is_told)), reply) => {
+                let receipt = reply.map(|reply| Receipt(self.decisions.insert((reply, Decided { at, is_told }))));
                 turn.push(Effect::Decided(decision));
                 turn.push(Effect::KeepModeration { rows, receipt });
             }
@@ -229,7 +229,7 @@ impl ChatState {
         turn: &mut Turn,
     ) {
         let is_own = self.cluster.as_ref().is_some_and(|cluster| cluster.life() == life);
-        let outcome = self.decide(decision.clone(), at, turn).map(|_| Decided { at });
+        let outcome = self.decide(decision.clone(), at, turn).map(|(_, is_told)| Decided { at, is_told });
         self.digest(&[u64::from(outcome.is_ok()), at]);
         if is_own && outcome.is_ok() {
             turn.push(Effect::Decided(decision));
@@ -239,13 +239,15 @@ impl ChatState {
         }
     }
 
-    fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<Vec<Row>, Ineffective> {
+    /// Makes a decision hold. Returns what a store has to write, and whether the members of a room were told.
+    fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<(Vec<Row>, bool), Ineffective> {
         let act = decision.act.clone();
         let before = match &act {
             Act::Set { room, .. } => Some(self.moderation.settings(room).clone()),
             Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Uninvite { .. } | Act::Delete { .. } => None,
         };
         let rows = self.moderation.decide(decision, at)?;
+        let mut is_told = false;
         match act {
             Act::Impose { target, .. } if target.measure == Measure::Ban => {
                 if let Some(sanction) = self.moderation.sanction(&target).cloned() {
@@ -268,13 +270,14 @@ impl ChatState {
                         // Those who may not be there any more do not learn a new topic.
                         self.expel_from(&name, turn);
                         self.tell_members_settings(&name, turn);
+                        is_told = true;
                     }
                 }
             }
             Act::Uninvite { room, .. } => self.expel_from(&room, turn),
             Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Delete { .. } => {}
         }
-        Ok(rows)
+        Ok((rows, is_told))
     }
 
     /// Makes the banned clients of this node leave, from the room or from the server.
