@@ -21,8 +21,8 @@ use starling_protocol::{ClientId, RoomName, SettingName, one_of};
 use crate::auth;
 use crate::config::Config;
 use crate::http::moderation::wire::{
-    AuditLog, Forbidden, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
-    ToldInvitation, ToldSanction, client_address,
+    AuditLog, Forbidden, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions, SetRoom,
+    SetRooms, ToldInvitation, ToldSanction, client_address,
 };
 use crate::own_server::OwnServer;
 
@@ -60,10 +60,10 @@ pub enum ModerateCommand {
         #[arg(value_parser = slow_seconds)]
         time: Option<u32>,
     },
-    /// Prints the settings of a room that differ from the default
+    /// Prints the settings of a room that differ from the default; without a room, those of all rooms that have some
     Settings {
         /// The room
-        room: RoomName,
+        room: Option<RoomName>,
     },
     /// Changes a setting of a room
     Set(NewSetting),
@@ -226,7 +226,12 @@ impl ModerateCommand {
                 }
                 Ok(())
             }
-            Self::Settings { room } => {
+            Self::Settings { room: None } => {
+                let SetRooms { rooms } = api.read("/api/moderation/rooms").await?;
+                rooms.iter().try_for_each(|room| writeln!(out, "{room}"))?;
+                Ok(())
+            }
+            Self::Settings { room: Some(room) } => {
                 let settings = api.read(&of_room(&room, "settings")).await?;
                 tell_settings(&room, settings, out)
             }
@@ -264,7 +269,7 @@ fn of_room(room: &RoomName, what: &str) -> String {
 
 fn tell_settings(room: &RoomName, settings: GivenSettings, out: &mut dyn Write) -> anyhow::Result<()> {
     let settings = SettingsChange::from(settings).applied_to(&RoomSettings::PLAIN);
-    Ok(writeln!(out, "{room}: {settings}")?)
+    Ok(writeln!(out, "{}", SetRoom { room: room.clone(), settings })?)
 }
 
 /// The token of an operator.

@@ -264,6 +264,11 @@ impl Moderation {
         self.own_settings(room).unwrap_or(&PLAIN)
     }
 
+    /// The rooms whose settings differ from the default, in the order of their names.
+    pub fn set_rooms(&self) -> impl Iterator<Item = (&RoomName, &RoomSettings)> {
+        self.settings.iter()
+    }
+
     /// Whether a client may write in a room, or in private (`None`).
     ///
     /// # Errors

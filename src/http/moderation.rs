@@ -10,8 +10,8 @@ use starling_actors::room_settings::{RoomSettings, SettingsChange};
 use starling_protocol::{ClientId, RoomName};
 
 use self::wire::{
-    AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
-    ToldInvitation, ToldSanction, client_address,
+    AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions, SetRoom,
+    SetRooms, ToldInvitation, ToldSanction, client_address,
 };
 use super::fields::{Fields, bad};
 use super::handlers::{OPERATOR, not_known, unanswered};
@@ -117,6 +117,12 @@ pub(super) async fn set_room_settings(
     decide(&state, &operator, Act::Set { room: room.clone(), change }, String::new()).await?;
     let settings = state.chat().room_settings(room).await.map_err(not_known)?;
     Ok(told(settings))
+}
+
+pub(super) async fn set_rooms(state: Data<ServerState>, _: Operator) -> Answer {
+    let rooms = state.chat().set_rooms().await.map_err(unanswered)?;
+    let rooms = rooms.into_iter().map(|(room, settings)| SetRoom { room, settings }).collect();
+    Ok(HttpResponse::Ok().json(SetRooms { rooms }))
 }
 
 /// All settings of a room.

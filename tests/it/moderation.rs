@@ -175,7 +175,9 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
             "the token is not valid: InvalidToken",
         ),
     ] {
-        for path in [SANCTIONS, "/api/moderation/audit", "/api/rooms/dev/settings", "/api/nodes"] {
+        for path in
+            [SANCTIONS, "/api/moderation/audit", "/api/moderation/rooms", "/api/rooms/dev/settings", "/api/nodes"]
+        {
             let answer =
                 raw::http(server.address(), "GET", path, &format!("{credentials}Connection: close\r\n\r\n")).await;
             answer.expect_refusal(status, code);
@@ -222,6 +224,13 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["set", "dev", "topic", "off"], 0, "dev: retention 1000 30d"),
         (&["set", "dev", "retention", "server"], 0, "dev: no settings of its own"),
         (&["settings", "dev"], 0, "dev: no settings of its own"),
+        (&["settings"], 0, ""),
+        (&["set", "ops", "access", "invited"], 0, "ops: access invited"),
+        (&["set", "any", "slow", "2m"], 0, "any: slow 2m"),
+        (&["settings"], 0, "any: slow 2m\nops: access invited"),
+        (&["set", "ops", "access", "everyone"], 0, "ops: no settings of its own"),
+        (&["slow", "any", "off"], 0, "any: off"),
+        (&["settings"], 0, ""),
         (&["invite", "dev", "carol"], 0, "invite carol to dev"),
         (&["invitations", "dev"], 0, "carol, since TIME by operator"),
         (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
@@ -232,9 +241,13 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (
             &["audit"],
             0,
-            "10 TIME operator: unban address 2001:db8::/64\n\
-             9 TIME operator: uninvite carol in dev\n\
-             8 TIME operator: invite carol in dev\n\
+            "14 TIME operator: unban address 2001:db8::/64\n\
+             13 TIME operator: uninvite carol in dev\n\
+             12 TIME operator: invite carol in dev\n\
+             11 TIME operator: set in any slow off\n\
+             10 TIME operator: set in ops access everyone\n\
+             9 TIME operator: set in any slow 2m\n\
+             8 TIME operator: set in ops access invited\n\
              7 TIME operator: set in dev retention server\n\
              6 TIME operator: set in dev topic off\n\
              5 TIME operator: set in dev retention 1000 30d\n\
@@ -297,7 +310,7 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
             "invalid value '7h' for '[TIME]': the time must be at least 1s, and at most 6h",
         ),
         (&["moderate", "slow"], "<ROOM>"),
-        (&["moderate", "settings", "a/b"], "invalid value 'a/b' for '<ROOM>'"),
+        (&["moderate", "settings", "a/b"], "invalid value 'a/b' for '[ROOM]'"),
         (
             &["moderate", "set", "dev", "color", "red"],
             "'<SETTING>': write slow, topic, writers, access, newcomers, retention or seen-by",

@@ -144,6 +144,11 @@ pub enum Command {
         /// Receives them, or the refusal of a session that is not a member.
         reply: oneshot::Sender<Result<RoomSettings, Refusal>>,
     },
+    /// An operator asks for the rooms whose settings differ from the default.
+    ListSetRooms {
+        /// Receives them, in the order of their names.
+        reply: oneshot::Sender<Vec<(RoomName, RoomSettings)>>,
+    },
     /// An operator asks for the invitations to a room.
     ListInvitations {
         /// A room that need not exist.
@@ -217,6 +222,7 @@ impl Command {
             | Self::ReadAudit { .. }
             | Self::JudgeOpening { .. }
             | Self::ReadSettings { .. }
+            | Self::ListSetRooms { .. }
             | Self::ListInvitations { .. }
             | Self::ReadPositions { .. }
             | Self::ListRooms { .. }

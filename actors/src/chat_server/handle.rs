@@ -267,6 +267,14 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::ReadSettings { room, reply }).await
     }
 
+    /// The rooms whose settings differ from the default, in the order of their names.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn set_rooms(&self) -> Result<Vec<(RoomName, RoomSettings)>, AskError> {
+        self.ask_for(|reply| Command::ListSetRooms { reply }).await
+    }
+
     /// The settings of a room of this session.
     ///
     /// # Errors

@@ -12,7 +12,9 @@ use starling_actors::moderation::invitations::Invitation;
 use starling_actors::moderation::{
     Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
 };
-use starling_actors::room_settings::{Access, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers, given};
+use starling_actors::room_settings::{
+    Access, Retention, RoomSettings, SLOW_SECONDS_MAX, SettingsChange, Writers, given,
+};
 use starling_protocol::limits::TOPIC_BYTES_MAX;
 use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, RoomName, Seq};
@@ -127,6 +129,21 @@ pub(crate) struct GivenSettings {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[expect(clippy::option_option, reason = "`null` differs from an absent field")]
     pub(crate) seen_by: Option<Option<bool>>,
+}
+
+/// A room whose settings differ from the default.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SetRoom {
+    pub(crate) room: RoomName,
+    /// Those that differ.
+    pub(crate) settings: RoomSettings,
+}
+
+/// All rooms whose settings differ from the default.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SetRooms {
+    /// In the order of their names.
+    pub(crate) rooms: Vec<SetRoom>,
 }
 
 /// Reads an object. Serde alone would also accept an array for a struct.
@@ -287,6 +304,13 @@ impl fmt::Display for ToldSanction {
         write!(f, "{measure}{target}, since {} by {by}", time(*at))?;
         until.map_or(Ok(()), |until| write!(f, ", until {}", time(until)))?;
         because(f, reason)
+    }
+}
+
+/// One line for a person.
+impl fmt::Display for SetRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.room, self.settings)
     }
 }
 
