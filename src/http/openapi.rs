@@ -256,6 +256,11 @@ fn refusal(codes: &[HttpCode]) -> Value {
             },
         } } },
     });
+    if codes.contains(&HttpCode::Banned) {
+        let about = "The end of a ban, in milliseconds since the Unix epoch; absent if it has none.";
+        let schema = &mut response["content"]["application/json"]["schema"];
+        schema["properties"]["until"] = json!({ "type": "integer", "minimum": 0, "description": about });
+    }
     let header = match codes.first().map(|code| code.status()) {
         Some(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
             Some(("Retry-After", json!({ "type": "integer", "description": "Seconds to wait; absent if unknown." })))

@@ -94,6 +94,25 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
 }
 
 #[actix::test]
+async fn the_refusal_of_a_banned_handshake_says_when_the_ban_ends() {
+    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")]);
+    for (room, seconds) in [(Value::Null, Value::Null), (json!("dev"), json!(600)), (Value::Null, json!(60))] {
+        let ban = json!({"measure": "ban", "clientId": "trudy", "room": room, "seconds": seconds});
+        let until = operate(&server, "POST", SANCTIONS, &ban).await.json()["until"].take();
+        assert_eq!(until.is_null(), seconds.is_null());
+        for refusal in
+            [raw::handshake(&server, "/ws/dev?clientId=trudy").await, raw::get(&server, "/ws/dev?clientId=trudy").await]
+        {
+            refusal.expect_refusal(403, "banned");
+            assert_eq!(refusal.json()["until"], until, "{refusal:?}");
+        }
+        let lift = format!("{SANCTIONS}?measure=ban&clientId=trudy");
+        let lift = room.as_str().map_or_else(|| lift.clone(), |room| format!("{lift}&room={room}"));
+        assert_eq!(operate(&server, "DELETE", &lift, &Value::Null).await.status, 204);
+    }
+}
+
+#[actix::test]
 async fn a_wrong_decision_is_refused_and_only_operators_decide() {
     let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")]);
     let seconds = "field `seconds` must be a whole number from 1 to 315360000 or null";
