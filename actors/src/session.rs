@@ -208,7 +208,10 @@ impl Session {
             match hub.chat().decide_in_chat(id, act, reason).await {
                 // Who is still in the room has the line of its members already.
                 Ok(Ok(decided)) if decided.is_told && hub.current_room(id) == room => Ok(None),
-                Ok(Ok(_)) => Ok(Some(format!("* {done}"))),
+                Ok(Ok(decided)) => {
+                    let exempt = if decided.is_exempt { moderation::typed::EXEMPT } else { "" };
+                    Ok(Some(format!("* {done}{exempt}")))
+                }
                 Ok(Err(why)) => Err(Refusal::new(why.error_code(), why.to_string())),
                 Err(why) => Err(Refusal::new(ErrorCode::Unavailable, format!("{why}: perhaps {done}"))),
             }

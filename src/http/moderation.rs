@@ -43,13 +43,13 @@ impl SanctionTarget {
 }
 
 /// Makes a decision, and waits until it is stored.
-async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: String) -> Result<u64, HttpRefusal> {
+async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: String) -> Result<Decided, HttpRefusal> {
     if let Some(it) = state.not_ready() {
         return Err(it.into());
     }
     let decision = Decision { by: name_of(operator).into(), act, reason: reason.into() };
     match state.chat().decide(decision).await.map_err(not_known)? {
-        Ok(Decided { at, .. }) => Ok(at),
+        Ok(decided) => Ok(decided),
         Err(error) => {
             let code = match error {
                 NotDecided::Ineffective(Ineffective::TooManySanctions(_)) => HttpCode::TooManySanctions,
@@ -77,9 +77,10 @@ pub(super) async fn impose(
         return Err(bad(format!("field `seconds` must be a whole number from 1 to {SANCTION_SECONDS_MAX} or null")));
     }
     let by = name_of(&operator);
-    let at = decide(&state, &operator, Act::Impose { target: target.clone(), seconds }, reason.clone()).await?;
+    let act = Act::Impose { target: target.clone(), seconds };
+    let Decided { at, is_exempt, .. } = decide(&state, &operator, act, reason.clone()).await?;
     let until = seconds.map(|seconds| at + seconds * 1_000);
-    Ok(HttpResponse::Ok().json(ToldSanction { target: target.into(), until, reason, by, at }))
+    Ok(HttpResponse::Ok().json(ToldSanction { target: target.into(), until, reason, by, at, exempt: is_exempt }))
 }
 
 pub(super) async fn lift(state: Data<ServerState>, operator: Operator, request: HttpRequest) -> Answer {
@@ -144,7 +145,8 @@ pub(super) async fn invite(
 ) -> Answer {
     let room = room_of(&room)?;
     let NewInvitation { client_id } = Fields::of_body(body)?.read_all()?;
-    let at = decide(&state, &operator, Act::Invite { room, client_id: client_id.clone() }, String::new()).await?;
+    let act = Act::Invite { room, client_id: client_id.clone() };
+    let Decided { at, .. } = decide(&state, &operator, act, String::new()).await?;
     Ok(HttpResponse::Ok().json(ToldInvitation { client_id, by: name_of(&operator), at }))
 }
 

@@ -422,13 +422,24 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
             }
         }
     }
+    // The decisions are stored: they stop olga when it comes back without the rights of an operator.
+    let exempt = "it does not stop an operator, and this client is one now";
+    olga.send_text("/mute olga").await;
+    assert_eq!(olga.text().await, format!("* olga in dev is muted; {exempt}"));
+    let (code, said) = moderate(&server, &JWT, &["ban", "olga"]);
+    assert_eq!((code, said), (Some(0), format!("ban olga, since TIME by operator; {exempt}")));
+    let (code, listed) = moderate(&server, &JWT, &["list"]);
+    assert_eq!((code, listed.contains("exempt") || listed.contains(exempt)), (Some(0), false), "{listed}");
+    raw::handshake(&server, &format!("/ws?token={}", issue(&starling(), &["olga"])))
+        .await
+        .expect_refusal(403, "banned");
     olga.send_text("/ban bob everywhere spam").await;
     assert_eq!(bob.text().await, "! banned: you are banned on this server: spam");
     bob.expect_close(4005).await;
     assert_eq!(olga.text().await, "* bob is banned");
     // A configuration that can sign tokens has operators, too.
     let (code, audit) = moderate(&server, &JWT, &["audit"]);
-    assert_eq!((code, audit.lines().next()), (Some(0), Some("4 TIME olga: ban bob: \"spam\"")));
+    assert_eq!((code, audit.lines().next()), (Some(0), Some("6 TIME olga: ban bob: \"spam\"")));
 }
 
 #[actix::test]

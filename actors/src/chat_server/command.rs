@@ -319,6 +319,8 @@ pub struct Decided {
     pub at: u64,
     /// Whether the members of a room were told of it.
     pub is_told: bool,
+    /// Whether it is a sanction of a client that is connected to this node as an operator, whom it does not stop.
+    pub is_exempt: bool,
 }
 
 /// The reason that a decision does not hold, or is not stored.

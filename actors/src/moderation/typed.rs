@@ -200,6 +200,9 @@ fn word(text: &str) -> Option<(&str, &str)> {
     (!word.is_empty()).then(|| (word, rest.trim()))
 }
 
+/// What an operator is told behind a sanction of another one.
+pub const EXEMPT: &str = "; it does not stop an operator, and this client is one now";
+
 /// What an operator is told: the decision holds.
 pub fn done(act: &Act) -> String {
     match act {

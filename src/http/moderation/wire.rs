@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use starling_actors::client_address::ClientAddress;
 use starling_actors::moderation::invitations::Invitation;
+use starling_actors::moderation::typed::EXEMPT;
 use starling_actors::moderation::{
     Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
 };
@@ -92,6 +93,9 @@ pub(crate) struct ToldSanction {
     pub(crate) by: String,
     /// Its beginning, in milliseconds since the Unix epoch.
     pub(crate) at: u64,
+    /// In the answer to the decision: whether the client is connected to this node as an operator, whom it does not stop.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) exempt: bool,
 }
 
 /// All sanctions in force.
@@ -252,7 +256,7 @@ impl From<Target> for SanctionTarget {
 
 impl From<Sanction> for ToldSanction {
     fn from(Sanction { target, until, reason, by, at }: Sanction) -> Self {
-        Self { target: target.into(), until, reason: reason.into(), by: by.into(), at }
+        Self { target: target.into(), until, reason: reason.into(), by: by.into(), at, exempt: false }
     }
 }
 
@@ -299,11 +303,12 @@ impl fmt::Display for SanctionTarget {
 /// One line for a person.
 impl fmt::Display for ToldSanction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, until, reason, by, at } = self;
+        let Self { target, until, reason, by, at, exempt } = self;
         let measure = Measure::from(target.measure).as_str();
         write!(f, "{measure}{target}, since {} by {by}", time(*at))?;
         until.map_or(Ok(()), |until| write!(f, ", until {}", time(until)))?;
-        because(f, reason)
+        because(f, reason)?;
+        f.write_str(if *exempt { EXEMPT } else { "" })
     }
 }
 
