@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
 use starling_actors::identity::{Caller, Claims};
@@ -11,6 +11,7 @@ use starling_protocol::{ClientId, RoomName};
 
 use crate::auth::shown_token;
 use crate::lab::Watcher;
+use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -20,7 +21,7 @@ struct TokenQuery {
 }
 
 fn token_of(request: &HttpRequest) -> Option<String> {
-    let query = Query::<TokenQuery>::from_query(request.query_string()).ok().and_then(|query| query.into_inner().token);
+    let query = query::read::<TokenQuery>(request.query_string()).ok().and_then(|query| query.token);
     shown_token(request.headers(), query)
 }
 
@@ -112,11 +113,14 @@ impl FromRequest for Operator {
             Caller::Anyone => {
                 let state = request.app_data::<Data<ServerState>>();
                 let is_configured = state.is_some_and(|state| state.access().has_operators());
-                Err(if is_configured {
-                    HttpRefusal::new(HttpCode::Unauthorized, "the operators' token is required")
-                } else {
-                    HttpRefusal::new(HttpCode::Forbidden, "the operator API is disabled: CHAT_ADMIN_TOKEN is not set")
-                })
+                let (code, text) = match token_of(request) {
+                    _ if !is_configured => {
+                        (HttpCode::Forbidden, "the operator API is disabled: CHAT_ADMIN_TOKEN is not set")
+                    }
+                    None => (HttpCode::Unauthorized, "the operators' token is required"),
+                    Some(_) => (HttpCode::Unauthorized, "the token is not that of the operators"),
+                };
+                Err(HttpRefusal::new(code, text))
             }
         }))
     }

@@ -45,7 +45,7 @@ pub enum Command {
     Restore(RestoreCommand),
     /// Prints a token signed with `CHAT_JWT_SECRET`, for trying out a server with `CHAT_AUTH=jwt`
     Token(TokenCommand),
-    /// Mutes, bans and slows down, on the server that runs with this configuration
+    /// Mutes, bans, invites and sets up rooms, on the server that runs with this configuration
     #[command(subcommand)]
     Moderate(ModerateCommand),
     /// Writes the man pages, and the completions for bash, fish and zsh, to a folder
@@ -55,9 +55,17 @@ pub enum Command {
 /// Parses the arguments of this process: what to do, and the settings given as flags, each under the name of its
 /// variable. Ends the process on a wrong argument, after `--help` and after `--version`.
 pub fn parse() -> (Arguments, Vec<(String, String)>) {
-    let matches = command().get_matches();
-    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    (arguments, settings(&matches))
+    let mut whole = command();
+    let matches = whole.get_matches_mut();
+    // Values that are right each, but not together, are found here. The usage below the error is that of the command.
+    let wrong = |error: clap::Error| error.format(&mut called(&whole, &matches)).exit();
+    (Arguments::from_arg_matches(&matches).unwrap_or_else(wrong), settings(&matches))
+}
+
+/// The command that the arguments name.
+fn called(command: &clap::Command, matches: &ArgMatches) -> clap::Command {
+    let behind = matches.subcommand().and_then(|(name, behind)| Some(called(command.find_subcommand(name)?, behind)));
+    behind.unwrap_or_else(|| command.clone())
 }
 
 /// The whole command line. The help of a command does not repeat the flags, but accepts them.

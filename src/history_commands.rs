@@ -23,16 +23,16 @@ pub enum HistoryCommand {
     Export {
         /// Only this room
         #[arg(long)]
-        room: Option<String>,
+        room: Option<RoomName>,
     },
     /// Drops a room or an inbox with all its messages; not while the server runs
     Drop {
         /// This room
         #[arg(long, required_unless_present = "inbox", conflicts_with = "inbox")]
-        room: Option<String>,
+        room: Option<RoomName>,
         /// The private messages of this client
         #[arg(long, value_name = "NAME")]
-        inbox: Option<String>,
+        inbox: Option<ClientId>,
     },
     /// Gives the space of dropped messages back to the file system; not while the server runs
     Vacuum,
@@ -162,7 +162,6 @@ impl HistoryCommand {
                 writeln!(out, "no problem found")?;
             }
             Self::Export { room } => {
-                let room = room.as_deref().map(RoomName::parse).transpose()?;
                 let mut out = BufWriter::new(out);
                 let exported = operator::export(&settings.path, room.as_ref(), |message, epoch| {
                     serde_json::to_writer(&mut out, &Line::of(message, epoch))?;
@@ -176,8 +175,8 @@ impl HistoryCommand {
             }
             Self::Drop { room, inbox } => {
                 let key = match (room, inbox) {
-                    (Some(room), _) => RoomKey::Room(RoomName::parse(room)?),
-                    (None, Some(owner)) => RoomKey::Inbox(ClientId::parse(owner)?),
+                    (Some(room), _) => RoomKey::Room(room.clone()),
+                    (None, Some(owner)) => RoomKey::Inbox(owner.clone()),
                     (None, None) => bail!("name a room or an inbox"),
                 };
                 let count = operator::drop_room(&settings, &key)?;

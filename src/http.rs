@@ -2,6 +2,7 @@
 //! is in `upgrade`.
 
 mod endpoints;
+mod fields;
 mod handlers;
 pub(crate) mod moderation;
 mod openapi;

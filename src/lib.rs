@@ -31,6 +31,7 @@ mod own_server;
 mod page;
 mod path_prefix;
 mod process_metrics;
+mod query;
 mod reader_left;
 mod readiness;
 mod refusal;

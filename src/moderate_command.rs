@@ -7,21 +7,22 @@ use actix_web::web::Bytes;
 use anyhow::{Context, anyhow};
 use awc::http::Method;
 use awc::{ClientRequest, SendClientRequest};
-use clap::{Args, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use starling_actors::moderation::Measure;
-use starling_actors::moderation::typed::{sanction_seconds, setting, slow_seconds};
+use starling_actors::moderation::typed::{BadTarget, sanction_seconds, setting, slow_seconds, target_name};
+use starling_actors::moderation::{Measure, ReasonTooLong, check_reason};
 use starling_actors::room_settings::{RoomSettings, SettingsChange};
 use starling_protocol::typed_time::time_of;
-use starling_protocol::{ClientId, RoomName, SettingName};
+use starling_protocol::{ClientId, RoomName, SettingName, one_of};
 
 use crate::auth;
 use crate::config::Config;
 use crate::http::moderation::wire::{
-    AuditLog, Forbidden, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
-    ToldInvitation, ToldSanction,
+    AuditLog, Forbidden, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions, SetRoom,
+    SetRooms, ToldInvitation, ToldSanction, client_address,
 };
 use crate::own_server::OwnServer;
 
@@ -59,22 +60,13 @@ pub enum ModerateCommand {
         #[arg(value_parser = slow_seconds)]
         time: Option<u32>,
     },
-    /// Prints the settings of a room that differ from the default
+    /// Prints the settings of a room that differ from the default; without a room, those of all rooms that have some
     Settings {
         /// The room
-        room: RoomName,
+        room: Option<RoomName>,
     },
     /// Changes a setting of a room
-    Set {
-        /// The room
-        room: RoomName,
-        /// slow, topic, writers, access, newcomers, retention or seen-by
-        #[arg(value_parser = setting_name)]
-        setting: SettingName,
-        /// The value, as an operator writes it in the console
-        #[arg(required = true, allow_hyphen_values = true)]
-        value: Vec<String>,
-    },
+    Set(NewSetting),
     /// Invites a client to a private room
     Invite(Invited),
     /// Takes an invitation back; the client leaves the room if that is private and its token does not name it
@@ -92,22 +84,88 @@ pub struct Invited {
     /// The room
     room: RoomName,
     /// The name of the client
+    #[arg(value_parser = target_name)]
     name: ClientId,
 }
 
+/// A setting of a room, with a value that it may have.
+#[derive(Debug)]
+pub struct NewSetting {
+    room: RoomName,
+    change: SettingsChange,
+}
+
+/// The arguments of [`NewSetting`], of which each alone is right.
+#[derive(Debug, Args)]
+struct TypedSetting {
+    /// The room
+    room: RoomName,
+    /// slow, topic, writers, access, newcomers, retention or seen-by
+    #[arg(value_parser = setting_name)]
+    setting: SettingName,
+    /// The value, as an operator writes it in the console
+    #[arg(required = true, allow_hyphen_values = true)]
+    value: Vec<String>,
+}
+
+impl Args for NewSetting {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        TypedSetting::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        TypedSetting::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for NewSetting {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let TypedSetting { room, setting: name, value } = TypedSetting::from_arg_matches(matches)?;
+        let value = value.join(" ");
+        let wrong = |why: String| {
+            let text = format!("invalid value '{value}' for the setting {}: {why}", name.as_str());
+            clap::Error::raw(ErrorKind::ValueValidation, text)
+        };
+        let change = setting(name, &value).map_err(|bad| wrong(bad.to_string()))?;
+        change.check(&room).map_err(|bad| wrong(bad.to_string()))?;
+        Ok(Self { room, change })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 fn setting_name(word: &str) -> Result<SettingName, String> {
-    let all = "the settings are slow, topic, writers, access, newcomers, retention and seen-by";
-    SettingName::of(word).ok_or_else(|| all.to_owned())
+    let all = || format!("write {}", one_of(SettingName::ALL.map(SettingName::as_str)));
+    SettingName::of(word).ok_or_else(all)
+}
+
+fn sanctioned_name(text: &str) -> Result<ClientId, String> {
+    target_name(text).map_err(|error| match &error {
+        BadTarget::Name(_) => error.to_string(),
+        BadTarget::Address(address) => format!("{error}; write --address {address}"),
+    })
+}
+
+/// An address as it is typed.
+fn typed_address(text: &str) -> Result<String, String> {
+    client_address(text).map(|_| text.to_owned())
+}
+
+fn typed_reason(text: &str) -> Result<String, ReasonTooLong> {
+    check_reason(text).map(|()| text.to_owned())
 }
 
 /// Whom a sanction is about.
 #[derive(Debug, Clone, Args)]
 pub struct Whom {
     /// The name of the client
-    #[arg(required_unless_present = "address", conflicts_with = "address")]
+    #[arg(required_unless_present = "address", conflicts_with = "address", value_parser = sanctioned_name)]
     name: Option<ClientId>,
     /// An IPv4 address, or an IPv6 address, which means its /64 network
-    #[arg(long)]
+    #[arg(long, value_parser = typed_address)]
     address: Option<String>,
     /// Only in this room; without it on the whole server
     #[arg(long)]
@@ -123,7 +181,7 @@ pub struct Impose {
     #[arg(long = "for", value_name = "TIME", value_parser = sanction_seconds)]
     seconds: Option<u64>,
     /// The reason, which the client is told
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", value_parser = typed_reason)]
     reason: String,
 }
 
@@ -168,12 +226,16 @@ impl ModerateCommand {
                 }
                 Ok(())
             }
-            Self::Settings { room } => {
+            Self::Settings { room: None } => {
+                let SetRooms { rooms } = api.read("/api/moderation/rooms").await?;
+                rooms.iter().try_for_each(|room| writeln!(out, "{room}"))?;
+                Ok(())
+            }
+            Self::Settings { room: Some(room) } => {
                 let settings = api.read(&of_room(&room, "settings")).await?;
                 tell_settings(&room, settings, out)
             }
-            Self::Set { room, setting: name, value } => {
-                let change = setting(name, &value.join(" ")).map_err(|refusal| anyhow!(refusal.message))?;
+            Self::Set(NewSetting { room, change }) => {
                 let settings = api.send(&of_room(&room, "settings"), &GivenSettings::from(change)).await?;
                 tell_settings(&room, settings, out)
             }
@@ -207,7 +269,7 @@ fn of_room(room: &RoomName, what: &str) -> String {
 
 fn tell_settings(room: &RoomName, settings: GivenSettings, out: &mut dyn Write) -> anyhow::Result<()> {
     let settings = SettingsChange::from(settings).applied_to(&RoomSettings::PLAIN);
-    Ok(writeln!(out, "{room}: {settings}")?)
+    Ok(writeln!(out, "{}", SetRoom { room: room.clone(), settings })?)
 }
 
 /// The token of an operator.

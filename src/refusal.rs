@@ -1,4 +1,4 @@
-//! Refusals over HTTP: a status, and a one-line JSON body `{"code":…,"message":…}`.
+//! Refusals over HTTP: a status, and a one-line JSON body `{"code":…,"message":…}`. That of a ban has its end in `until`.
 
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
@@ -118,6 +118,8 @@ pub(crate) struct HttpRefusal {
     pub(crate) message: String,
     /// The time after which a retry may succeed, if known.
     retry_after: Option<Duration>,
+    /// The end of a ban, in milliseconds since the Unix epoch, if it has one.
+    until: Option<u64>,
     /// The methods of the resource, if the method was refused.
     allow: Option<Cow<'static, str>>,
 }
@@ -126,12 +128,14 @@ pub(crate) struct HttpRefusal {
 struct Body<'a> {
     code: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
 }
 
 impl HttpRefusal {
     pub(crate) fn new(code: HttpCode, message: impl Into<String>) -> Self {
         let retry_after = (code == HttpCode::Unavailable).then_some(Duration::from_secs(1));
-        Self { code, message: message.into(), retry_after, allow: None }
+        Self { code, message: message.into(), retry_after, until: None, allow: None }
     }
 
     /// Adds the time after which a retry may succeed.
@@ -168,7 +172,7 @@ impl HttpRefusal {
 
     /// The body: one line.
     pub(crate) fn body(&self) -> String {
-        let body = Body { code: self.code.as_str(), message: &self.message };
+        let body = Body { code: self.code.as_str(), message: &self.message, until: self.until };
         let mut text = serde_json::to_string(&body).unwrap_or_default();
         text.push('\n');
         text
@@ -211,7 +215,8 @@ impl From<OpenRefusal> for HttpRefusal {
             OpenRefusal::Judged(_) => HttpCode::Banned,
             OpenRefusal::TooManyRooms | OpenRefusal::Unavailable => HttpCode::Unavailable,
         };
-        Self::new(code, refusal.to_string())
+        let until = if let OpenRefusal::Judged(refusal) = &refusal { refusal.until } else { None };
+        Self { until, ..Self::new(code, refusal.to_string()) }
     }
 }
 

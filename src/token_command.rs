@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use starling_protocol::ClientId;
 
@@ -13,7 +13,8 @@ use crate::config::{AuthMode, Config};
 #[derive(Debug, Args)]
 pub struct TokenCommand {
     /// The name of the client
-    name: String,
+    #[arg(value_parser = name_of_token)]
+    name: ClientId,
     /// The rooms it may be in, like `lobby,dev-*`; without it all
     #[arg(long, value_delimiter = ',')]
     rooms: Option<Vec<String>>,
@@ -25,20 +26,21 @@ pub struct TokenCommand {
     seconds: u32,
 }
 
+fn name_of_token(text: &str) -> Result<ClientId, String> {
+    let name = ClientId::parse(text).map_err(|error| error.to_string())?;
+    if name.is_guest() { Err("only the server assigns guest names".to_owned()) } else { Ok(name) }
+}
+
 impl TokenCommand {
     /// Prints the token.
     ///
     /// # Errors
-    /// The name is not valid, or this configuration has no secret to sign with.
+    /// This configuration has no secret to sign with.
     pub fn run(self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
-        let name = ClientId::parse(&self.name).with_context(|| format!("{:?} is not a valid name", self.name))?;
-        if name.is_guest() {
-            bail!("{name} is a guest name: only the server assigns those");
-        }
         if config.auth.value == AuthMode::Open {
             bail!("CHAT_AUTH=open uses no tokens; set CHAT_AUTH=jwt and CHAT_JWT_SECRET");
         }
-        let Some(token) = auth::mint(config, &name, self.rooms, self.admin, self.seconds) else {
+        let Some(token) = auth::mint(config, &self.name, self.rooms, self.admin, self.seconds) else {
             bail!("CHAT_JWT_PUBLIC_KEY_FILE can verify tokens but not sign them: set CHAT_JWT_SECRET instead");
         };
         writeln!(out, "{}", token?)?;

@@ -9,7 +9,6 @@ use actix_http::body::BodySize;
 use actix_http::h1::{Codec, Message};
 use actix_http::header::HeaderValue;
 use actix_http::{HttpMessage, Method, Request, Response, header, ws};
-use actix_web::web::Query;
 use log::debug;
 use serde::Deserialize;
 use starling_actors::chat_server::command::OpenSession;
@@ -24,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 use crate::auth;
 use crate::extensions;
 use crate::http_stream::HttpStream;
+use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal, READS};
 use crate::state::ServerState;
 
@@ -229,8 +229,7 @@ impl Wanted {
     fn parse(room: &str, query: &str) -> Result<Self, HttpRefusal> {
         let bad = |code, error: &dyn std::fmt::Display| HttpRefusal::new(code, error.to_string());
         let room = RoomName::parse(room).map_err(|error| bad(HttpCode::BadRoom, &error))?;
-        let query =
-            Query::<HandshakeQuery>::from_query(query).map_err(|error| bad(HttpCode::BadRequest, &error))?.into_inner();
+        let query: HandshakeQuery = query::read(query)?;
         let client_id = query.client_id.map(|name| ClientId::parse(&name)).transpose();
         let format = match query.format.as_deref() {
             None | Some("json") => Format::Json,

@@ -42,6 +42,19 @@ pub const AUDIT_MAX: usize = 1_000;
 /// Most bytes of a reason.
 pub const REASON_BYTES_MAX: usize = 500;
 
+/// A reason has too many bytes: this many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the reason has {0} bytes, {REASON_BYTES_MAX} are allowed")]
+pub struct ReasonTooLong(usize);
+
+/// Whether a text may be a reason.
+///
+/// # Errors
+/// [`ReasonTooLong`].
+pub fn check_reason(reason: &str) -> Result<(), ReasonTooLong> {
+    if reason.len() > REASON_BYTES_MAX { Err(ReasonTooLong(reason.len())) } else { Ok(()) }
+}
+
 /// Most seconds of a sanction with an end: ten years.
 pub const SANCTION_SECONDS_MAX: u64 = 3_650 * 86_400;
 
@@ -249,6 +262,11 @@ impl Moderation {
     pub fn settings(&self, room: &RoomName) -> &RoomSettings {
         static PLAIN: RoomSettings = RoomSettings::PLAIN;
         self.own_settings(room).unwrap_or(&PLAIN)
+    }
+
+    /// The rooms whose settings differ from the default, in the order of their names.
+    pub fn set_rooms(&self) -> impl Iterator<Item = (&RoomName, &RoomSettings)> {
+        self.settings.iter()
     }
 
     /// Whether a client may write in a room, or in private (`None`).

@@ -1,8 +1,8 @@
 //! The inbound half of a connection: one actor on the worker thread that accepted it.
 //!
 //! A session decodes frames, limits their rate and turns them into requests to the `ChatServer`. It holds no room and
-//! no name. It writes only pongs and the console's help itself: all other answers come from the `ChatServer` through
-//! the hub, in the order of the frames.
+//! no name. It writes only pongs and some lines of the console itself: all other answers come from the `ChatServer`
+//! through the hub, in the order of the frames.
 
 pub mod frames;
 mod inbound;
@@ -17,7 +17,7 @@ use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
 use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
-use starling_protocol::{ClientCommand, CommandFrame, ErrorCode, MessageId, Refusal, codec, limits};
+use starling_protocol::{ClientCommand, CommandFrame, ErrorCode, MessageId, Refusal, RoomName, codec, limits};
 
 use self::frames::{BadFrame, Incoming};
 use self::inbound::{Inbound, Reading};
@@ -63,6 +63,8 @@ enum Asked {
     Nonsense(Refusal),
     /// A decision that a person has typed, and its reason.
     Decide(Act, Box<str>),
+    /// The settings of a room, for a person.
+    Settings(RoomName),
     /// The console's help, which the session answers itself.
     Help,
     /// The console's request to close the connection.
@@ -123,6 +125,7 @@ impl Session {
             (Ok(()), Asked::Decide(act, reason)) => {
                 return self.decide(act, reason, Ticket::new(read_at, credit), ctx);
             }
+            (Ok(()), Asked::Settings(room)) => return self.tell_settings(room, Ticket::new(read_at, credit), ctx),
             (Ok(()), Asked::Help) => return self.hub.offer_lines(self.id, console::HELP),
             (Ok(()), Asked::Quit) => return self.close(Closing::by_client(), ctx),
         };
@@ -188,6 +191,7 @@ impl Session {
                     Err(refusal) => Asked::Nonsense(refusal),
                 }
             }
+            Ok(ConsoleCommand::Settings { room }) => Asked::Settings(room),
             Ok(ConsoleCommand::Help) => Asked::Help,
             Ok(ConsoleCommand::Quit) => Asked::Quit,
             Err(refusal) => Asked::Nonsense(refusal),
@@ -196,20 +200,52 @@ impl Session {
 
     /// Asks the chat for a decision, and tells the person its outcome. The later lines do not wait for it.
     fn decide(&self, act: Act, reason: Box<str>, ticket: Ticket, ctx: &mut Context<Self>) {
-        let (chat, id) = (self.hub.chat().clone(), self.id);
+        let (hub, id) = (self.hub.clone(), self.id);
         let done = moderation::typed::done(&act);
-        let decided = async move { chat.decide_in_chat(id, act, reason).await };
-        let told = decided.into_actor(self).map(move |outcome, session, _| {
-            let refusal = match outcome {
-                Ok(Ok(_)) => {
-                    session.hub.offer_lines(id, &format!("* {done}"));
-                    return drop(ticket);
+        // A setting is one of the current room.
+        let room = hub.current_room(id);
+        let told = async move {
+            match hub.chat().decide_in_chat(id, act, reason).await {
+                // Who is still in the room has the line of its members already.
+                Ok(Ok(decided)) if decided.is_told && hub.current_room(id) == room => Ok(None),
+                Ok(Ok(decided)) => {
+                    let exempt = if decided.is_exempt { moderation::typed::EXEMPT } else { "" };
+                    Ok(Some(format!("* {done}{exempt}")))
                 }
-                Ok(Err(why)) => Refusal::new(why.error_code(), why.to_string()),
-                Err(why) => Refusal::new(ErrorCode::Unavailable, format!("{why}: perhaps {done}")),
-            };
+                Ok(Err(why)) => Err(Refusal::new(why.error_code(), why.to_string())),
+                Err(why) => Err(Refusal::new(ErrorCode::Unavailable, format!("{why}: perhaps {done}"))),
+            }
+        };
+        self.tell_later(told, ticket, ctx);
+    }
+
+    /// Asks the chat for the settings of a room, and tells the person all of them.
+    fn tell_settings(&self, room: RoomName, ticket: Ticket, ctx: &mut Context<Self>) {
+        let (chat, id) = (self.hub.chat().clone(), self.id);
+        let told = async move {
+            let settings = chat.own_settings(id, room.clone()).await;
+            let settings = settings.map_err(|why| Refusal::new(ErrorCode::Unavailable, why.to_string()))??;
+            Ok(Some(console::settings_line(&room, &settings)))
+        };
+        self.tell_later(told, ticket, ctx);
+    }
+
+    /// Tells a person a line, or a refusal, once it is known.
+    fn tell_later(
+        &self,
+        told: impl Future<Output = Result<Option<String>, Refusal>> + 'static,
+        ticket: Ticket,
+        ctx: &mut Context<Self>,
+    ) {
+        let told = told.into_actor(self).map(move |outcome, session, _| match outcome {
+            Ok(line) => {
+                if let Some(line) = line {
+                    session.hub.offer_lines(session.id, &line);
+                }
+                drop(ticket);
+            }
             // The chat counts refusals in a row.
-            session.hub.chat().ask(id, None, Request::Refused(refusal), ticket);
+            Err(refusal) => session.hub.chat().ask(session.id, None, Request::Refused(refusal), ticket),
         });
         ctx.spawn(told);
     }

@@ -126,13 +126,9 @@ pub fn compare(before: &Report, now: &Report) -> Comparison {
         add(&format!("{kind} p99"), Unit::Ms, Direction::Fewer(TAIL_WITHIN), before.p99, now.p99);
         add(&format!("{kind} p99.9"), Unit::Ms, Direction::Fewer(TAIL_WITHIN), before.p999, now.p999);
     }
-    add(
-        "swarm CPU per delivery",
-        Unit::Micros,
-        Direction::Fewer(STEADY_WITHIN * 2.0),
-        before.micros_per_delivery(),
-        now.micros_per_delivery(),
-    );
+    if let Some((before, now)) = before.micros_per_delivery().zip(now.micros_per_delivery()) {
+        add("swarm CPU per delivery", Unit::Micros, Direction::Fewer(STEADY_WITHIN * 2.0), before, now);
+    }
     if let Some((before, now)) = before.server.as_ref().zip(now.server.as_ref()) {
         if let Some((before, now)) = before.whole.cores.zip(now.whole.cores) {
             add("server cores", Unit::Rate, Direction::Fewer(STEADY_WITHIN * 2.0), before, now);

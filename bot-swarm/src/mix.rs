@@ -41,9 +41,24 @@ impl Mix {
 }
 
 /// The text is not a mix of behaviours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a mix of behaviours")]
-pub struct NotAMix;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAMix {
+    /// A part has no weight.
+    #[error("{0:?} has no weight: write it like chatter=1")]
+    NoWeight(String),
+    /// There is no behaviour of this name.
+    #[error("there is no behaviour {0:?}: write {behaviours}", behaviours = BehaviourKind::ALL.map(BehaviourKind::as_str).join(", "))]
+    Unknown(String),
+    /// The weight is no number, or too large.
+    #[error("the weight of {0} must be a whole number, 0 to {WEIGHT_MAX}, not {1:?}")]
+    Weight(&'static str, String),
+    /// A behaviour stands twice.
+    #[error("{0} stands twice")]
+    Twice(&'static str),
+    /// All weights are 0.
+    #[error("no behaviour has a weight above 0")]
+    Nothing,
+}
 
 impl FromStr for Mix {
     type Err = NotAMix;
@@ -51,16 +66,19 @@ impl FromStr for Mix {
     fn from_str(text: &str) -> Result<Self, NotAMix> {
         let mut mix: Vec<(BehaviourKind, u32)> = Vec::new();
         for part in text.split(',') {
-            let (name, weight) = part.split_once('=').ok_or(NotAMix)?;
-            let kind = BehaviourKind::ALL.into_iter().find(|kind| kind.as_str() == name.trim()).ok_or(NotAMix)?;
-            let weight = weight.trim().parse().ok().filter(|weight| *weight <= WEIGHT_MAX).ok_or(NotAMix)?;
+            let (name, weight) = part.split_once('=').ok_or_else(|| NotAMix::NoWeight(part.trim().to_owned()))?;
+            let (name, weight) = (name.trim(), weight.trim());
+            let kind = BehaviourKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+            let kind = kind.ok_or_else(|| NotAMix::Unknown(name.to_owned()))?;
+            let number = weight.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
+            let weight = number.ok_or_else(|| NotAMix::Weight(kind.as_str(), weight.to_owned()))?;
             if mix.iter().any(|(known, _)| *known == kind) {
-                return Err(NotAMix);
+                return Err(NotAMix::Twice(kind.as_str()));
             }
             mix.push((kind, weight));
         }
         mix.retain(|(_, weight)| *weight > 0);
-        if mix.is_empty() { Err(NotAMix) } else { Ok(Self(mix)) }
+        if mix.is_empty() { Err(NotAMix::Nothing) } else { Ok(Self(mix)) }
     }
 }
 
@@ -101,8 +119,21 @@ mod tests {
     fn a_mix_is_written_as_it_is_read() {
         assert_eq!("chatter=60,slow=1".parse::<Mix>().unwrap().to_string(), "chatter=60,slow=1");
         assert_eq!("chatter=1,slow=0".parse::<Mix>().unwrap(), Mix::only(BehaviourKind::Chatter));
-        for text in ["", "chatter", "chatter=x", "dancer=1", "chatter=1,chatter=2", "chatter=0", "chatter=10001"] {
-            assert_eq!(text.parse::<Mix>(), Err(NotAMix), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_part_is_named_with_what_is_allowed() {
+        let known = BehaviourKind::ALL.map(BehaviourKind::as_str).join(", ");
+        for (text, says) in [
+            ("", "\"\" has no weight: write it like chatter=1".to_owned()),
+            ("lurker=1, chatter", "\"chatter\" has no weight: write it like chatter=1".to_owned()),
+            ("chatter=x", "the weight of chatter must be a whole number, 0 to 10000, not \"x\"".to_owned()),
+            ("chatter=10001", "the weight of chatter must be a whole number, 0 to 10000, not \"10001\"".to_owned()),
+            ("chatter=1,dancer=1", format!("there is no behaviour \"dancer\": write {known}")),
+            ("chatter=1,chatter=2", "chatter stands twice".to_owned()),
+            ("chatter=0", "no behaviour has a weight above 0".to_owned()),
+        ] {
+            assert_eq!(text.parse::<Mix>().map_err(|error| error.to_string()), Err(says), "{text}");
         }
     }
 }

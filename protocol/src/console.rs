@@ -9,7 +9,7 @@ use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
 use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent};
 use crate::limits;
 use crate::names::{ClientId, RoomName};
-use crate::settings::SettingName;
+use crate::settings::{RoomSettings, SettingName};
 use crate::visible::is_invisible;
 
 /// The answer to `/help`.
@@ -21,6 +21,7 @@ hello everybody            to the current room
 /leave [room]              leave a room
 /rooms                     list the rooms
 /who [room]                list the members
+/settings                  how this room is set up
 /history [n]               the last n messages (10)
 /help                      list the commands
 /quit                      leave the chat
@@ -49,6 +50,11 @@ pub enum ConsoleCommand<'a> {
         command: OperatorCommand,
         /// The words behind it.
         words: &'a str,
+    },
+    /// The settings of a room.
+    Settings {
+        /// The current room.
+        room: RoomName,
     },
     /// The list of commands.
     Help,
@@ -90,16 +96,16 @@ impl OperatorCommand {
     }
 
     /// How it is written.
-    pub fn form(self) -> &'static str {
-        match self {
+    pub fn form(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Mute => "/mute NAME [everywhere] [TIME] [REASON]",
             Self::Unmute => "/unmute NAME [everywhere]",
             Self::Ban => "/ban NAME [everywhere] [TIME] [REASON]",
             Self::Unban => "/unban NAME [everywhere]",
             Self::Invite => "/invite NAME",
             Self::Uninvite => "/uninvite NAME",
-            Self::Set(setting) => setting.form(),
-        }
+            Self::Set(setting) => return Cow::Owned(setting.form()),
+        })
     }
 }
 
@@ -149,6 +155,10 @@ pub fn parse_line<'a>(line: &'a str, current: &CurrentRoom) -> Result<ConsoleCom
     let command = match command {
         "help" => return Ok(ConsoleCommand::Help),
         "quit" => return Ok(ConsoleCommand::Quit),
+        "settings" if rest.is_empty() => {
+            return Ok(ConsoleCommand::Settings { room: named_or_current("", current)? });
+        }
+        "settings" => return Err(usage("/settings")),
         "nick" => {
             ClientCommand::Hello { client_id: Some(parse_client(needed(rest, "/nick NAME")?)?), key: None, token: None }
         }
@@ -314,6 +324,11 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
     Some(line)
 }
 
+/// All settings of a room in one line, also those that have the default.
+pub fn settings_line(room: &RoomName, settings: &RoomSettings) -> String {
+    format!("* {room}: {}", harmless(&settings.in_full()))
+}
+
 fn render_room(RoomSummary { room, count, topic, .. }: &RoomSummary) -> String {
     let topic = if topic.is_empty() { String::new() } else { format!("; {}", harmless(topic)) };
     format!("* {room}: {count} here{topic}")
@@ -415,6 +430,8 @@ mod tests {
             assert!(matches!(parse(line), Ok(ConsoleCommand::Command(_))), "{line}");
         }
         assert_eq!(parse("/help"), Ok(ConsoleCommand::Help));
+        assert_eq!(parse("/settings"), Ok(ConsoleCommand::Settings { room: room("dev") }));
+        assert!(parse("/settings dev").is_err() && parse_line("/settings", &CurrentRoom::Left).is_err());
         assert_eq!(parse("/quit\n"), Ok(ConsoleCommand::Quit));
         for line in [
             "/mute bob 10m spam",

@@ -35,7 +35,7 @@ pub use event::{
     ReadEvent, Refusal, RoomPosition, RoomSummary, ServerEvent, ServerLimits, SettingsEvent, TypingEvent, Welcome,
 };
 pub use names::{ClientId, ClientKey, Emoji, EmojiError, Epoch, MessageId, NameError, RoomName, Seq};
-pub use settings::{Access, Retention, RoomSettings, Setting, SettingName, Writers};
+pub use settings::{Access, Retention, RoomSettings, Setting, SettingName, Writers, one_of};
 
 /// The version of the protocol, as in `welcome`.
 pub const PROTOCOL_VERSION: u16 = 1;

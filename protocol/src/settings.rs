@@ -83,6 +83,11 @@ impl RoomSettings {
         seen_by: None,
     };
 
+    /// All settings in one line for a person.
+    pub fn in_full(&self) -> String {
+        self.all().map(|setting| setting.to_string()).join(", ")
+    }
+
     /// All settings with their values.
     fn all(&self) -> [Setting<'_>; 7] {
         [
@@ -117,32 +122,52 @@ pub enum SettingName {
 }
 
 impl SettingName {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Slow, Self::Topic, Self::Writers, Self::Access, Self::Newcomers, Self::Retention, Self::SeenBy];
+
     /// The setting with this name.
     pub fn of(word: &str) -> Option<Self> {
-        Some(match word {
-            "slow" => Self::Slow,
-            "topic" => Self::Topic,
-            "writers" => Self::Writers,
-            "access" => Self::Access,
-            "newcomers" => Self::Newcomers,
-            "retention" => Self::Retention,
-            "seen-by" => Self::SeenBy,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|name| name.as_str() == word)
     }
 
-    /// How it is written.
-    pub fn form(self) -> &'static str {
+    /// The name.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Slow => "/slow TIME or /slow off",
-            Self::Topic => "/topic TEXT or /topic off",
-            Self::Writers => "/writers everyone or /writers operators",
-            Self::Access => "/access everyone or /access invited",
-            Self::Newcomers => "/newcomers on or /newcomers off",
-            Self::Retention => "/retention [MESSAGES] [TIME] or /retention server",
-            Self::SeenBy => "/seen-by on, /seen-by off or /seen-by server",
+            Self::Slow => "slow",
+            Self::Topic => "topic",
+            Self::Writers => "writers",
+            Self::Access => "access",
+            Self::Newcomers => "newcomers",
+            Self::Retention => "retention",
+            Self::SeenBy => "seen-by",
         }
     }
+
+    /// The forms of its value.
+    pub fn values(self) -> &'static [&'static str] {
+        match self {
+            Self::Slow => &["TIME", "off"],
+            Self::Topic => &["TEXT", "off"],
+            Self::Writers => &["everyone", "operators"],
+            Self::Access => &["everyone", "invited"],
+            Self::Newcomers => &["on", "off"],
+            Self::Retention => &["[MESSAGES] [TIME]", "server"],
+            Self::SeenBy => &["on", "off", "server"],
+        }
+    }
+
+    /// How it is written as a line.
+    pub fn form(self) -> String {
+        one_of(self.values().iter().map(|value| format!("/{} {value}", self.as_str())))
+    }
+}
+
+/// The alternatives for a person: `a`, `a or b`, `a, b or c`.
+pub fn one_of<T: Into<String>>(alternatives: impl IntoIterator<Item = T>) -> String {
+    let mut alternatives: Vec<String> = alternatives.into_iter().map(Into::into).collect();
+    let Some(last) = alternatives.pop() else { return String::new() };
+    if alternatives.is_empty() { last } else { format!("{} or {last}", alternatives.join(", ")) }
 }
 
 /// One setting of a room and its value.

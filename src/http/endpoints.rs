@@ -10,7 +10,7 @@ use super::handlers::{
     post_message, readyz, remove_client, rooms, stats, upgrade_required,
 };
 use super::moderation::{
-    audit, impose, invitations, invite, lift, room_settings, sanctions, set_room_settings, uninvite,
+    audit, impose, invitations, invite, lift, room_settings, sanctions, set_room_settings, set_rooms, uninvite,
 };
 use crate::refusal::{HttpCode, HttpRefusal};
 
@@ -559,6 +559,19 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 ..DELETE
             },
         ],
+    },
+    Endpoint {
+        path: "/api/moderation/rooms",
+        parameters: &[],
+        operations: &[Operation {
+            id: "setRooms",
+            about: "The rooms whose settings differ from the default, in the order of their names.",
+            access: Access::Operator,
+            answer: Answer::Named("SetRooms"),
+            refusals: &[HttpCode::Unauthorized, HttpCode::Forbidden],
+            route: || web::to(set_rooms),
+            ..GET
+        }],
     },
     Endpoint {
         path: "/api/moderation/audit",

@@ -3,7 +3,7 @@
 use actix_web::body;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
-use actix_web::web::{Bytes, Data, Path, Query};
+use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,12 @@ use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
 
+use super::fields::{Fields, bad};
 use crate::callers::{self, Operator, Reader};
 use crate::lab::Watcher;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
-use crate::{page, request_head, upgrade};
+use crate::{page, query, request_head, upgrade};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -185,12 +186,12 @@ pub(super) async fn rooms(state: Data<ServerState>, reader: Reader) -> Answer {
     Ok(event(&ServerEvent::Rooms { id: None, rooms, truncated }))
 }
 
-/// The query of `/api/rooms/{room}/messages`.
+/// The query of `/api/rooms/{room}/messages`, as text.
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
-    before: Option<u64>,
-    after: Option<u64>,
-    limit: Option<u16>,
+    before: Option<String>,
+    after: Option<String>,
+    limit: Option<String>,
     /// Search words; the matching messages are returned newest first.
     q: Option<String>,
 }
@@ -199,38 +200,39 @@ pub(super) async fn messages(
     state: Data<ServerState>,
     reader: Reader,
     room: Path<String>,
-    query: Result<Query<PageQuery>, actix_web::Error>,
+    request: HttpRequest,
 ) -> Answer {
     let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
     reader.check(&room)?;
-    let query = query.map_err(|error| HttpRefusal::new(HttpCode::BadRequest, error.to_string()))?;
-    let page = match (query.before, query.after) {
+    let query: PageQuery = query::read(request.query_string())?;
+    let seq = |name: &str, text: &str| {
+        let seq = text.parse().map(Seq);
+        seq.map_err(|_| bad(format!("`{name}` must be a whole number, 0 or more, not {text:?}")))
+    };
+    let page = match (&query.before, &query.after) {
         (None, None) => HistoryPage::Newest,
-        (Some(before), None) => HistoryPage::Before(Seq(before)),
-        (None, Some(after)) => HistoryPage::After(Seq(after)),
+        (Some(before), None) => HistoryPage::Before(seq("before", before)?),
+        (None, Some(after)) => HistoryPage::After(seq("after", after)?),
         (Some(_), Some(_)) => {
-            return Err(HttpRefusal::new(HttpCode::BadRequest, "a page must not have both `before` and `after`"));
+            return Err(bad("a page must not have both `before` and `after`"));
         }
     };
     let search = match query.q.as_deref().map(SearchText::parse) {
         None => None,
         Some(Some(text)) if query.after.is_none() => Some(text),
         Some(Some(_)) => {
-            return Err(HttpRefusal::new(HttpCode::BadRequest, "a search takes `before`, not `after`"));
+            return Err(bad("a search takes `before`, not `after`"));
         }
         Some(None) => {
-            let text = format!("`q` must have a word, and at most {} bytes", SearchText::BYTES_MAX);
-            return Err(HttpRefusal::new(HttpCode::BadRequest, text));
+            return Err(bad(format!("`q` must have a word, and at most {} bytes", SearchText::BYTES_MAX)));
         }
     };
     if search.is_some() && state.is_short_of_memory() {
         return Err(HttpRefusal::new(HttpCode::Unavailable, "the server is short of memory"));
     }
-    let limit = query.limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
-    if !(1..=limits::HISTORY_LIMIT_MAX).contains(&limit) {
-        let text = format!("`limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX);
-        return Err(HttpRefusal::new(HttpCode::BadRequest, text));
-    }
+    let limit = query.limit.map_or(Ok(limits::HISTORY_LIMIT_DEFAULT), |limit| limit.parse());
+    let limit = limit.ok().filter(|limit| (1..=limits::HISTORY_LIMIT_MAX).contains(limit));
+    let limit = limit.ok_or_else(|| bad(format!("`limit` must be 1 to {}", limits::HISTORY_LIMIT_MAX)))?;
     let bytes = state.chat_config().page_bytes();
     let page = state
         .chat()
@@ -279,13 +281,7 @@ pub(super) async fn post_message(
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
-    let bad = |error: &dyn std::fmt::Display| HttpRefusal::new(HttpCode::BadRequest, error.to_string());
-    let body = body.map_err(|error| bad(&error))?;
-    // Serde would also accept an array for this struct, but the protocol allows only an object.
-    let fields: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&body).map_err(|error| bad(&error))?;
-    let message: OperatorMessage =
-        serde_json::from_value(serde_json::Value::Object(fields)).map_err(|error| bad(&error))?;
+    let message: OperatorMessage = Fields::of_body(body)?.read()?;
     if message.text.is_empty() {
         return Err(HttpRefusal::new(HttpCode::MessageEmpty, "field `Message` is empty"));
     }
@@ -299,7 +295,7 @@ pub(super) async fn post_message(
             return Err(HttpRefusal::new(HttpCode::BadName, "only the server assigns guest names"));
         }
         Some(name) => name,
-        None => ClientId::parse(OPERATOR).map_err(|error| bad(&error))?,
+        None => ClientId::parse(OPERATOR).map_err(bad)?,
     };
     let (text, id) = (message.text.into_boxed_str(), message.id);
     let posted =

@@ -1,48 +1,25 @@
 //! The handlers of moderation: sanctions, settings of rooms, invitations and the audit log.
 
-mod unknown;
 pub(crate) mod wire;
 
-use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Data, Path, Query};
-use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use actix_web::web::{Bytes, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use starling_actors::chat_server::command::{Decided, NotDecided};
-use starling_actors::client_address::ClientAddress;
-use starling_actors::moderation::{
-    Act, Decision, Ineffective, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target,
-};
+use starling_actors::moderation::{Act, Decision, Ineffective, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
 use starling_actors::room_settings::{RoomSettings, SettingsChange};
 use starling_protocol::{ClientId, RoomName};
 
 use self::wire::{
-    AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions,
-    ToldInvitation, ToldSanction,
+    AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions, SetRoom,
+    SetRooms, ToldInvitation, ToldSanction, client_address,
 };
+use super::fields::{Fields, bad};
 use super::handlers::{OPERATOR, not_known, unanswered};
 use crate::callers::Operator;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
 type Answer = Result<HttpResponse, HttpRefusal>;
-
-fn bad(error: impl std::fmt::Display) -> HttpRefusal {
-    HttpRefusal::new(HttpCode::BadRequest, error.to_string())
-}
-
-fn read<T: DeserializeOwned + JsonSchema>(body: Result<Bytes, actix_web::Error>) -> Result<T, HttpRefusal> {
-    let body = body.map_err(bad)?;
-    // Serde would also accept an array for a struct.
-    read_fields(serde_json::from_slice(&body).map_err(bad)?)
-}
-
-fn read_fields<T: DeserializeOwned + JsonSchema>(fields: Map<String, Value>) -> Result<T, HttpRefusal> {
-    if let Some(name) = unknown::unknown_field::<T>(&fields) {
-        return Err(bad(format!("there is no field `{name}`")));
-    }
-    serde_json::from_value(Value::Object(fields)).map_err(bad)
-}
 
 /// The operator in the audit log.
 fn name_of(operator: &Operator) -> String {
@@ -58,10 +35,7 @@ impl SanctionTarget {
         let Self { measure, client_id, address, room } = self;
         let subject = match (client_id, address) {
             (Some(name), None) => Subject::Client(name),
-            (None, Some(address)) => match address.parse::<ClientAddress>() {
-                Ok(address) if address != ClientAddress::NONE => Subject::Address(address),
-                _ => return Err(bad(format!("{address:?} is not an address of a client"))),
-            },
+            (None, Some(address)) => Subject::Address(client_address(&address).map_err(bad)?),
             (None, None) | (Some(_), Some(_)) => return Err(bad("either `clientId` or `address` is needed")),
         };
         Ok(Target { subject, room, measure: measure.into() })
@@ -69,13 +43,13 @@ impl SanctionTarget {
 }
 
 /// Makes a decision, and waits until it is stored.
-async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: String) -> Result<u64, HttpRefusal> {
+async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: String) -> Result<Decided, HttpRefusal> {
     if let Some(it) = state.not_ready() {
         return Err(it.into());
     }
     let decision = Decision { by: name_of(operator).into(), act, reason: reason.into() };
     match state.chat().decide(decision).await.map_err(not_known)? {
-        Ok(Decided { at }) => Ok(at),
+        Ok(decided) => Ok(decided),
         Err(error) => {
             let code = match error {
                 NotDecided::Ineffective(Ineffective::TooManySanctions(_)) => HttpCode::TooManySanctions,
@@ -96,26 +70,21 @@ pub(super) async fn impose(
     operator: Operator,
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
-    let NewSanction { target, seconds, reason } = read(body)?;
+    let NewSanction { target, seconds, reason } = Fields::of_body(body)?.read_all()?;
     let target = target.read()?;
-    if reason.len() > REASON_BYTES_MAX {
-        return Err(bad(format!("`reason` has {} bytes, {REASON_BYTES_MAX} are allowed", reason.len())));
-    }
+    check_reason(&reason).map_err(bad)?;
     if seconds.is_some_and(|seconds| !(1..=SANCTION_SECONDS_MAX).contains(&seconds)) {
-        return Err(bad(format!("`seconds` must be 1 to {SANCTION_SECONDS_MAX}")));
+        return Err(bad(format!("field `seconds` must be a whole number from 1 to {SANCTION_SECONDS_MAX} or null")));
     }
     let by = name_of(&operator);
-    let at = decide(&state, &operator, Act::Impose { target: target.clone(), seconds }, reason.clone()).await?;
+    let act = Act::Impose { target: target.clone(), seconds };
+    let Decided { at, is_exempt, .. } = decide(&state, &operator, act, reason.clone()).await?;
     let until = seconds.map(|seconds| at + seconds * 1_000);
-    Ok(HttpResponse::Ok().json(ToldSanction { target: target.into(), until, reason, by, at }))
+    Ok(HttpResponse::Ok().json(ToldSanction { target: target.into(), until, reason, by, at, exempt: is_exempt }))
 }
 
-pub(super) async fn lift(
-    state: Data<ServerState>,
-    operator: Operator,
-    query: Result<Query<Map<String, Value>>, actix_web::Error>,
-) -> Answer {
-    let target = read_fields::<SanctionTarget>(query.map_err(bad)?.into_inner())?.read()?;
+pub(super) async fn lift(state: Data<ServerState>, operator: Operator, request: HttpRequest) -> Answer {
+    let target = Fields::of_query(request.query_string())?.read_all::<SanctionTarget>()?.read()?;
     decide(&state, &operator, Act::Lift(target), String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -144,11 +113,17 @@ pub(super) async fn set_room_settings(
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let room = room_of(&room)?;
-    let change = SettingsChange::from(read::<GivenSettings>(body)?);
+    let change = SettingsChange::from(Fields::of_body(body)?.read_all::<GivenSettings>()?);
     change.check(&room).map_err(bad)?;
     decide(&state, &operator, Act::Set { room: room.clone(), change }, String::new()).await?;
     let settings = state.chat().room_settings(room).await.map_err(not_known)?;
     Ok(told(settings))
+}
+
+pub(super) async fn set_rooms(state: Data<ServerState>, _: Operator) -> Answer {
+    let rooms = state.chat().set_rooms().await.map_err(unanswered)?;
+    let rooms = rooms.into_iter().map(|(room, settings)| SetRoom { room, settings }).collect();
+    Ok(HttpResponse::Ok().json(SetRooms { rooms }))
 }
 
 /// All settings of a room.
@@ -169,8 +144,9 @@ pub(super) async fn invite(
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let room = room_of(&room)?;
-    let NewInvitation { client_id } = read(body)?;
-    let at = decide(&state, &operator, Act::Invite { room, client_id: client_id.clone() }, String::new()).await?;
+    let NewInvitation { client_id } = Fields::of_body(body)?.read_all()?;
+    let act = Act::Invite { room, client_id: client_id.clone() };
+    let Decided { at, .. } = decide(&state, &operator, act, String::new()).await?;
     Ok(HttpResponse::Ok().json(ToldInvitation { client_id, by: name_of(&operator), at }))
 }
 

@@ -13,7 +13,7 @@ use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
 use super::handlers::{NodesOfChat, OperatorMessage, PostedMessage, Stats};
-use super::moderation::wire::{AuditLog, GivenSettings, Invitations, NewInvitation, NewSanction, Sanctions};
+use super::moderation::wire::{AuditLog, GivenSettings, Invitations, NewInvitation, NewSanction, Sanctions, SetRooms};
 use crate::diagnosis::Diagnosed;
 use crate::lab::LabFigures;
 use crate::refusal::HttpCode;
@@ -62,6 +62,7 @@ fn document(server: &Described) -> Value {
     written.subschema_for::<PostedMessage>();
     written.subschema_for::<Sanctions>();
     written.subschema_for::<GivenSettings>();
+    written.subschema_for::<SetRooms>();
     written.subschema_for::<Invitations>();
     written.subschema_for::<AuditLog>();
     read.subschema_for::<OperatorMessage>();
@@ -255,6 +256,11 @@ fn refusal(codes: &[HttpCode]) -> Value {
             },
         } } },
     });
+    if codes.contains(&HttpCode::Banned) {
+        let about = "The end of a ban, in milliseconds since the Unix epoch; absent if it has none.";
+        let schema = &mut response["content"]["application/json"]["schema"];
+        schema["properties"]["until"] = json!({ "type": "integer", "minimum": 0, "description": about });
+    }
     let header = match codes.first().map(|code| code.status()) {
         Some(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
             Some(("Retry-After", json!({ "type": "integer", "description": "Seconds to wait; absent if unknown." })))

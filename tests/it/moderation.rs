@@ -94,20 +94,114 @@ async fn a_decision_holds_at_once_and_after_a_restart_if_the_history_is_stored()
 }
 
 #[actix::test]
+async fn the_refusal_of_a_banned_handshake_says_when_the_ban_ends() {
+    let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")]);
+    for (room, seconds) in [(Value::Null, Value::Null), (json!("dev"), json!(600)), (Value::Null, json!(60))] {
+        let ban = json!({"measure": "ban", "clientId": "trudy", "room": room, "seconds": seconds});
+        let until = operate(&server, "POST", SANCTIONS, &ban).await.json()["until"].take();
+        assert_eq!(until.is_null(), seconds.is_null());
+        for refusal in
+            [raw::handshake(&server, "/ws/dev?clientId=trudy").await, raw::get(&server, "/ws/dev?clientId=trudy").await]
+        {
+            refusal.expect_refusal(403, "banned");
+            assert_eq!(refusal.json()["until"], until, "{refusal:?}");
+        }
+        let lift = format!("{SANCTIONS}?measure=ban&clientId=trudy");
+        let lift = room.as_str().map_or_else(|| lift.clone(), |room| format!("{lift}&room={room}"));
+        assert_eq!(operate(&server, "DELETE", &lift, &Value::Null).await.status, 204);
+    }
+}
+
+#[actix::test]
 async fn a_wrong_decision_is_refused_and_only_operators_decide() {
     let server = TestServer::start(&[("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")]);
-    for wrong in [
-        json!({"measure": "mute"}),
-        json!({"measure": "kick", "clientId": "alice"}),
-        json!({"measure": "mute", "clientId": "alice", "address": "192.0.2.1"}),
-        json!({"measure": "mute", "address": "somewhere"}),
-        json!({"measure": "mute", "clientId": "alice", "seconds": 0}),
-        json!({"measure": "mute", "clientId": "alice", "reason": "x".repeat(501)}),
+    let seconds = "field `seconds` must be a whole number from 1 to 315360000 or null";
+    for (method, path, body, says) in [
+        ("POST", SANCTIONS, json!([]), "the body must be a JSON object"),
+        ("POST", SANCTIONS, json!({"clientId": "alice"}), "field `measure` is missing"),
+        ("POST", SANCTIONS, json!({"measure": "mute"}), "either `clientId` or `address` is needed"),
+        ("POST", SANCTIONS, json!({"measure": "kick", "clientId": "alice"}), "field `measure` must be mute or ban"),
+        (
+            "POST",
+            SANCTIONS,
+            json!({"measure": "mute", "clientId": "alice", "address": "192.0.2.1"}),
+            "either `clientId` or `address` is needed",
+        ),
+        (
+            "POST",
+            SANCTIONS,
+            json!({"measure": "mute", "address": "somewhere"}),
+            "\"somewhere\" is not an address of a client",
+        ),
+        ("POST", SANCTIONS, json!({"measure": "mute", "clientId": "alice", "seconds": 0}), seconds),
+        ("POST", SANCTIONS, json!({"measure": "mute", "clientId": "alice", "seconds": "1h"}), seconds),
+        (
+            "POST",
+            SANCTIONS,
+            json!({"measure": "mute", "clientId": "alice", "reason": "x".repeat(501)}),
+            "the reason has 501 bytes, 500 are allowed",
+        ),
+        (
+            "DELETE",
+            "/api/moderation/sanctions?measure=kick&clientId=alice",
+            Value::Null,
+            "field `measure` must be mute or ban",
+        ),
+        (
+            "DELETE",
+            "/api/moderation/sanctions?measure=ban&clientId=alice&clientId=bob",
+            Value::Null,
+            "the query has the parameter `clientId` twice",
+        ),
+        (
+            "POST",
+            "/api/rooms/dev/settings",
+            json!({"writers": "nobody"}),
+            "field `writers` must be everyone, operators or null",
+        ),
+        ("POST", "/api/rooms/dev/invitations", json!({}), "field `clientId` is missing"),
+        ("POST", "/api/rooms/dev/messages", json!({"clientId": "bob"}), "field `Message` is missing"),
+        ("POST", "/api/rooms/dev/messages", json!({"Message": 7}), "field `Message` must be a text"),
+        (
+            "GET",
+            "/api/rooms/dev/messages?before=first",
+            Value::Null,
+            "`before` must be a whole number, 0 or more, not \"first\"",
+        ),
+        ("GET", "/api/rooms/dev/messages?limit=ten", Value::Null, "`limit` must be 1 to 200"),
+        ("GET", "/api/rooms/dev/messages?limit=1&limit=2", Value::Null, "the query has a parameter twice"),
     ] {
-        operate(&server, "POST", SANCTIONS, &wrong).await.expect_refusal(400, "bad_request");
+        let answer = operate(&server, method, path, &body).await;
+        answer.expect_refusal(400, "bad_request");
+        assert_eq!(answer.json()["message"], says, "{method} {path} {body}");
     }
-    for path in [SANCTIONS, "/api/moderation/audit"] {
-        raw::get(&server, path).await.expect_refusal(401, "unauthorized");
+    let (required, wrong) = ("the operators' token is required", "the token is not that of the operators");
+    let disabled = "the operator API is disabled: CHAT_ADMIN_TOKEN is not set";
+    let without = TestServer::start(&[]);
+    let authenticated = TestServer::start(&JWT);
+    for (server, credentials, status, code, says) in [
+        (&server, "", 401, "unauthorized", required),
+        (&server, "Authorization: Bearer \r\n", 401, "unauthorized", required),
+        (&server, "Authorization: Bearer letmein\r\n", 401, "unauthorized", wrong),
+        (&without, "", 403, "forbidden", disabled),
+        (&without, "Authorization: Bearer letmein\r\n", 403, "forbidden", disabled),
+        (&authenticated, "", 401, "unauthorized", "a token is required"),
+        (
+            &authenticated,
+            "Authorization: Bearer letmein\r\n",
+            401,
+            "unauthorized",
+            "the token is not valid: InvalidToken",
+        ),
+    ] {
+        for path in
+            [SANCTIONS, "/api/moderation/audit", "/api/moderation/rooms", "/api/rooms/dev/settings", "/api/nodes"]
+        {
+            let answer =
+                raw::http(server.address(), "GET", path, &format!("{credentials}Connection: close\r\n\r\n")).await;
+            answer.expect_refusal(status, code);
+            assert_eq!(answer.json()["message"], says, "{path}, {credentials:?}");
+        }
     }
 }
 
@@ -149,22 +243,30 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["set", "dev", "topic", "off"], 0, "dev: retention 1000 30d"),
         (&["set", "dev", "retention", "server"], 0, "dev: no settings of its own"),
         (&["settings", "dev"], 0, "dev: no settings of its own"),
-        (&["set", "lobby", "access", "invited"], 1, "starling: refused: the room lobby cannot be private"),
-        (&["set", "dev", "writers", "bob"], 1, "starling: write /writers everyone or /writers operators"),
+        (&["settings"], 0, ""),
+        (&["set", "ops", "access", "invited"], 0, "ops: access invited"),
+        (&["set", "any", "slow", "2m"], 0, "any: slow 2m"),
+        (&["settings"], 0, "any: slow 2m\nops: access invited"),
+        (&["set", "ops", "access", "everyone"], 0, "ops: no settings of its own"),
+        (&["slow", "any", "off"], 0, "any: off"),
+        (&["settings"], 0, ""),
         (&["invite", "dev", "carol"], 0, "invite carol to dev"),
         (&["invitations", "dev"], 0, "carol, since TIME by operator"),
         (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
         (&["uninvite", "dev", "carol"], 1, "starling: refused: there is no such invitation"),
         (&["unmute", "bob"], 1, "starling: refused: there is no such sanction"),
         (&["unban", "--address", "2001:db8::9"], 0, "unban address 2001:db8::9"),
-        (&["ban", "--address", "here"], 1, r#"starling: refused: "here" is not an address of a client"#),
         (&["list"], 0, r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#),
         (
             &["audit"],
             0,
-            "10 TIME operator: unban address 2001:db8::/64\n\
-             9 TIME operator: uninvite carol in dev\n\
-             8 TIME operator: invite carol in dev\n\
+            "14 TIME operator: unban address 2001:db8::/64\n\
+             13 TIME operator: uninvite carol in dev\n\
+             12 TIME operator: invite carol in dev\n\
+             11 TIME operator: set in any slow off\n\
+             10 TIME operator: set in ops access everyone\n\
+             9 TIME operator: set in any slow 2m\n\
+             8 TIME operator: set in ops access invited\n\
              7 TIME operator: set in dev retention server\n\
              6 TIME operator: set in dev topic off\n\
              5 TIME operator: set in dev retention 1000 30d\n\
@@ -190,22 +292,82 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     }
     bob.send_json(&json!({"Message": "hello", "id": "m1"})).await;
     bob.expect(r#"{"type":"error","code":"muted","id":"m1","room":"dev"}"#).await;
-    for (arguments, said) in [
-        (&["mute"][..], "required arguments were not provided"),
-        (&["mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
-        (&["mute", "bob", "--for", "10"], "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
-        (&["mute", "a/b"], "invalid value 'a/b'"),
-        (&["slow", "dev", "7h"], "at most 6h"),
-        (&["set", "dev", "color", "red"], "the settings are slow, topic"),
-    ] {
-        let (code, text) = moderate(&server, &ADMIN, arguments);
-        assert!(code == Some(2) && text.contains(said), "{arguments:?}: {code:?} {text}");
-    }
     for (variables, said) in [
         (&[][..], "starling: this configuration has no operators: set CHAT_ADMIN_TOKEN, as for the server"),
-        (&[("CHAT_ADMIN_TOKEN", "another-another-another")], "starling: refused: the operators' token is required"),
+        (
+            &[("CHAT_ADMIN_TOKEN", "another-another-another")],
+            "starling: refused: the token is not that of the operators",
+        ),
     ] {
         assert_eq!(moderate(&server, variables, &["list"]), (Some(1), said.to_owned()));
+    }
+}
+
+/// It asks no server.
+#[test]
+fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is_allowed() {
+    let long = "x".repeat(501);
+    for (arguments, said) in [
+        (&["moderate", "mute"][..], "required arguments were not provided"),
+        (&["moderate", "mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
+        (
+            &["moderate", "mute", "bob", "--for", "10"],
+            "'10' for '--for <TIME>': \"10\" is not a time like 30s, 10m, 2h, 7d or 4w",
+        ),
+        (&["moderate", "mute", "bob", "--for", "0s"], "'0s' for '--for <TIME>': the time must be at least 1s"),
+        (&["moderate", "mute", "bob", "--reason", &long], "the reason has 501 bytes, 500 are allowed"),
+        (&["moderate", "mute", "bob", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
+        (&["moderate", "unmute", "bob", "--for", "10s"], "unexpected argument '--for' found"),
+        (&["moderate", "ban", "a/b"], "invalid value 'a/b' for '[NAME]'"),
+        (&["moderate", "mute", "192.0.2.1"], "192.0.2.1 is an address, not a name; write --address 192.0.2.1"),
+        (&["moderate", "unban", "2001:db8::1"], "2001:db8::1 is an address, not a name; write --address 2001:db8::1"),
+        (&["moderate", "invite", "dev", "192.0.2.1"], "192.0.2.1 is an address, not a name"),
+        (&["moderate", "ban", "--address", "here"], "'--address <ADDRESS>': \"here\" is not an address of a client"),
+        (&["moderate", "unban", "--address", "0.0.0.0"], "\"0.0.0.0\" is not an address of a client"),
+        (
+            &["moderate", "slow", "dev", "7h"],
+            "invalid value '7h' for '[TIME]': the time must be at least 1s, and at most 6h",
+        ),
+        (&["moderate", "slow"], "<ROOM>"),
+        (&["moderate", "settings", "a/b"], "invalid value 'a/b' for '[ROOM]'"),
+        (
+            &["moderate", "set", "dev", "color", "red"],
+            "'<SETTING>': write slow, topic, writers, access, newcomers, retention or seen-by",
+        ),
+        (
+            &["moderate", "set", "dev", "writers", "bob"],
+            "invalid value 'bob' for the setting writers: write everyone or operators",
+        ),
+        (&["moderate", "set", "dev", "access", "private"], "for the setting access: write everyone or invited"),
+        (&["moderate", "set", "dev", "seen-by", "yes"], "for the setting seen-by: write on, off or server"),
+        (&["moderate", "set", "dev", "slow", "10"], "for the setting slow: \"10\" is not a time like 30s"),
+        (&["moderate", "set", "dev", "slow", "-1s"], "for the setting slow: \"-1s\" is not a time like 30s"),
+        (&["moderate", "set", "dev", "retention", "0"], "`retention.messages` must be 1 to 1000000000000"),
+        (
+            &["moderate", "set", "dev", "retention", "1", "2"],
+            "'1 2' for the setting retention: write [MESSAGES] [TIME]",
+        ),
+        (&["moderate", "set", "dev", "topic", &long], "`topic` has 501 bytes, 250 are allowed"),
+        (&["moderate", "set", "lobby", "access", "invited"], "access: the room lobby cannot be private"),
+        (&["moderate", "set", "dev", "topic", ""], "for the setting topic: write TEXT or off"),
+        (&["moderate", "invite", "dev", "a/b"], "invalid value 'a/b' for '<NAME>'"),
+        (&["moderate", "uninvite", "dev"], "<NAME>"),
+        (&["moderate", "invitations", "a/b"], "invalid value 'a/b' for '<ROOM>'"),
+        (&["token", "a/b"], "invalid value 'a/b' for '<NAME>'"),
+        (&["token", "guest-1"], "'guest-1' for '<NAME>': only the server assigns guest names"),
+        (&["history", "drop", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
+        (&["history", "drop", "--inbox", "a/b"], "invalid value 'a/b' for '--inbox <NAME>'"),
+        (&["history", "export", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = starling().run(folder.path(), arguments, &[]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {text}");
+        assert!(text.contains(said), "{arguments:?}: {text}");
+        if let ["moderate", "set", ..] = arguments {
+            let usage = "starling moderate set <ROOM> <SETTING> <VALUE>...";
+            assert!(text.contains("'<SETTING>'") || text.contains(usage), "{text}");
+        }
     }
 }
 
@@ -229,8 +391,16 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
         ),
         ("/unmute bob", "* bob in dev is no longer muted", "/slow 1h", "! forbidden: only operators may do that"),
         ("/unmute bob", "! bad_request: there is no such sanction", "hi", "[dev] bob: hi"),
-        ("/slow 2m", "* dev: slow 2m\n* dev: slow 2m", "one", "* dev: slow 2m\n[dev] bob: one"),
+        ("/slow 2m", "* dev: slow 2m", "one", "* dev: slow 2m\n[dev] bob: one"),
+        // It changes nothing, so only who has typed it is told. The wait begins anew.
         ("/slow 2m", "* dev: slow 2m", "two", "[dev] bob: two"),
+        (
+            "/settings",
+            "* dev: slow 2m, topic off, writers everyone, access everyone, newcomers on, retention server, \
+             seen-by server",
+            "/settings dev",
+            "! bad_request: write /settings",
+        ),
         (
             "/who",
             "* 2 in dev: bob, olga",
@@ -252,13 +422,24 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
             }
         }
     }
+    // The decisions are stored: they stop olga when it comes back without the rights of an operator.
+    let exempt = "it does not stop an operator, and this client is one now";
+    olga.send_text("/mute olga").await;
+    assert_eq!(olga.text().await, format!("* olga in dev is muted; {exempt}"));
+    let (code, said) = moderate(&server, &JWT, &["ban", "olga"]);
+    assert_eq!((code, said), (Some(0), format!("ban olga, since TIME by operator; {exempt}")));
+    let (code, listed) = moderate(&server, &JWT, &["list"]);
+    assert_eq!((code, listed.contains("exempt") || listed.contains(exempt)), (Some(0), false), "{listed}");
+    raw::handshake(&server, &format!("/ws?token={}", issue(&starling(), &["olga"])))
+        .await
+        .expect_refusal(403, "banned");
     olga.send_text("/ban bob everywhere spam").await;
     assert_eq!(bob.text().await, "! banned: you are banned on this server: spam");
     bob.expect_close(4005).await;
     assert_eq!(olga.text().await, "* bob is banned");
     // A configuration that can sign tokens has operators, too.
     let (code, audit) = moderate(&server, &JWT, &["audit"]);
-    assert_eq!((code, audit.lines().next()), (Some(0), Some("4 TIME olga: ban bob: \"spam\"")));
+    assert_eq!((code, audit.lines().next()), (Some(0), Some("6 TIME olga: ban bob: \"spam\"")));
 }
 
 #[actix::test]

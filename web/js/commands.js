@@ -5,7 +5,7 @@
  *
  * @typedef {{is: "say", text: string} | {is: "refused", problem: string} | {is: "nick", name: string}
  *   | {is: "join", room: string} | {is: "msg", name: string, text: string} | {is: "leave", room: string | null}
- *   | {is: "who", room: string | null} | {is: "rooms" | "history" | "help" | "quit"} | Decision} Command
+ *   | {is: "who", room: string | null} | {is: "rooms" | "history" | "settings" | "help" | "quit"} | Decision} Command
  * @typedef {{is: "impose", measure: "mute" | "ban", name: string, isEverywhere: boolean, seconds: number | null, reason: string}
  *   | {is: "lift", measure: "mute" | "ban", name: string, isEverywhere: boolean} | {is: "invite", name: string} | {is: "uninvite", name: string}
  *   | {is: "set", change: import("./moderation.js").SettingsChange}} Decision
@@ -38,6 +38,7 @@ export const COMMANDS = new Map([
   ["newcomers", { argument: "on, off", about: "for operators: whether newcomers see older messages" }],
   ["retention", { argument: "[1000] [30d], server", about: "for operators: how long messages are kept" }],
   ["seen-by", { argument: "on, off, server", about: "for operators: whether members see who has read" }],
+  ["settings", { argument: "", about: "for operators: all settings of this room" }],
 ]);
 
 /** @param {string} problem @returns {Command} */
@@ -45,20 +46,33 @@ const refused = (problem) => ({ is: "refused", problem });
 
 const NO_TIME = "A time is a number with s, m, h, d or w, like 10m.";
 
+/** Why a word is not a name that an operator means. An IPv6 address cannot be a name. @param {string} word */
+const targetProblem = (word) => (/^\d+(\.\d+){3}$/u.test(word) ? `${word} is an address.` : roomProblem(word));
+
+/** @param {string} word */
+const isEverywhereWord = (word) => word.toLowerCase() === "everywhere";
+
 /** @param {string} word @param {string} name @param {string} rest @returns {Command} */
 function sanction(word, name, rest) {
-  const problem = roomProblem(name);
+  const problem = targetProblem(name);
   if (problem) return refused(`/${word} needs a name. ${problem}`);
   const measure = word.endsWith("mute") ? "mute" : "ban";
+  const form = `Write /${word} ${COMMANDS.get(word)?.argument ?? ""}`;
   const [, everywhere, behind = ""] = /^(everywhere(?!\S))?\s*(.*)$/su.exec(rest) ?? [];
   const isEverywhere = everywhere !== undefined;
+  // A client may have such a name, but then the word must stand twice.
+  if (isEverywhereWord(name) && !isEverywhere) return refused(`The name stands before the word everywhere. ${form}`);
   if (word.startsWith("un")) {
-    return behind === "" ? { is: "lift", measure, name, isEverywhere } : refused(`Write /${word} name [everywhere]`);
+    return behind === "" ? { is: "lift", measure, name, isEverywhere } : refused(form);
   }
+  if (timeSeconds(name) !== null) return refused(`The name stands before the time. ${form}`);
   // A wrong time must not become a part of the reason of a sanction without end.
   const [, time, reason = ""] = /^(\d\S*)?\s*(.*)$/su.exec(behind) ?? [];
   const seconds = time === undefined ? null : timeSeconds(time);
   if (time !== undefined && seconds === null) return refused(NO_TIME);
+  if (isEverywhereWord(reason.split(/\s/u)[0] ?? "")) {
+    return refused(`The word everywhere stands behind the name, in small letters. ${form}`);
+  }
   return { is: "impose", measure, name, isEverywhere, seconds, reason };
 }
 
@@ -130,7 +144,7 @@ export function parseCommand(written) {
     case "invite":
     case "uninvite": {
       const name = first.replace(/^@/u, "");
-      const problem = text === "" ? roomProblem(name) : "Write nothing behind it.";
+      const problem = text === "" ? targetProblem(name) : "Write nothing behind it.";
       return problem ? refused(`/${word} needs a name. ${problem}`) : { is: word, name };
     }
     case "slow":
@@ -145,6 +159,7 @@ export function parseCommand(written) {
     }
     case "rooms":
     case "history":
+    case "settings":
     case "help":
     case "quit":
       return { is: word };

@@ -130,6 +130,11 @@ function carryOut(command) {
     case "history":
       messages.scrollUp();
       break;
+    case "settings":
+      if (!chat.isOperator) announceProblem("Only operators may do that");
+      else if (chat.active?.isRoom) roomSettings.show(chat.active.name);
+      else announceProblem("This is no room");
+      break;
     case "help":
       showSettings();
       break;

@@ -135,6 +135,20 @@ pub enum Command {
         /// Receives them.
         reply: oneshot::Sender<RoomSettings>,
     },
+    /// A member asks for the settings of its room.
+    ReadOwnSettings {
+        /// The session that asks.
+        session: SessionId,
+        /// The room.
+        room: RoomName,
+        /// Receives them, or the refusal of a session that is not a member.
+        reply: oneshot::Sender<Result<RoomSettings, Refusal>>,
+    },
+    /// An operator asks for the rooms whose settings differ from the default.
+    ListSetRooms {
+        /// Receives them, in the order of their names.
+        reply: oneshot::Sender<Vec<(RoomName, RoomSettings)>>,
+    },
     /// An operator asks for the invitations to a room.
     ListInvitations {
         /// A room that need not exist.
@@ -197,6 +211,7 @@ impl Command {
             Self::Ask { frame, .. } => Some(frame.session),
             Self::CloseSession { session }
             | Self::WatchPresence { session, .. }
+            | Self::ReadOwnSettings { session, .. }
             | Self::DecideInChat { session, .. } => Some(*session),
             Self::ContinueReplay { .. }
             | Self::PostAsOperator { .. }
@@ -207,6 +222,7 @@ impl Command {
             | Self::ReadAudit { .. }
             | Self::JudgeOpening { .. }
             | Self::ReadSettings { .. }
+            | Self::ListSetRooms { .. }
             | Self::ListInvitations { .. }
             | Self::ReadPositions { .. }
             | Self::ListRooms { .. }
@@ -301,6 +317,10 @@ pub type DecisionReply = oneshot::Sender<Result<Decided, NotDecided>>;
 pub struct Decided {
     /// Since when, in milliseconds since the Unix epoch.
     pub at: u64,
+    /// Whether the members of a room were told of it.
+    pub is_told: bool,
+    /// Whether it is a sanction of a client that is connected to this node as an operator, whom it does not stop.
+    pub is_exempt: bool,
 }
 
 /// The reason that a decision does not hold, or is not stored.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use starling_protocol::{ChatMessage, ClientId, CloseCode, Refusal, RoomSummary, Seq, ServerEvent};
+use starling_protocol::{ChatMessage, ClientId, CloseCode, Refusal, RoomName, RoomSummary, Seq, ServerEvent};
 use tokio::sync::oneshot;
 
 use super::command::{
@@ -244,6 +244,10 @@ pub enum Answer {
     Audit(oneshot::Sender<Vec<(u64, AuditEntry)>>, Vec<(u64, AuditEntry)>),
     /// The settings of a room.
     Settings(oneshot::Sender<RoomSettings>, RoomSettings),
+    /// The rooms with settings.
+    SetRooms(oneshot::Sender<Vec<(RoomName, RoomSettings)>>, Vec<(RoomName, RoomSettings)>),
+    /// The settings of a room, for a member.
+    OwnSettings(oneshot::Sender<Result<RoomSettings, Refusal>>, Result<RoomSettings, Refusal>),
     /// The invitations to a room.
     Invitations(oneshot::Sender<Vec<(ClientId, Invitation)>>, Vec<(ClientId, Invitation)>),
     /// To [`Command::ReadPositions`](super::command::Command::ReadPositions).
@@ -274,6 +278,8 @@ impl Answer {
             Self::Sanctions(reply, sanctions) => drop(reply.send(sanctions)),
             Self::Audit(reply, entries) => drop(reply.send(entries)),
             Self::Settings(reply, settings) => drop(reply.send(settings)),
+            Self::SetRooms(reply, rooms) => drop(reply.send(rooms)),
+            Self::OwnSettings(reply, settings) => drop(reply.send(settings)),
             Self::Invitations(reply, invitations) => drop(reply.send(invitations)),
             Self::Positions(reply, positions) => drop(reply.send(positions)),
             Self::Rooms(reply, rooms) => drop(reply.send(rooms)),

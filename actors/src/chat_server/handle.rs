@@ -267,6 +267,26 @@ impl ChatServerHandle {
         self.ask_for(|reply| Command::ReadSettings { room, reply }).await
     }
 
+    /// The rooms whose settings differ from the default, in the order of their names.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`].
+    pub async fn set_rooms(&self) -> Result<Vec<(RoomName, RoomSettings)>, AskError> {
+        self.ask_for(|reply| Command::ListSetRooms { reply }).await
+    }
+
+    /// The settings of a room of this session.
+    ///
+    /// # Errors
+    /// [`AskError::TimedOut`], [`AskError::Ended`], and the refusal if the session is not a member.
+    pub(crate) async fn own_settings(
+        &self,
+        session: SessionId,
+        room: RoomName,
+    ) -> Result<Result<RoomSettings, Refusal>, AskError> {
+        self.ask_for(|reply| Command::ReadOwnSettings { session, room, reply }).await
+    }
+
     /// The invitations to a room, in the order of the names.
     ///
     /// # Errors

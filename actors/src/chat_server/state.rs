@@ -226,6 +226,14 @@ impl ChatState {
             Command::ReadSettings { room, reply } => {
                 turn.reply(Answer::Settings(reply, self.moderation.settings(&room).clone()));
             }
+            Command::ListSetRooms { reply } => {
+                let rooms = self.moderation.set_rooms();
+                turn.reply(Answer::SetRooms(reply, rooms.map(|(room, it)| (room.clone(), it.clone())).collect()));
+            }
+            Command::ReadOwnSettings { session, room, reply } => {
+                let settings = self.own_room(session, &room).map(|_| self.moderation.settings(&room).clone());
+                turn.reply(Answer::OwnSettings(reply, settings));
+            }
             Command::ReadPositions { room, reply } => {
                 turn.reply(Answer::Positions(reply, self.positions(room.as_ref())));
             }

@@ -2,9 +2,10 @@
 
 use starling_protocol::console::{OperatorCommand, no_current_room};
 use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
-use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, SettingName};
+use starling_protocol::{ClientId, ErrorCode, NameError, Refusal, RoomName, SettingName, one_of};
 
-use super::{Act, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Subject, Target};
+use super::{Act, Measure, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
+use crate::client_address::ClientAddress;
 use crate::room_settings::{Access, RETENTION_SECONDS_MAX, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
 
 /// The word that makes a sanction one of the whole server.
@@ -35,6 +36,40 @@ pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
     u32::try_from(seconds).map_err(|_| BadTime::Range(time_of(SLOW_SECONDS_MAX.into())))
 }
 
+/// The reason that a word is not the name of a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    /// It cannot be a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// It could be a name, but an operator who types it means an address.
+    #[error("{0} is an address, not a name")]
+    Address(String),
+}
+
+/// The name of a client, as an operator types it.
+///
+/// # Errors
+/// [`BadTarget`].
+pub fn target_name(word: &str) -> Result<ClientId, BadTarget> {
+    if word.parse::<ClientAddress>().is_ok() {
+        Err(BadTarget::Address(word.into()))
+    } else {
+        Ok(ClientId::parse(word)?)
+    }
+}
+
+/// What is wrong with the typed value of a setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadValue {
+    /// It has none of the forms of this setting.
+    #[error("write {}", one_of(.0.values().iter().copied()))]
+    Form(SettingName),
+    /// Its time is wrong.
+    #[error(transparent)]
+    Time(#[from] BadTime),
+}
+
 /// A decision that an operator has typed, with its reason.
 ///
 /// # Errors
@@ -43,17 +78,28 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", command.form()));
     if let OperatorCommand::Set(name) = command {
         let room = here(current)?;
-        let change = setting(name, words)?;
+        let change = setting(name, words).map_err(|wrong| match wrong {
+            BadValue::Form(_) => usage(),
+            BadValue::Time(time) => bad(time),
+        })?;
         change.check(&room).map_err(bad)?;
         return Ok((Act::Set { room, change }, Box::default()));
     }
-    let (name, rest) = word(words).ok_or_else(usage)?;
-    let name = ClientId::parse(name).map_err(|error| Refusal::new(ErrorCode::BadName, error.to_string()))?;
+    let (first, rest) = word(words).ok_or_else(usage)?;
+    let name = target_name(first).map_err(|error| {
+        let advice = if matches!(error, BadTarget::Address(_)) { "; only names are typed here" } else { "" };
+        Refusal::new(ErrorCode::BadName, format!("{error}{advice}"))
+    })?;
     if let OperatorCommand::Invite | OperatorCommand::Uninvite = command {
         let (room, client_id) = (here(current)?, name);
         let is_invited = command == OperatorCommand::Invite;
         let act = if is_invited { Act::Invite { room, client_id } } else { Act::Uninvite { room, client_id } };
         return if rest.is_empty() { Ok((act, Box::default())) } else { Err(usage()) };
+    }
+    let misplaced = |what: &str| Refusal::new(ErrorCode::BadRequest, format!("{what}: write {}", command.form()));
+    // A client may have such a name, but then the word must stand twice.
+    if is_everywhere_word(first) && word(rest).is_none_or(|(second, _)| second != EVERYWHERE) {
+        return Err(misplaced("the name stands before the word everywhere"));
     }
     let (is_everywhere, rest) = match word(rest) {
         Some((EVERYWHERE, rest)) => (true, rest),
@@ -72,6 +118,9 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     if matches!(command, OperatorCommand::Unmute | OperatorCommand::Unban) {
         return if rest.is_empty() { Ok((Act::Lift(target), Box::default())) } else { Err(usage()) };
     }
+    if seconds_up_to(first, SANCTION_SECONDS_MAX).is_ok() {
+        return Err(misplaced("the name stands before the time"));
+    }
     // A wrong time must not become a part of the reason of a sanction without end.
     let (seconds, reason) = match word(rest) {
         Some((time, rest)) if time.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -79,19 +128,19 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         }
         _ => (None, rest),
     };
-    if reason.len() > REASON_BYTES_MAX {
-        let text = format!("the reason has {} bytes, {REASON_BYTES_MAX} are allowed", reason.len());
-        return Err(Refusal::new(ErrorCode::BadRequest, text));
+    if word(reason).is_some_and(|(first, _)| is_everywhere_word(first)) {
+        return Err(misplaced("the word everywhere stands behind the name, in small letters"));
     }
+    check_reason(reason).map_err(bad)?;
     Ok((Act::Impose { target, seconds }, reason.into()))
 }
 
 /// The change of a setting that an operator has typed. Its values may be beyond their limits.
 ///
 /// # Errors
-/// The refusal to answer with.
-pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal> {
-    let usage = || Refusal::new(ErrorCode::BadRequest, format!("write {}", name.form()));
+/// [`BadValue`].
+pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, BadValue> {
+    let usage = || BadValue::Form(name);
     let words = words.trim();
     let is_on = |is_on: &str, is_off: &str| match words {
         word if word == is_on => Ok(true),
@@ -101,7 +150,7 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal
     let mut change = SettingsChange::default();
     match name {
         _ if words.is_empty() => return Err(usage()),
-        SettingName::Slow => change.slow_seconds = Some(slow_seconds(words).map_err(bad)?),
+        SettingName::Slow => change.slow_seconds = Some(slow_seconds(words)?),
         SettingName::Topic => change.topic = Some(if words == OFF { String::new() } else { words.into() }),
         SettingName::Writers => {
             let is_open = is_on(Writers::Everyone.as_str(), Writers::Operators.as_str())?;
@@ -119,7 +168,7 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal
                 match word.parse() {
                     Ok(messages) if retention == Retention::default() => retention.messages = Some(messages),
                     Err(_) if retention.seconds.is_none() => {
-                        retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX).map_err(bad)?);
+                        retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX)?);
                     }
                     _ => return Err(usage()),
                 }
@@ -130,6 +179,10 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, Refusal
         SettingName::SeenBy => change.seen_by = Some(Some(is_on(ON, OFF)?)),
     }
     Ok(change)
+}
+
+fn is_everywhere_word(word: &str) -> bool {
+    word.eq_ignore_ascii_case(EVERYWHERE)
 }
 
 fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
@@ -146,6 +199,9 @@ fn word(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     (!word.is_empty()).then(|| (word, rest.trim()))
 }
+
+/// What an operator is told behind a sanction of another one.
+pub const EXEMPT: &str = "; it does not stop an operator, and this client is one now";
 
 /// What an operator is told: the decision holds.
 pub fn done(act: &Act) -> String {
@@ -164,6 +220,7 @@ pub fn done(act: &Act) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::REASON_BYTES_MAX;
     use super::*;
 
     fn room() -> RoomName {
@@ -190,6 +247,9 @@ mod tests {
             ("/ban bob everywhere 7d spam", "bob is banned for 1w: spam"),
             ("/ban bob", "bob in dev is banned"),
             ("/unban bob everywhere", "bob is no longer banned"),
+            ("/unmute 10m", "10m in dev is no longer muted"),
+            ("/mute bob spam everywhere", "bob in dev is muted: spam everywhere"),
+            ("/mute bob everywhereabouts", "bob in dev is muted: everywhereabouts"),
             ("/unmute bob", "bob in dev is no longer muted"),
             ("/slow 10s", "dev: slow 10s"),
             ("/slow 120s", "dev: slow 2m"),
@@ -219,6 +279,33 @@ mod tests {
         for (line, problem) in [
             ("/mute", "write /mute NAME [everywhere] [TIME] [REASON]"),
             ("/unban bob 10m", "write /unban NAME [everywhere]"),
+            ("/mute 192.0.2.1", "192.0.2.1 is an address, not a name; only names are typed here"),
+            ("/unmute 192.0.2.1", "192.0.2.1 is an address, not a name; only names are typed here"),
+            ("/ban 2001:db8::1 everywhere", "2001:db8::1 is an address, not a name; only names are typed here"),
+            ("/unban 2001:db8::/64", "2001:db8::/64 is an address, not a name; only names are typed here"),
+            ("/invite 192.0.2.1", "192.0.2.1 is an address, not a name; only names are typed here"),
+            (
+                "/mute everywhere bob",
+                "the name stands before the word everywhere: write /mute NAME [everywhere] [TIME] [REASON]",
+            ),
+            (
+                "/ban everywhere",
+                "the name stands before the word everywhere: write /ban NAME [everywhere] [TIME] [REASON]",
+            ),
+            ("/unmute everywhere bob", "the name stands before the word everywhere: write /unmute NAME [everywhere]"),
+            ("/unban Everywhere", "the name stands before the word everywhere: write /unban NAME [everywhere]"),
+            ("/mute 10m bob", "the name stands before the time: write /mute NAME [everywhere] [TIME] [REASON]"),
+            (
+                "/ban bob 10m everywhere",
+                "the word everywhere stands behind the name, in small letters: \
+                 write /ban NAME [everywhere] [TIME] [REASON]",
+            ),
+            (
+                "/mute bob EVERYWHERE",
+                "the word everywhere stands behind the name, in small letters: \
+                 write /mute NAME [everywhere] [TIME] [REASON]",
+            ),
+            ("/slow dev 10s", "\"dev 10s\" is not a time like 30s, 10m, 2h, 7d or 4w"),
             ("/slow", "write /slow TIME or /slow off"),
             ("/slow 10", "\"10\" is not a time like 30s, 10m, 2h, 7d or 4w"),
             ("/slow 7h", "the time must be at least 1s, and at most 6h"),

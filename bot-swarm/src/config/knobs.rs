@@ -9,6 +9,7 @@ use starling_protocol::{ClientId, limits};
 use super::error::ConfigError;
 use super::settings::{Config, METRICS_OFF};
 use crate::expect::Expectations;
+use crate::mix::Mix;
 use crate::profile::Profile;
 use crate::redaction::{HIDDEN, shown};
 use crate::roster::PREFIX_MAX;
@@ -418,7 +419,8 @@ const SECRETS: [&str; 3] = ["BOT_TOKEN", "BOT_TOKEN_SECRET", "BOT_HEADERS"];
 type Explain = fn(&str) -> Option<String>;
 
 /// The settings whose values have several parts.
-const EXPLAINED: [(&str, Explain); 3] = [
+const EXPLAINED: [(&str, Explain); 4] = [
+    ("BOT_BEHAVIOURS", |value| value.parse::<Mix>().err().map(|error| error.to_string())),
     ("BOT_PROFILE", |value| value.parse::<Profile>().err().map(|error| error.to_string())),
     ("BOT_SERVER_URL", explain_urls),
     ("BOT_EXPECT", |value| value.parse::<Expectations>().err().map(|error| error.to_string())),

@@ -34,6 +34,10 @@ fn the_defaults_told_are_the_defaults() {
 fn a_bad_value_is_told_in_one_line_with_variable_value_and_range() {
     let error = config(&[("BOT_COUNT", "many")]).unwrap_err().to_string();
     assert_eq!(error, r#"BOT_COUNT="many" is not valid: it must be a whole number, 1 to 1000000"#);
+    let error = config(&[("BOT_BEHAVIOURS", "chatter=9,dancer=1")]).unwrap_err().to_string();
+    let told =
+        r#"BOT_BEHAVIOURS="chatter=9,dancer=1" is not valid: there is no behaviour "dancer": write chatter, lurker, "#;
+    assert!(error.starts_with(told), "{error}");
 }
 
 #[test]

@@ -423,9 +423,9 @@ impl Second {
 }
 
 impl Report {
-    /// Processor time of the swarm per delivery, in microseconds; 0 if there were no deliveries.
-    pub fn micros_per_delivery(&self) -> f64 {
+    /// Processor time of the swarm per delivery, in microseconds; `None` if there were no deliveries.
+    pub fn micros_per_delivery(&self) -> Option<f64> {
         let seconds = self.swarm.user_seconds + self.swarm.system_seconds;
-        if self.ledger.deliveries == 0 { 0.0 } else { seconds * 1e6 / self.ledger.deliveries as f64 }
+        (self.ledger.deliveries > 0).then(|| seconds * 1e6 / self.ledger.deliveries as f64)
     }
 }

@@ -194,6 +194,7 @@ fn latencies(report: &Report) -> Markup {
             h2 { "Latencies of the whole run" }
             p { "From the planned time, whatever caused the delay." }
             (latency_table(&report.latencies))
+            @if report.ledger.deliveries == 0 { p { "delivery: none" } }
             @if let Some(remote) = &report.remote { p { (remote) } }
             @if let Some(last) = report.last_receivers.as_ref().filter(|last| last.one_of > 1) { p { (last) } }
         }
@@ -336,7 +337,7 @@ fn swarm(report: &Report) -> Markup {
     let per_bot = swarm.resident_bytes.checked_div(report.bots.asked).unwrap_or_default();
     let rows = [
         ("processor time", format!("{:.2} s", swarm.user_seconds + swarm.system_seconds)),
-        ("for each delivery", format!("{:.2} µs", report.micros_per_delivery())),
+        ("for each delivery", report.micros_per_delivery_text()),
         ("memory", mib(swarm.resident_bytes)),
         ("for each bot", format!("{} bytes", grouped(per_bot))),
         ("open files", grouped(swarm.open_files)),

@@ -6,6 +6,9 @@ use crate::advice::advice;
 
 use super::document::{LastReceivers, Latency, Ledger, Remote, Report};
 
+/// What stands in place of a figure of which nothing was measured.
+const NONE: &str = "none";
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { verdict, bots, messages, ledger, .. } = self;
@@ -72,6 +75,9 @@ impl fmt::Display for Report {
         for (kind, latency) in &self.latencies {
             write_latency(f, kind, latency)?;
         }
+        if ledger.deliveries == 0 {
+            writeln!(f, "  {:<11}{NONE}", "delivery")?;
+        }
         if let Some(remote) = &self.remote {
             writeln!(f, "  {remote}")?;
         }
@@ -88,13 +94,18 @@ impl Report {
         self.errors.keys().filter_map(|kind| Some((kind.as_str(), advice(kind)?)))
     }
 
+    /// The processor time of the swarm per delivery, for a person.
+    pub(crate) fn micros_per_delivery_text(&self) -> String {
+        self.micros_per_delivery().map_or_else(|| NONE.to_owned(), |micros| format!("{micros:.2} µs"))
+    }
+
     fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let swarm = &self.swarm;
         writeln!(
             f,
-            "swarm       {:.2} s CPU ({:.2} µs per delivery), {:.1} MiB ({} bytes per bot)",
+            "swarm       {:.2} s CPU ({} per delivery), {:.1} MiB ({} bytes per bot)",
             swarm.user_seconds + swarm.system_seconds,
-            self.micros_per_delivery(),
+            self.micros_per_delivery_text(),
             swarm.resident_bytes as f64 / 1_048_576.0,
             swarm.resident_bytes.checked_div(self.bots.asked).unwrap_or_default(),
         )?;
@@ -173,6 +184,22 @@ mod tests {
         assert_eq!(report.to_string().lines().next(), Some("KEPT: p99<250ms, lost=0"));
         report.verdict.doubts.push("the event loop was 80 ms late".into());
         assert_eq!(report.to_string().lines().nth(1), Some("  doubt     the event loop was 80 ms late"));
+    }
+
+    #[test]
+    fn what_did_not_happen_has_no_figure() {
+        let told = |report: &Report| {
+            let line = report.to_string().lines().find(|line| line.contains("per delivery")).unwrap().to_owned();
+            let page = crate::report::page::page(report);
+            let in_page = page.contains("delivery: none") && page.contains(">none</td>");
+            (line.contains("(none per delivery)"), report.to_string().contains("  delivery   none\n"), in_page)
+        };
+        let mut report = example::report();
+        assert_eq!(told(&report), (false, false, false));
+        report.ledger.deliveries = 0;
+        assert_eq!(told(&report), (true, true, true));
+        let comparison = crate::compare::compare(&report, &example::report());
+        assert!(!comparison.rows.iter().any(|row| row.name.contains("per delivery")));
     }
 
     #[test]

@@ -7,11 +7,15 @@ use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use starling_actors::client_address::ClientAddress;
 use starling_actors::moderation::invitations::Invitation;
+use starling_actors::moderation::typed::EXEMPT;
 use starling_actors::moderation::{
     Act, AuditEntry, Decision, Measure, REASON_BYTES_MAX, SANCTION_SECONDS_MAX, Sanction, Subject, Target,
 };
-use starling_actors::room_settings::{Access, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers, given};
+use starling_actors::room_settings::{
+    Access, Retention, RoomSettings, SLOW_SECONDS_MAX, SettingsChange, Writers, given,
+};
 use starling_protocol::limits::TOPIC_BYTES_MAX;
 use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, RoomName, Seq};
@@ -33,6 +37,15 @@ impl From<Forbidden> for Measure {
             Forbidden::Ban => Self::Ban,
         }
     }
+}
+
+/// The address of a client.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn client_address(text: &str) -> Result<ClientAddress, String> {
+    let address = text.parse().ok().filter(|address| *address != ClientAddress::NONE);
+    address.ok_or_else(|| format!("{text:?} is not an address of a client"))
 }
 
 /// Whom a sanction is about, where, and what: either `clientId` or `address`. Without `room`, on the whole server.
@@ -80,6 +93,9 @@ pub(crate) struct ToldSanction {
     pub(crate) by: String,
     /// Its beginning, in milliseconds since the Unix epoch.
     pub(crate) at: u64,
+    /// In the answer to the decision: whether the client is connected to this node as an operator, whom it does not stop.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) exempt: bool,
 }
 
 /// All sanctions in force.
@@ -117,6 +133,21 @@ pub(crate) struct GivenSettings {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[expect(clippy::option_option, reason = "`null` differs from an absent field")]
     pub(crate) seen_by: Option<Option<bool>>,
+}
+
+/// A room whose settings differ from the default.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SetRoom {
+    pub(crate) room: RoomName,
+    /// Those that differ.
+    pub(crate) settings: RoomSettings,
+}
+
+/// All rooms whose settings differ from the default.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct SetRooms {
+    /// In the order of their names.
+    pub(crate) rooms: Vec<SetRoom>,
 }
 
 /// Reads an object. Serde alone would also accept an array for a struct.
@@ -225,7 +256,7 @@ impl From<Target> for SanctionTarget {
 
 impl From<Sanction> for ToldSanction {
     fn from(Sanction { target, until, reason, by, at }: Sanction) -> Self {
-        Self { target: target.into(), until, reason: reason.into(), by: by.into(), at }
+        Self { target: target.into(), until, reason: reason.into(), by: by.into(), at, exempt: false }
     }
 }
 
@@ -272,11 +303,19 @@ impl fmt::Display for SanctionTarget {
 /// One line for a person.
 impl fmt::Display for ToldSanction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, until, reason, by, at } = self;
+        let Self { target, until, reason, by, at, exempt } = self;
         let measure = Measure::from(target.measure).as_str();
         write!(f, "{measure}{target}, since {} by {by}", time(*at))?;
         until.map_or(Ok(()), |until| write!(f, ", until {}", time(until)))?;
-        because(f, reason)
+        because(f, reason)?;
+        f.write_str(if *exempt { EXEMPT } else { "" })
+    }
+}
+
+/// One line for a person.
+impl fmt::Display for SetRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.room, self.settings)
     }
 }
 

@@ -20,6 +20,7 @@ test("a line is a text, a command, or refused", () => {
     ["/leave dev", { is: "leave", room: "dev" }],
     ["/who", { is: "who", room: null }],
     ["/quit", { is: "quit" }],
+    ["/settings", { is: "settings" }],
     ["/mute @bob", { is: "impose", measure: "mute", name: "bob", isEverywhere: false, seconds: null, reason: "" }],
     ["/ban bob everywhere 7d too  loud", { is: "impose", measure: "ban", name: "bob", isEverywhere: true, seconds: 604_800, reason: "too  loud" }],
     ["/mute everywhere everywhere", { is: "impose", measure: "mute", name: "everywhere", isEverywhere: true, seconds: null, reason: "" }],
@@ -42,7 +43,9 @@ test("a line is a text, a command, or refused", () => {
   ]) assert.deepEqual(parseCommand(line), wanted);
   for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts", "/JOIN dev",
     "/mute", "/mute bob 10", "/mute bob 10min spam", "/ban bob 0s", "/unmute bob 10m", "/slow", "/slow 10", "/slow 10s now", "/topic", "/writers", "/writers bob",
-    "/access private", "/newcomers", "/retention", "/retention long", "/retention 1 2", "/retention 30d 7", "/seen-by", "/invite", "/invite bob dev"]) {
+    "/access private", "/newcomers", "/retention", "/retention long", "/retention 1 2", "/retention 30d 7", "/seen-by", "/invite", "/invite bob dev",
+    "/mute 192.0.2.1", "/unban 192.0.2.1", "/invite 192.0.2.1", "/mute everywhere bob", "/ban everywhere", "/unban Everywhere", "/mute 10m bob",
+    "/ban bob 10m everywhere", "/mute bob EVERYWHERE"]) {
     assert.equal(parseCommand(line).is, "refused", line);
   }
 });

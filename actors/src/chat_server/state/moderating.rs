@@ -202,8 +202,8 @@ impl ChatState {
     fn decide_alone(&mut self, decision: Decision, reply: Option<DecisionReply>, turn: &mut Turn) {
         let at = turn.now.unix_ms;
         match (self.decide(decision.clone(), at, turn), reply) {
-            (Ok(rows), reply) => {
-                let receipt = reply.map(|reply| Receipt(self.decisions.insert((reply, Decided { at }))));
+            (Ok((rows, decided)), reply) => {
+                let receipt = reply.map(|reply| Receipt(self.decisions.insert((reply, decided))));
                 turn.push(Effect::Decided(decision));
                 turn.push(Effect::KeepModeration { rows, receipt });
             }
@@ -229,7 +229,7 @@ impl ChatState {
         turn: &mut Turn,
     ) {
         let is_own = self.cluster.as_ref().is_some_and(|cluster| cluster.life() == life);
-        let outcome = self.decide(decision.clone(), at, turn).map(|_| Decided { at });
+        let outcome = self.decide(decision.clone(), at, turn).map(|(_, decided)| decided);
         self.digest(&[u64::from(outcome.is_ok()), at]);
         if is_own && outcome.is_ok() {
             turn.push(Effect::Decided(decision));
@@ -239,13 +239,15 @@ impl ChatState {
         }
     }
 
-    fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<Vec<Row>, Ineffective> {
+    /// Makes a decision hold. Returns what a store has to write, and the answer.
+    fn decide(&mut self, decision: Decision, at: u64, turn: &mut Turn) -> Result<(Vec<Row>, Decided), Ineffective> {
         let act = decision.act.clone();
         let before = match &act {
             Act::Set { room, .. } => Some(self.moderation.settings(room).clone()),
             Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Uninvite { .. } | Act::Delete { .. } => None,
         };
         let rows = self.moderation.decide(decision, at)?;
+        let mut decided = Decided { at, is_told: false, is_exempt: self.is_exempt(&act) };
         match act {
             Act::Impose { target, .. } if target.measure == Measure::Ban => {
                 if let Some(sanction) = self.moderation.sanction(&target).cloned() {
@@ -268,13 +270,21 @@ impl ChatState {
                         // Those who may not be there any more do not learn a new topic.
                         self.expel_from(&name, turn);
                         self.tell_members_settings(&name, turn);
+                        decided.is_told = true;
                     }
                 }
             }
             Act::Uninvite { room, .. } => self.expel_from(&room, turn),
             Act::Impose { .. } | Act::Lift(_) | Act::Invite { .. } | Act::Delete { .. } => {}
         }
-        Ok(rows)
+        Ok((rows, decided))
+    }
+
+    /// Whether a decision is about the name of an operator of this node, whom no sanction stops.
+    fn is_exempt(&self, act: &Act) -> bool {
+        let Act::Impose { target: Target { subject: Subject::Client(name), .. }, .. } = act else { return false };
+        let is_operator = |session| self.participants.get(session).is_some_and(Participant::is_operator);
+        self.participants.holders(name).iter().any(|session| is_operator(*session))
     }
 
     /// Makes the banned clients of this node leave, from the room or from the server.

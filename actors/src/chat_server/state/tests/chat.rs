@@ -204,7 +204,8 @@ impl Chat {
         let (reply, mut answer) = oneshot::channel();
         let decision = Decision { by: "root".into(), act, reason: "spam".into() };
         self.apply(Command::Decide { decision, reply });
-        assert_eq!(answer.try_recv(), Ok(Ok(Decided { at: self.now.unix_ms })), "{words:?}");
+        let decided = answer.try_recv().map(|outcome| outcome.map(|Decided { at, .. }| at));
+        assert_eq!(decided, Ok(Ok(self.now.unix_ms)), "{words:?}");
     }
 
     fn store(&mut self, count: usize) {

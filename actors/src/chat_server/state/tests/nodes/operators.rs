@@ -103,7 +103,7 @@ fn an_operator_is_told_the_truth_of_a_change_whatever_becomes_of_the_node() {
     node.read_own();
     assert!(answers.posted.try_recv().unwrap().is_ok());
     assert_eq!(answers.removed.try_recv(), Ok(Ok(0)));
-    assert_eq!(answers.decided.try_recv(), Ok(Ok(Decided { at: 1_000 })));
+    assert_eq!(answers.decided.try_recv(), Ok(Ok(Decided { at: 1_000, is_told: true, is_exempt: false })));
     assert_eq!(node.state.moderation.settings(&RoomName::lobby()).slow_seconds, 5);
 
     for (what, expected) in [("out of reach", NotDone::OutOfReach), ("declared dead", NotDone::CutOff)] {
