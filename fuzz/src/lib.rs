@@ -95,7 +95,12 @@ pub fn console(input: &[u8]) {
     for current in [CurrentRoom::First, CurrentRoom::Is(RoomName::lobby()), CurrentRoom::Left] {
         match console::parse_line(line, &current) {
             Ok(ConsoleCommand::Command(command)) => check_command(&command),
-            Ok(ConsoleCommand::Operate { .. } | ConsoleCommand::Help | ConsoleCommand::Quit) => {}
+            Ok(
+                ConsoleCommand::Operate { .. }
+                | ConsoleCommand::Settings { .. }
+                | ConsoleCommand::Help
+                | ConsoleCommand::Quit,
+            ) => {}
             Err(refusal) => check_refusal(&refusal),
         }
     }
