@@ -281,11 +281,13 @@ fn the_bots_take_each_knob_within_its_range_and_refuse_it_past_it() {
             let why = stderr.strip_prefix(&begin).unwrap_or_else(|| panic!("{stderr}"));
             let says_what_to_write =
                 knob.variable == "BOT_SERVER_URL" && (why.contains("URL") || why.contains("scheme"));
-            if ["BOT_EXPECT", "BOT_PROFILE"].contains(&knob.variable) || says_what_to_write {
+            if ["BOT_BEHAVIOURS", "BOT_EXPECT", "BOT_PROFILE"].contains(&knob.variable) || says_what_to_write {
                 // The error names the wrong part and gives one example; it does not list everything that is valid.
                 assert!(why.lines().count() == 1 && !why.contains(knob.range), "{stderr}");
                 assert!(
-                    ["as in ", "looks like ", "did you mean ", "ws"].iter().any(|hint| why.contains(hint)),
+                    ["as in ", "looks like ", "did you mean ", "ws", "write ", "must be ", "above 0"]
+                        .iter()
+                        .any(|hint| why.contains(hint)),
                     "{stderr}"
                 );
             } else {

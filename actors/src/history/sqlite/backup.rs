@@ -189,9 +189,7 @@ fn fill(source: &Connection, target: &mut Connection) -> Result<(), CopyError> {
     copy_state(source, &transaction)?;
     let tables: &[&str] = if version >= CHANGES_SINCE { &["messages", CHANGES] } else { &["messages"] };
     for (room, seq) in rooms(&transaction).map_err(Target)? {
-        for table in tables {
-            copy_entries(source, &transaction, table, (room, seq))?;
-        }
+        copy_entries(source, &transaction, tables, (room, seq))?;
     }
     copy_ids(source, &transaction, tables)?;
     transaction.commit().map_err(Target)?;
@@ -223,21 +221,23 @@ fn rooms(connection: &Connection) -> rusqlite::Result<Vec<(DbRoom, u64)>> {
     rooms.query_map([], |row| Ok((DbRoom(row.get(0)?), row.get(1)?)))?.collect()
 }
 
-/// Copies the messages or the changes of a room up to `seq`, in parts.
+/// Copies the entries of a room up to `seq` from these tables, in parts.
 fn copy_entries(
     source: &Connection,
     target: &Connection,
-    table: &str,
+    tables: &[&str],
     (room, seq): (DbRoom, u64),
 ) -> Result<(), CopyError> {
     use CopyError::{Source, Target};
-    let (mut first, last) = (place(room, 0), place(room, seq));
-    let select = format!("SELECT * FROM {table} WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3");
-    while let Some(newest) = copy_rows(source, target, table, &select, (first, last, PART))? {
-        first = newest + 1;
+    for table in tables {
+        let (mut first, last) = (place(room, 0), place(room, seq));
+        let select = format!("SELECT * FROM {table} WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3");
+        while let Some(newest) = copy_rows(source, target, table, &select, (first, last, PART))? {
+            first = newest + 1;
+        }
     }
     // Entries that the server dropped meanwhile leave a gap after the first parts. The entries before the gap are
-    // deleted.
+    // deleted, from all tables up to the same one.
     let mut oldest = source.prepare_cached("SELECT oldest FROM rooms WHERE id = ?1").map_err(Source)?;
     let oldest = match oldest.query_row([room.0], |row| row.get::<_, u64>(0)) {
         Ok(oldest) => oldest.min(seq + 1),
@@ -247,8 +247,10 @@ fn copy_entries(
     let run = |sql: &str, parameters: (i64, i64)| -> Result<(), CopyError> {
         target.prepare_cached(sql).and_then(|mut statement| statement.execute(parameters)).map(drop).map_err(Target)
     };
-    let kept = (place(room, 0), place(room, oldest));
-    run(&format!("DELETE FROM {table} WHERE place >= ?1 AND place < ?2"), kept)?;
+    for table in tables {
+        let kept = (place(room, 0), place(room, oldest));
+        run(&format!("DELETE FROM {table} WHERE place >= ?1 AND place < ?2"), kept)?;
+    }
     run("UPDATE rooms SET oldest = ?2 WHERE id = ?1", (i64::from(room.0), oldest.cast_signed()))
 }
 
