@@ -1,6 +1,7 @@
 //! The address of a connection: the server's URL with the bot's room, name and key. A URL of Starling may name the room:
 //! `ws://HOST/ws/talk`.
 
+use percent_encoding::percent_decode_str;
 use starling_protocol::{ClientId, ClientKey, RoomName};
 
 use crate::dialect::Dialect;
@@ -72,7 +73,8 @@ fn split_at_room(url: &str) -> (&str, Option<RoomName>) {
     // The host may be called ws, too.
     let is_chat = |path: &str| path.ends_with("/ws") && !path.ends_with("//ws");
     let named = url.rsplit_once('/').filter(|(before, _)| is_chat(before));
-    match named.and_then(|(before, room)| Some((before, RoomName::parse(room).ok()?))) {
+    let parse = |room| RoomName::parse(&percent_decode_str(room).decode_utf8().ok()?).ok();
+    match named.and_then(|(before, room)| Some((before, parse(room)?))) {
         Some((before, room)) => (before, Some(room)),
         None => (url, None),
     }
@@ -126,6 +128,7 @@ mod tests {
             ("wss://a/sub/ws/talk/?x=/ws/y", Some("talk"), "wss://a/sub/ws/talk?x=/ws/y&clientId=b"),
             ("ws://a/ws/?x=/ws/y", None, "ws://a/ws?x=/ws/y&clientId=b"),
             ("ws://ws/talk", None, "ws://ws/talk?clientId=b"),
+            ("ws://a/ws/ta%6Ck", Some("talk"), "ws://a/ws/talk?clientId=b"),
             ("ws://a/ws/t%20k", None, "ws://a/ws/t%20k?clientId=b"),
         ] {
             let found = room_in(url);

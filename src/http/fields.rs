@@ -31,7 +31,10 @@ impl Fields {
     }
 
     pub(super) fn of_query(text: &str) -> Result<Self, HttpRefusal> {
-        query::parameters(text).map(Self)
+        let mut fields = query::parameters(text)?;
+        // It is the caller's, in any request.
+        fields.remove("token");
+        Ok(Self(fields))
     }
 
     /// Reads them; those that the type does not have are ignored.

@@ -73,6 +73,7 @@ function sanction(word, name, rest) {
   if (isEverywhereWord(reason.split(/\s/u)[0] ?? "")) {
     return refused(`The word everywhere stands behind the name, in small letters. ${form}`);
   }
+  if (timeSeconds(reason.split(/\s/u).at(-1) ?? "") !== null) return refused(`The time stands before the reason. ${form}`);
   return { is: "impose", measure, name, isEverywhere, seconds, reason };
 }
 

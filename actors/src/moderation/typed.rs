@@ -131,6 +131,9 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
     if word(reason).is_some_and(|(first, _)| is_everywhere_word(first)) {
         return Err(misplaced("the word everywhere stands behind the name, in small letters"));
     }
+    if reason.split_whitespace().next_back().is_some_and(|last| sanction_seconds(last).is_ok()) {
+        return Err(misplaced("the time stands before the reason"));
+    }
     check_reason(reason).map_err(bad)?;
     Ok((Act::Impose { target, seconds }, reason.into()))
 }
@@ -242,7 +245,7 @@ mod tests {
             ("/mute bob", "bob in dev is muted"),
             ("/mute bob 10m", "bob in dev is muted for 10m"),
             ("/mute bob  90s  too  loud", "bob in dev is muted for 90s: too  loud"),
-            ("/mute bob spam 10m", "bob in dev is muted: spam 10m"),
+            ("/mute bob spam 10m ago", "bob in dev is muted: spam 10m ago"),
             ("/mute everywhere everywhere 1w", "everywhere is muted for 1w"),
             ("/ban bob everywhere 7d spam", "bob is banned for 1w: spam"),
             ("/ban bob", "bob in dev is banned"),
@@ -295,6 +298,8 @@ mod tests {
             ("/unmute everywhere bob", "the name stands before the word everywhere: write /unmute NAME [everywhere]"),
             ("/unban Everywhere", "the name stands before the word everywhere: write /unban NAME [everywhere]"),
             ("/mute 10m bob", "the name stands before the time: write /mute NAME [everywhere] [TIME] [REASON]"),
+            ("/mute bob spam 10m", "the time stands before the reason: write /mute NAME [everywhere] [TIME] [REASON]"),
+            ("/ban bob 10m 7d", "the time stands before the reason: write /ban NAME [everywhere] [TIME] [REASON]"),
             (
                 "/ban bob 10m everywhere",
                 "the word everywhere stands behind the name, in small letters: \

@@ -105,6 +105,8 @@ impl ChatState {
         let closed: Vec<_> = entered.filter(|name| !claims.rooms.allow(name)).cloned().collect();
         self.participants.prove_again(session, claims);
         self.proofs.hold(session, claims, turn.now);
+        // A client that was an operator may have been banned meanwhile.
+        self.check_name(session, &claims.client_id, turn)?;
         for room in closed {
             self.leave(&mut Frame { session, id: None, ticket: None }, &room, turn)?;
         }

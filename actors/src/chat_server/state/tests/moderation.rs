@@ -175,6 +175,25 @@ fn a_name_from_a_token_is_banned_when_it_is_shown_and_an_operator_is_exempt() {
 }
 
 #[test]
+fn who_was_banned_as_an_operator_is_closed_when_its_token_does_not_make_it_one_any_more() {
+    for ban in ["root", "192.0.2.1"] {
+        for leaves in ["", "root> leaves lobby\nroot< left lobby"] {
+            Chat::new().check(&format!(
+                "
+                root> opens token=root admin from=192.0.2.1
+                root< welcome root lobby #0
+                {leaves}
+                operator ban {ban}
+                root> proves root
+                root< error banned
+                root< closed 4005
+                ",
+            ));
+        }
+    }
+}
+
+#[test]
 fn in_slow_mode_a_client_waits_between_its_messages_also_with_a_new_connection() {
     Chat::new().and(&["alice", "bob"]).check(
         "
