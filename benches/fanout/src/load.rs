@@ -33,8 +33,8 @@ const EVENTS: usize = 4_096;
 /// Events after which the clock is read, so that due messages do not wait for the other events.
 const EVENTS_PER_LOOK: usize = 64;
 
-/// The first source address of connections to a loopback address. It is another one in each process: the kernel searches
-/// long for a port of an address that just had thousands of connections, because it keeps those for a minute.
+/// A source address of this process. The kernel keeps the ports of closed connections for a minute. If an earlier run has left
+/// thousands of them at the same address, the search for a free port is slow.
 fn first_source() -> Ipv4Addr {
     let [.., high, low] = std::process::id().to_be_bytes();
     // Not 127.0.x.x, where servers listen. The last byte is the offset of a source.
@@ -50,6 +50,8 @@ pub(crate) struct Load {
     address: SocketAddrV4,
     host: String,
     tls: Option<Tls>,
+    /// The first source address of connections to a loopback address.
+    first_source: Ipv4Addr,
     path: Template,
     message: Template,
     hellos: Vec<Template>,
@@ -99,6 +101,7 @@ impl Load {
             address,
             host: host.to_owned(),
             tls,
+            first_source: first_source(),
             path: Template::parse(path),
             message: Template::parse(&options.message),
             hellos: options.hello.iter().map(|hello| Template::parse(hello)).collect(),
@@ -185,7 +188,7 @@ impl Load {
 
     fn connect(&mut self, number: usize) -> anyhow::Result<()> {
         let offset = u32::try_from(number / self.options.per_address)?;
-        let from = self.address.ip().is_loopback().then(|| Ipv4Addr::from_bits(first_source().to_bits() + offset));
+        let from = self.address.ip().is_loopback().then(|| Ipv4Addr::from_bits(self.first_source.to_bits() + offset));
         let connection = &mut self.connections[number];
         self.run.connecting += 1;
         if let Err(error) = connection.connect(self.address, from, self.tls.as_ref(), now()) {

@@ -38,7 +38,8 @@ pub const KNOBS: &[Knob] = &[
         variable: "BOT_SERVER_URL",
         flag: "server-url",
         help: "Where the bots connect; with more than one room, the room's name is appended to the path; the path may also \
-               name the only room, as in ws://HOST/ws/talk. With several servers, the bots begin with different ones, and go on to the next after a lost connection",
+               name the only room, as in ws://HOST/ws/talk. With several servers, the bots begin with different ones, and go \
+               on to the next after a lost connection",
         range: "ws:// or wss:// HOST[:PORT]/PATH[?QUERY], or several with commas between",
         default: "ws://127.0.0.1:8080/ws",
         set: |config, value| parse_url(value).map(|url| config.server_url = url),
