@@ -10,7 +10,8 @@
 //!   arrived. Expected deliveries are the sum over members of `max(target, newest received) - position at joining`;
 //!   those missing in that range are lost. Messages of other people and other swarms count as well.
 //! - A bot that is away at the end and did not return must have what it had received before it lost its connection.
-//! - After `"recovered":false`, or in a new epoch, messages that it had not received are lost, and also count as told.
+//! - After `"recovered":false`, or in a new epoch, messages that it had not received are lost, and also count as told. Of
+//!   a new epoch, these are the messages since the first bot of the process entered it.
 //! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. If the
 //!   server keeps inboxes, also every position (`seq`) of the bot's own inbox after the first message that it received
 //!   there, including those across lost connections that it resumed. If the server keeps none, a message to a client
@@ -39,6 +40,7 @@ mod tally;
 pub mod timeline;
 mod undelivered;
 mod verdict;
+mod waters;
 
 use std::time::Duration;
 
@@ -61,9 +63,7 @@ use sequence::Arrival;
 pub use tally::Tally;
 pub use undelivered::Undelivered;
 pub use verdict::Verdict;
-
-/// The newest known `seq`, by room and epoch.
-pub type HighWaters = FxHashMap<(u32, Epoch), u64>;
+pub use waters::Waters;
 
 /// The deliveries to the bots of one worker, and the faults among them.
 #[derive(Debug)]
@@ -71,6 +71,10 @@ pub struct Ledger {
     run: u32,
     rooms: FxHashMap<u32, RoomRecord>,
     members: FxHashMap<(u32, u32), Member>,
+    /// The bounds of the epochs, as far as entering bots were told them.
+    entered: Waters,
+    /// Bots that came from an older epoch into this one, at this `seq`.
+    returns: Vec<(u32, Epoch, u64)>,
     private: PrivateBook,
     /// The deliveries between bots, with a server that does not number messages.
     pub peers: PeerBook,
@@ -87,6 +91,8 @@ impl Ledger {
             run,
             rooms: FxHashMap::default(),
             members: FxHashMap::default(),
+            entered: Waters::default(),
+            returns: Vec::new(),
             private: PrivateBook::default(),
             peers: PeerBook::new(run, audience),
             tally: Tally::default(),
@@ -100,6 +106,7 @@ impl Ledger {
         let Standing { epoch, seq, recovered } = standing;
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
+        self.entered.enter(room, epoch, seq);
         let Some(member) = self.members.get_mut(&(bot, room)) else {
             let (position, read) = (Position::after(epoch, seq), ReadPosition::default());
             self.members.insert((bot, room), Member { position, read, joined_at: seq, is_away: false, rests: false });
@@ -113,6 +120,7 @@ impl Ledger {
             let mut ended = std::mem::replace(position, Position::after(epoch, seq));
             ended.tell_lost_until(record.high_water(ended.epoch()).unwrap_or_default());
             self.tally += ended.tally(0);
+            self.returns.push((room, epoch, seq));
         } else if !recovered {
             position.tell_lost_until(seq);
         }
@@ -388,21 +396,23 @@ impl Ledger {
         self.private.has_seen(sender, receiver, number)
     }
 
-    /// The newest `seq` of each epoch of each room, as far as these bots know.
-    pub fn high_waters(&self) -> HighWaters {
-        let of_room = |(room, record): (&u32, &RoomRecord)| {
-            record.high_waters().map(|(epoch, seq)| ((*room, epoch), seq)).collect::<Vec<_>>()
-        };
-        self.rooms.iter().flat_map(of_room).collect()
+    /// The bounds of each epoch of each room, as far as these bots know.
+    pub fn waters(&self) -> Waters {
+        let mut waters = self.entered.clone();
+        for (room, record) in &self.rooms {
+            for (epoch, seq) in record.high_waters() {
+                waters.reach(*room, epoch, seq);
+            }
+        }
+        waters
     }
 
     /// The number of room deliveries that are still to come until all connected members have reached the targets.
-    pub fn outstanding(&self, targets: &HighWaters) -> u64 {
+    pub fn outstanding(&self, targets: &Waters) -> u64 {
         let present = self.members.iter().filter(|(_, member)| !member.is_away);
         present
             .map(|((_, room), member)| {
-                let target = targets.get(&(*room, member.position.epoch())).copied().unwrap_or_default();
-                target.saturating_sub(member.position.newest())
+                targets.high(*room, member.position.epoch()).saturating_sub(member.position.newest())
             })
             .sum()
     }
@@ -434,14 +444,18 @@ impl Ledger {
     /// `said` and `unpromised`: see [`PeerBook::close`].
     pub fn close(
         mut self,
-        targets: &HighWaters,
+        targets: &Waters,
         said: impl Fn(u32) -> u32,
         unpromised: &[(u32, u32)],
     ) -> (Tally, PrivateBook) {
         for ((_, room), member) in &self.members {
             self.tally.unread += u64::from(!member.is_away && member.read.is_due());
-            let target = if member.is_away { None } else { targets.get(&(*room, member.position.epoch())).copied() };
-            self.tally += member.position.tally(target.unwrap_or_default());
+            let target = if member.is_away { 0 } else { targets.high(*room, member.position.epoch()) };
+            self.tally += member.position.tally(target);
+        }
+        for (room, epoch, seq) in self.returns {
+            let missed = targets.low(room, epoch).map_or(0, |low| seq.saturating_sub(low));
+            self.tally += Tally { expected: missed, lost: missed, lost_and_told: missed, ..Tally::default() };
         }
         self.tally += self.peers.close(said, unpromised);
         (self.tally, self.private)

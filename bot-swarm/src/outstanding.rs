@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Nanos;
-use crate::ledger::HighWaters;
+use crate::ledger::Waters;
 
 /// The time to wait for private deliveries that may never come, after everything else has arrived.
 const PRIVATE_GRACE: Duration = Duration::from_secs(1);
@@ -25,8 +25,8 @@ pub(crate) struct Outstanding {
     pub(crate) private_deliveries: i64,
     /// Whether private deliveries may never come, because bots are away.
     pub(crate) may_lack_private: bool,
-    /// The newest `seq` of the rooms, as far as this worker knows.
-    pub(crate) high_waters: HighWaters,
+    /// The bounds of the rooms' epochs, as far as this worker knows.
+    pub(crate) waters: Waters,
 }
 
 impl Outstanding {
@@ -39,10 +39,7 @@ impl Outstanding {
         self.room_deliveries += other.room_deliveries;
         self.private_deliveries += other.private_deliveries;
         self.may_lack_private |= other.may_lack_private;
-        for (life, seq) in other.high_waters {
-            let known = self.high_waters.entry(life).or_default();
-            *known = seq.max(*known);
-        }
+        self.waters.merge(other.waters);
     }
 
     /// Whether nothing is outstanding. `since` keeps the time at which everything but private deliveries had arrived.

@@ -18,7 +18,7 @@ use crate::crowds::Crowds;
 use crate::doubt::Doubt;
 use crate::endpoint::Endpoint;
 use crate::footprint::Footprint;
-use crate::ledger::HighWaters;
+use crate::ledger::Waters;
 use crate::metrics::{Exposed, MetricsServer};
 use crate::open_files;
 use crate::outcome::Outcome;
@@ -308,10 +308,10 @@ impl Swarm {
     }
 
     /// Waits until all due messages are sent, all acks and deliveries have arrived, the time is over, or a second stop
-    /// is requested. If no bot was ever connected, it does not wait. Returns the newest `seq` of the rooms.
-    async fn drain(&self, config: &Config, says_until: Nanos, stop: &StopHandle, watch: &mut Watch<'_>) -> HighWaters {
+    /// is requested. If no bot was ever connected, it does not wait. Returns the bounds of the rooms' epochs.
+    async fn drain(&self, config: &Config, says_until: Nanos, stop: &StopHandle, watch: &mut Watch<'_>) -> Waters {
         let deadline = self.now().after(Duration::from_secs_f64(config.drain_seconds));
-        let mut targets = Arc::new(HighWaters::default());
+        let mut targets = Arc::new(Waters::default());
         let mut is_final = false;
         let mut settled_since = None;
         let is_hopeless = watch.recorder.total().counters.ever_connected == 0;
@@ -328,7 +328,7 @@ impl Swarm {
             if !is_final {
                 // Later messages of others are not awaited. Otherwise, a busy room would never be drained.
                 is_final = sum.unanswered == 0 && sum.left_to_say == 0;
-                targets = Arc::new(sum.high_waters);
+                targets = Arc::new(sum.waters);
             }
             if is_settled || is_hopeless || self.panics.any() || self.now() >= deadline {
                 return Arc::unwrap_or_clone(targets);

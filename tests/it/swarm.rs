@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use bot_swarm::ledger::Tally;
 use bot_swarm::report::document::{Judgement, Report};
 use bot_swarm::report::folder;
 use bot_swarm::{Config, Outcome, StopHandle, progress};
@@ -185,6 +186,8 @@ async fn bots_that_have_to_leave_their_room_say_nothing_there_and_the_report_nam
         assert_eq!(report.away, if come_back { 0 } else { BOTS_HERE.into() }, "{told}");
         assert_eq!(report.stats.errors["had to leave its room"], u64::from(BOTS_HERE), "{told}");
         assert!(told.contains("\n  had to leave its room: an operator has "), "{told}");
+        let Tally { expected, received, lost, lost_and_told, .. } = report.tally;
+        assert_eq!((lost, lost), (lost_and_told, expected - received), "{told}");
         if let Some(code) = code {
             assert_eq!(report.stats.errors[code], u64::from(BOTS_HERE), "{told}");
             assert!(report.stats.errors.contains_key(&format!("HTTP 403 {code}")), "{told}");

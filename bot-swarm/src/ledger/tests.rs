@@ -71,7 +71,7 @@ impl Ledger {
     }
 
     fn sums(self) -> Tally {
-        let targets = self.high_waters();
+        let targets = self.waters();
         let (mut tally, private) = self.close(&targets, |_| 0, &[]);
         tally += private.tally();
         tally

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
 use super::sequence::union;
-use super::{HighWaters, Ledger};
+use super::{Ledger, Waters};
 use crate::clock::Nanos;
 use crate::last_receivers::PlaceKey;
 
@@ -38,13 +38,12 @@ pub enum Undelivered {
 impl Ledger {
     /// Reports the room deliveries that were due and did not arrive: lost ones, and those that are missing at bots that
     /// lost their connection and did not return.
-    pub fn undelivered(&self, targets: &HighWaters, mut tell: impl FnMut(Undelivered)) {
+    pub fn undelivered(&self, targets: &Waters, mut tell: impl FnMut(Undelivered)) {
         let mut missed: FxHashMap<(u32, Epoch), Vec<RangeInclusive<u64>>> = FxHashMap::default();
         for ((bot, room), member) in self.members.iter().filter(|(_, member)| !member.rests) {
             let Some(record) = self.rooms.get(room) else { continue };
             let epoch = member.position.epoch();
-            let target = targets.get(&(*room, epoch)).copied().unwrap_or_default();
-            for range in member.position.missing_until(target) {
+            for range in member.position.missing_until(targets.high(*room, epoch)) {
                 for (planned, seqs) in record.planned(epoch, range.clone()) {
                     tell(Undelivered::Delivery { bot: *bot, planned, count: seqs.end() - seqs.start() + 1 });
                 }

@@ -11,7 +11,7 @@ use crate::census::{BotState, Census};
 use crate::clock::{self, Nanos};
 use crate::last_receivers::LastReceivers;
 use crate::ledger::private::PrivateBook;
-use crate::ledger::{HighWaters, Ledger, Tally, Undelivered};
+use crate::ledger::{Ledger, Tally, Undelivered, Waters};
 use crate::outstanding::Outstanding;
 use crate::stats::Stats;
 
@@ -122,8 +122,8 @@ impl Handler<CountAnswersDue> for Worker {
 #[derive(Debug, Message)]
 #[rtype(result = "Outstanding")]
 pub(crate) struct ReadOutstanding {
-    /// The newest `seq` of the rooms, as far as all workers know.
-    pub(crate) targets: Arc<HighWaters>,
+    /// The bounds of the rooms' epochs, as far as all workers know.
+    pub(crate) targets: Arc<Waters>,
 }
 
 impl Handler<ReadOutstanding> for Worker {
@@ -139,7 +139,7 @@ impl Handler<ReadOutstanding> for Worker {
             room_deliveries: ledger.outstanding(&targets) + ledger.peers.outstanding(|bot| self.state.said_by(bot)),
             private_deliveries: ledger.private_outstanding(),
             may_lack_private: ledger.may_lack_private(self.numbers().map(|_| 1).sum()),
-            high_waters: ledger.high_waters(),
+            waters: ledger.waters(),
         })
     }
 }
@@ -148,8 +148,8 @@ impl Handler<ReadOutstanding> for Worker {
 #[derive(Debug, Message)]
 #[rtype(result = "Books")]
 pub(crate) struct CloseBooks {
-    /// The newest `seq` of the rooms.
-    pub(crate) targets: Arc<HighWaters>,
+    /// The bounds of the rooms' epochs.
+    pub(crate) targets: Arc<Waters>,
 }
 
 /// The final sums of a worker.
@@ -201,7 +201,7 @@ impl Handler<CloseBooks> for Worker {
 
 impl Worker {
     /// Charges deliveries that were due and did not arrive with the time from their plan until now.
-    fn charge_undelivered(&self, ledger: &Ledger, targets: &HighWaters, last: &mut LastReceivers) {
+    fn charge_undelivered(&self, ledger: &Ledger, targets: &Waters, last: &mut LastReceivers) {
         let now = self.state.now();
         let mut stats = self.state.stats.borrow_mut();
         ledger.undelivered(targets, |undelivered| match undelivered {

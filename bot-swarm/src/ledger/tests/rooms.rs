@@ -28,7 +28,7 @@ fn a_message_that_one_member_did_not_get_is_lost() {
 fn an_acknowledged_message_that_nobody_got_is_lost_to_all() {
     let mut ledger = ledger(2);
     ledger.room_acked(0, ROOM, 11, 1, Nanos::UNPLANNED);
-    assert_eq!(ledger.outstanding(&ledger.high_waters()), 2);
+    assert_eq!(ledger.outstanding(&ledger.waters()), 2);
     assert_eq!(ledger.sums(), Tally { expected: 2, lost: 2, ..Tally::default() });
 }
 
@@ -127,7 +127,7 @@ fn a_bot_that_left_a_room_expects_only_what_it_received() {
     }
     ledger.left(1, ROOM);
     ledger.hears(0, 12, 0, 2);
-    assert_eq!(ledger.outstanding(&ledger.high_waters()), 0);
+    assert_eq!(ledger.outstanding(&ledger.waters()), 0);
     assert_eq!(ledger.hears(1, 12, 0, 2), Verdict::Wrong, "it is not in the room");
     ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: 12, recovered: true });
     for bot in 0..2 {
@@ -151,7 +151,7 @@ fn the_last_receiver_of_a_message_is_the_last_one_of_all_threads() {
     hears(&mut here, 0, 12, 4);
     let mut last = here.take_last_receivers();
     assert!(here.take_last_receivers().is_empty(), "what is taken is taken");
-    let targets = here.high_waters();
+    let targets = here.waters();
     here.undelivered(&targets, |undelivered| {
         if let Undelivered::Completion { place, .. } = undelivered {
             last.note(place, Duration::from_millis(500));
@@ -169,7 +169,7 @@ fn a_server_that_claims_any_seq_does_not_keep_the_ledger_busy() {
         ledger.room_message(0, ROOM, TAG, seq, &Reading::Marked(said(0, number)), Some(Duration::ZERO));
     }
     let mut incomplete = 0;
-    let targets = ledger.high_waters();
+    let targets = ledger.waters();
     ledger.undelivered(&targets, |undelivered| {
         incomplete += u64::from(matches!(undelivered, Undelivered::Completion { .. }));
     });
