@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::Protocol;
 use actix_http::error::DispatchError;
 use actix_rt::net::TcpStream;
 use log::debug;
@@ -61,7 +60,7 @@ impl Accept {
         &self,
         tcp: TcpStream,
         state: Arc<ServerState>,
-    ) -> Result<(HttpStream, Protocol, Option<SocketAddr>), DispatchError> {
+    ) -> Result<(Box<HttpStream>, Option<SocketAddr>), DispatchError> {
         let accepted_at = clock::now();
         let peer = tcp.peer_addr().ok();
         // Before TLS: a connection counts even while its handshake is running.
@@ -70,16 +69,18 @@ impl Accept {
             return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
         };
         let Some(tls) = &self.tls else {
-            return Ok((HttpStream::accepted(Socket::Plain(tcp), place, state, accepted_at), Protocol::Http1, peer));
+            return Ok((HttpStream::accepted(Socket::Plain(tcp), place, state, accepted_at), peer));
         };
-        let outcome = match tokio::time::timeout(self.time, tls.acceptor().accept(tcp)).await {
+        // Boxed, so that a connection without TLS does not reserve its memory.
+        let handshake = Box::pin(tokio::time::timeout(self.time, tls.acceptor().accept(tcp)));
+        let outcome = match handshake.await {
             Ok(outcome) => outcome,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         match outcome {
             Ok(stream) => {
                 let socket = Socket::Tls(Box::new(stream));
-                Ok((HttpStream::accepted(socket, place, state, accepted_at), Protocol::Http1, peer))
+                Ok((HttpStream::accepted(socket, place, state, accepted_at), peer))
             }
             Err(error) => {
                 self.failures.inc();

@@ -10,16 +10,20 @@
 //! - An endless answer (server-sent events) ends when its reader leaves, sends anything or reads too slowly, or when
 //!   nothing is written to it for `CHAT_HANDSHAKE_SECONDS`.
 //!
-//! The upgrade takes the socket out ([`HttpStream::into_parts`]), so a WebSocket has no overhead from this.
+//! A WebSocket handshake that is the first request of its connection does not reach the framework
+//! ([`HttpStream::first_handshake`]). The upgrade takes the socket out ([`HttpStream::into_parts`]), so a WebSocket has no
+//! overhead from this.
 
 mod phase;
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use actix_http::Request;
 use bytes::{Buf, BytesMut};
 use log::debug;
 use socket2::SockRef;
@@ -83,19 +87,20 @@ pub(crate) struct HttpStream {
 
 impl HttpStream {
     /// A connection that was accepted at this time. Its socket has [`UNSENT_BYTES`] from the listening one.
-    pub(crate) fn accepted(socket: Socket, place: Place, state: Arc<ServerState>, at: clock::Instant) -> Self {
+    pub(crate) fn accepted(socket: Socket, place: Place, state: Arc<ServerState>, at: clock::Instant) -> Box<Self> {
         Self::new(socket, place, state, Some(at))
     }
 
     /// A connection that [`Self::into_parts`] took apart for a WebSocket, and whose handshake is refused.
-    pub(crate) fn refused(socket: Socket, place: Place, state: Arc<ServerState>) -> Self {
+    pub(crate) fn refused(socket: Socket, place: Place, state: Arc<ServerState>) -> Box<Self> {
         set_unsent_bytes(&socket, UNSENT_BYTES);
         Self::new(socket, place, state, None)
     }
 
-    fn new(socket: Socket, place: Place, state: Arc<ServerState>, accepted_at: Option<clock::Instant>) -> Self {
+    fn new(socket: Socket, place: Place, state: Arc<ServerState>, accepted_at: Option<clock::Instant>) -> Box<Self> {
         let timer = Box::pin(sleep(state.http_limits().head));
-        Self {
+        // Boxed, because futures and the framework move it many times.
+        Box::new(Self {
             socket,
             accepted_at,
             place,
@@ -108,7 +113,7 @@ impl HttpStream {
             is_blocked: false,
             progress: 0,
             timer,
-        }
+        })
     }
 
     /// The time at which the connection was accepted, if this is its first request.
@@ -121,8 +126,39 @@ impl HttpStream {
         &self.place
     }
 
+    /// Waits for the first request. If it is a WebSocket handshake, returns it; the framework gets any other.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(crate) async fn first_handshake(&mut self) -> io::Result<Option<Request>> {
+        poll_fn(|cx| {
+            while matches!(self.phase, Phase::Head) {
+                ready!(self.poll_head(cx))?;
+            }
+            let Phase::HandOver(head, Follows::WebSocket) = &self.phase else { return Poll::Ready(Ok(None)) };
+            let handshake = request_head::handshake(head);
+            if handshake.is_some() {
+                self.handed_over(Follows::WebSocket);
+            }
+            Poll::Ready(Ok(handshake))
+        })
+        .await
+    }
+
+    /// The head was passed on.
+    fn handed_over(&mut self, follows: Follows) {
+        self.is_answered = false;
+        self.set_timer(self.state.http_limits().head);
+        self.phase = match follows {
+            Follows::Nothing => Phase::Answer,
+            Follows::Body(body) => Phase::Body(body),
+            Follows::WebSocket => Phase::WebSocket,
+            Follows::EndlessAnswer => Phase::EndlessAnswer,
+        };
+    }
+
     /// The socket, its place, and the bytes that were read after the handshake.
-    pub(crate) fn into_parts(self) -> (Socket, Place, BytesMut) {
+    pub(crate) fn into_parts(self: Box<Self>) -> (Socket, Place, BytesMut) {
         // 0 restores the system's default.
         set_unsent_bytes(&self.socket, 0);
         (self.socket, self.place, self.unread)
@@ -342,14 +378,7 @@ impl AsyncRead for HttpStream {
                     buf.put_slice(&head.split_to(count));
                     if head.is_empty() {
                         let follows = *follows;
-                        this.is_answered = false;
-                        this.set_timer(this.state.http_limits().head);
-                        this.phase = match follows {
-                            Follows::Nothing => Phase::Answer,
-                            Follows::Body(body) => Phase::Body(body),
-                            Follows::WebSocket => Phase::WebSocket,
-                            Follows::EndlessAnswer => Phase::EndlessAnswer,
-                        };
+                        this.handed_over(follows);
                     }
                 }
                 Phase::Body(body) => {

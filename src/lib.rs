@@ -10,6 +10,7 @@ mod broken_connections;
 mod callers;
 pub mod command_line;
 pub mod config;
+mod connections;
 mod control_group;
 mod diagnosis;
 pub mod environment;

@@ -5,8 +5,8 @@
 
 use std::net::Ipv6Addr;
 
-use actix_http::Uri;
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::{Method, Request, Uri, Version};
 use actix_web::http::uri::Authority;
 use bytes::Bytes;
 
@@ -296,6 +296,23 @@ fn for_framework(
     }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// The request of a [head](Head) for a WebSocket, as the framework would read it.
+pub(crate) fn handshake(head: &[u8]) -> Option<Request> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX + 2];
+    let mut parsed = httparse::Request::new(&mut fields);
+    parsed.parse(head).ok()?;
+    let mut request = Request::new();
+    let head = request.head_mut();
+    head.method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
+    head.uri = parsed.path?.parse().ok()?;
+    head.version = Version::HTTP_11;
+    for field in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        head.headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some(request)
 }
 
 /// The values of one field of a head, without checking the rest of the head.

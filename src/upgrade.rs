@@ -1,14 +1,13 @@
 //! The WebSocket handshake: from an HTTP request to a session.
 
 use std::borrow::Cow;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_codec::{Encoder, Framed, FramedParts};
-use actix_http::body::BodySize;
-use actix_http::h1::{Codec, Message};
 use actix_http::header::HeaderValue;
-use actix_http::{HttpMessage, Method, Request, Response, header, ws};
+use actix_http::{HttpMessage, Method, Request, header, ws};
+use bytes::{Bytes, BytesMut};
 use log::debug;
 use serde::Deserialize;
 use starling_actors::chat_server::command::OpenSession;
@@ -37,9 +36,6 @@ pub(crate) struct Upgrade {
     state: Arc<ServerState>,
 }
 
-/// The reason that a connection ended before it became a session; usually the peer has gone.
-type Failure = actix_web::Error;
-
 /// The parameters of a handshake.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
@@ -56,32 +52,26 @@ impl Upgrade {
     }
 
     /// Serves a request. A client that leaves before it is answered is normal, so it is logged at `debug` only.
-    pub(crate) async fn serve(
-        self: Rc<Self>,
-        (request, framed): (Request, Framed<HttpStream, Codec>),
-    ) -> Result<(), Failure> {
-        if let Err(failure) = self.try_serve(request, framed).await {
+    pub(crate) async fn serve(&self, request: Request, stream: Box<HttpStream>) {
+        if let Err(failure) = self.try_serve(request, stream).await {
             debug!("handshake failed: {failure}");
         }
-        Ok(())
     }
 
-    async fn try_serve(&self, request: Request, framed: Framed<HttpStream, Codec>) -> Result<(), Failure> {
-        let (wanted, identity, address) = match self.check(&request, framed.io_ref()) {
+    async fn try_serve(&self, request: Request, stream: Box<HttpStream>) -> io::Result<()> {
+        let (wanted, identity, address) = match self.check(&request, &stream) {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&refusal, &request, framed.into_parts().io).await,
+            Err(refusal) => return Box::pin(self.refuse(&refusal, &request, stream)).await,
         };
-        let accepted_at = framed.io_ref().accepted_at();
-        let FramedParts { io, mut codec, mut read_buf, mut write_buf, .. } = framed.into_parts();
+        let accepted_at = stream.accepted_at();
         let extension = self.negotiate(&request);
-        codec.encode(Message::Item((accept(&request, extension), BodySize::None)), &mut write_buf)?;
-        let (socket, place, unread) = io.into_parts();
-        read_buf.unsplit(unread);
+        let answer = accept(&request, extension);
+        let (socket, place, unread) = stream.into_parts();
         let counted = self.state.admission().count_websocket();
         let (read_half, write_half) = socket.split();
         // Registered before the chat is asked, so that its outbox holds the chat's first events behind the handshake
         // response.
-        let session = self.hub.register(write_half, write_buf.freeze(), wanted.format);
+        let session = self.hub.register(write_half, answer, wanted.format);
         let Some(session) = session else { return Ok(()) };
         if extension.is_some() {
             self.hub.deflate(session);
@@ -101,14 +91,14 @@ impl Upgrade {
                 if let Some(at) = accepted_at {
                     self.state.metrics().welcomed(clock::now().saturating_duration_since(at));
                 }
-                Session::start(&self.hub, session, read_half, read_buf, (place, counted));
+                Session::start(&self.hub, session, read_half, unread, (place, counted));
                 Ok(())
             }
             Err(refusal) => {
                 let Some(write_half) = self.hub.withdraw(session) else { return Ok(()) };
                 let Some(socket) = read_half.reunite(write_half) else { return Ok(()) };
                 let io = HttpStream::refused(socket, place, Arc::clone(&self.state));
-                self.refuse(&refusal.into(), &request, io).await
+                Box::pin(self.refuse(&refusal.into(), &request, io)).await
             }
         }
     }
@@ -168,13 +158,12 @@ impl Upgrade {
     }
 
     /// Sends a refusal and ends the connection.
-    async fn refuse(&self, refusal: &HttpRefusal, request: &Request, mut stream: HttpStream) -> Result<(), Failure> {
+    async fn refuse(&self, refusal: &HttpRefusal, request: &Request, mut stream: Box<HttpStream>) -> io::Result<()> {
         self.state.refused().count(refusal.code);
         debug!("handshake refused: {}: {}", refusal.code.as_str(), refusal.message);
         stream.write_all(&refusal.to_bytes(request.method() == Method::HEAD)).await?;
         stream.flush().await?;
-        stream.shutdown().await?;
-        Ok(())
+        stream.shutdown().await
     }
 }
 
@@ -198,16 +187,27 @@ fn requested_room(path: &str) -> Option<&str> {
 }
 
 /// The response to an accepted handshake.
-fn accept(request: &Request, extension: Option<&'static str>) -> Response<()> {
-    let mut response = ws::handshake_response(request.head());
+fn accept(request: &Request, extension: Option<&'static str>) -> Bytes {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map_or(&[][..], HeaderValue::as_bytes);
     let asked = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
-    if asked.flat_map(|list| list.split(',')).any(|protocol| protocol.trim() == SUBPROTOCOL) {
-        response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+    let asks_for_ours = asked.flat_map(|list| list.split(',')).any(|protocol| protocol.trim() == SUBPROTOCOL);
+    let mut answer = BytesMut::with_capacity(256);
+    answer.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ",
+    );
+    answer.extend_from_slice(&ws::hash_key(key));
+    for (name, value) in [
+        (header::SEC_WEBSOCKET_PROTOCOL, asks_for_ours.then_some(SUBPROTOCOL)),
+        (header::SEC_WEBSOCKET_EXTENSIONS, extension),
+    ] {
+        if let Some(value) = value {
+            for part in ["\r\n", name.as_str(), ": ", value] {
+                answer.extend_from_slice(part.as_bytes());
+            }
+        }
     }
-    if let Some(extension) = extension {
-        response.insert_header((header::SEC_WEBSOCKET_EXTENSIONS, extension));
-    }
-    response.finish().drop_body()
+    answer.extend_from_slice(b"\r\n\r\n");
+    answer.freeze()
 }
 
 /// Checks this room and query like a handshake does. Returns the room, and the name if there is one.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actix_codec::Framed;
 use actix_http::{HttpService, KeepAlive};
 use actix_rt::net::TcpStream;
-use actix_service::{Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config};
+use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
@@ -21,6 +22,7 @@ use crate::admission::Admission;
 use crate::auth::Access;
 use crate::broken_connections::BrokenConnections;
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::diagnosis::Diagnosis;
 use crate::http;
 use crate::http_stream::HttpStream;
@@ -157,21 +159,30 @@ impl Worker {
         let http_stage = Arc::clone(&hub.worker().http);
         let upgrade = Upgrade::new(hub, Arc::clone(&state));
         let plain = map_config(http::app(Arc::clone(&state), self.http_metrics.clone()), |()| AppConfig::default());
-        let broken = Arc::clone(&state);
+        let later = Rc::clone(&upgrade);
         // `HttpStream` limits the time of a head and of an idle connection.
-        let http = HttpService::<HttpStream, _, _>::build()
+        let http = HttpService::<Box<HttpStream>, _, _>::build()
             .client_request_timeout(Duration::ZERO)
             .keep_alive(KeepAlive::Os)
             .client_disconnect_timeout(self.disconnect_time)
-            .upgrade(fn_service(move |request| Rc::clone(&upgrade).serve(request)))
-            .finish(plain)
-            .map_err(move |error| broken.broken().count(error));
-        let connection = fn_service(move |tcp: TcpStream| {
+            .upgrade(fn_service(move |(request, framed): (_, Framed<Box<HttpStream>, _>)| {
+                let upgrade = Rc::clone(&later);
+                async move {
+                    upgrade.serve(request, framed.into_parts().io).await;
+                    Ok::<_, actix_web::Error>(())
+                }
+            }))
+            .finish(plain);
+        fn_factory(move || {
             let (accept, state) = (Arc::clone(&accept), Arc::clone(&state));
-            async move { accept.take(tcp, state).await }
+            let (upgrade, http_stage) = (Rc::clone(&upgrade), Arc::clone(&http_stage));
+            let http = http.new_service(());
+            async move {
+                let connections = Rc::new(Connections { accept, state, upgrade, http: http.await? });
+                let serve = move |tcp: TcpStream| timed(Arc::clone(&http_stage), Rc::clone(&connections).serve(tcp));
+                Ok::<_, ()>(fn_service(serve))
+            }
         })
-        .and_then(http);
-        apply_fn_factory(connection, move |tcp, service| timed(Arc::clone(&http_stage), service.call(tcp)))
     }
 }
 

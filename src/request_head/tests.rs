@@ -1,3 +1,7 @@
+use actix_codec::Decoder;
+use actix_http::HttpMessage;
+use actix_http::h1::{Codec, Message};
+
 use super::*;
 
 #[test]
@@ -87,5 +91,31 @@ fn the_framework_gets_one_meaning_of_the_fields_that_are_lists() {
         let (head, follows) = read(&format!("GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"));
         assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{target}: {head}");
         assert_eq!(follows == Follows::WebSocket, path.starts_with("/ws"), "{target}");
+    }
+}
+
+#[actix::test]
+async fn a_handshake_is_read_as_the_framework_reads_it() {
+    let upgrade = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n";
+    for (target, fields) in [
+        ("/ws", "Host: a\r\n"),
+        ("/ws/a%20b?clientId=%C3%A9&x", "Host: a:1\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: ::1\r\n"),
+        ("http://b/ws?", "Host: a\r\nOrigin:   http://b  \r\nCookie: a=\u{e9}\r\nEmpty:\r\n"),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\n{fields}{upgrade}\r\n");
+        let Head { bytes, follows } = read(head.as_bytes(), 0, &PathPrefix::default()).unwrap();
+        assert_eq!(follows, Follows::WebSocket, "{head}");
+        let ours = handshake(&bytes).unwrap();
+        let Some(Message::Item(theirs)) = Codec::default().decode(&mut bytes.as_ref().into()).unwrap() else {
+            panic!("{head}")
+        };
+        assert_eq!((ours.method(), ours.uri(), ours.version()), (theirs.method(), theirs.uri(), theirs.version()));
+        let sorted = |request: &Request| {
+            let mut fields: Vec<_> =
+                request.headers().iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+            fields.sort();
+            fields
+        };
+        assert_eq!(sorted(&ours), sorted(&theirs), "{head}");
     }
 }
