@@ -231,8 +231,11 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     let server = TestServer::start(&ADMIN);
     let mut bob = Client::connect(&server, "/ws/dev?clientId=bob").await;
     for (arguments, code, said) in [
+        (&["list"][..], 0, "starling: no mute or ban is in force"),
+        (&["audit"], 0, "starling: no operator has decided anything"),
+        (&["invitations", "dev"], 0, "starling: no client is invited to dev"),
         (
-            &["mute", "bob", "--room", "dev", "--for", "10m", "--reason", "a\nb"][..],
+            &["mute", "bob", "--room", "dev", "--for", "10m", "--reason", "a\nb"],
             0,
             r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#,
         ),
@@ -246,13 +249,13 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["set", "dev", "topic", "off"], 0, "dev: retention 1000 30d"),
         (&["set", "dev", "retention", "server"], 0, "dev: no settings of its own"),
         (&["settings", "dev"], 0, "dev: no settings of its own"),
-        (&["settings"], 0, ""),
+        (&["settings"], 0, "starling: no room has settings of its own"),
         (&["set", "ops", "access", "invited"], 0, "ops: access invited"),
         (&["set", "any", "slow", "2m"], 0, "any: slow 2m"),
         (&["settings"], 0, "any: slow 2m\nops: access invited"),
         (&["set", "ops", "access", "everyone"], 0, "ops: no settings of its own"),
         (&["slow", "any", "off"], 0, "any: off"),
-        (&["settings"], 0, ""),
+        (&["settings"], 0, "starling: no room has settings of its own"),
         (&["invite", "dev", "carol"], 0, "invite carol to dev"),
         (&["invitations", "dev"], 0, "carol, since TIME by operator"),
         (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
@@ -311,7 +314,29 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
 fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is_allowed() {
     let long = "x".repeat(501);
     for (arguments, said) in [
-        (&["moderate", "mute"][..], "required arguments were not provided"),
+        (&["moderate", "mute"][..], "<NAME|--address <ADDRESS>>"),
+        (&["moderate", "unban", "--room", "dev"], "<NAME|--address <ADDRESS>>"),
+        (
+            &["moderate", "mute", "everywhere"],
+            "everywhere means the whole server, and is not a name here; write the name, and no --room",
+        ),
+        (&["moderate", "unban", "EVERYWHERE"], "EVERYWHERE means the whole server, and is not a name here"),
+        (
+            &["moderate", "mute", "bob", "--room", "everywhere"],
+            "everywhere means the whole server, and is not a name here; write no --room",
+        ),
+        (&["moderate", "invite", "dev", "everywhere"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "invite", "everywhere", "bob"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "slow", "everywhere", "10s"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "set", "everywhere", "slow", "1s"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "mute", "10m"], "10m is a time, not a name; write --for 10m"),
+        (&["moderate", "mute", "bob", "--for", "-5s"], "'-5s' for '--for <TIME>': \"-5s\" is not a time like 30s"),
+        (&["moderate", "slow", "dev", "-5s"], "'-5s' for '[TIME]': \"-5s\" is not a time like 30s"),
+        (&["moderate", "slow", "dev", "10s", "5s"], "unexpected argument '5s' found"),
+        (
+            &["moderate", "set", "dev", "retention", "-5"],
+            "for the setting retention: write [MESSAGES] [TIME] or server",
+        ),
         (&["moderate", "mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
         (
             &["moderate", "mute", "bob", "--for", "10"],
@@ -357,6 +382,10 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
         (&["moderate", "uninvite", "dev"], "<NAME>"),
         (&["moderate", "invitations", "a/b"], "invalid value 'a/b' for '<ROOM>'"),
         (&["token", "a/b"], "invalid value 'a/b' for '<NAME>'"),
+        (&["token", "bob", "--seconds", "-5"], "'-5' for '--seconds <SECONDS>'"),
+        (&["token", "bob", "--rooms", "dev,a/b"], "\"a/b\" matches no room: a name has only letters"),
+        (&["token", "bob", "--rooms", "-?"], "\"-?\" matches no room: a name starts with a letter"),
+        (&["token", "bob", "--rooms", "dev,"], "\"\" matches no room: a name has 1 to 64 characters"),
         (&["token", "guest-1"], "'guest-1' for '<NAME>': only the server assigns guest names"),
         (&["history", "drop", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
         (&["history", "drop", "--inbox", "a/b"], "invalid value 'a/b' for '--inbox <NAME>'"),
@@ -367,9 +396,12 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {text}");
         assert!(text.contains(said), "{arguments:?}: {text}");
+        // Each command has the flags of all settings, and `--for` is no typing error for one of them.
+        assert!(!text.contains("tip:"), "{arguments:?}: {text}");
         if let ["moderate", "set", ..] = arguments {
             let usage = "starling moderate set <ROOM> <SETTING> <VALUE>...";
-            assert!(text.contains("'<SETTING>'") || text.contains(usage), "{text}");
+            let is_of_one_word = text.contains("'<ROOM>'") || text.contains("'<SETTING>'");
+            assert!(is_of_one_word || text.contains(usage), "{text}");
         }
     }
 }
