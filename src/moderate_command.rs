@@ -59,7 +59,7 @@ pub enum ModerateCommand {
     /// Prints or sets how often a client may write in a room
     Slow {
         /// The room
-        #[arg(value_parser = target_room)]
+        #[arg(value_parser = slowed_room)]
         room: RoomName,
         /// The least time between two messages, like `10s`, or `off`; without it, the command prints it
         #[arg(value_parser = slow_seconds, allow_hyphen_values = true)]
@@ -167,6 +167,14 @@ fn sanctioned_name(text: &str) -> Result<ClientId, String> {
 
 fn new_sanctioned_name(text: &str) -> Result<ClientId, String> {
     name_to_sanction(text).map_err(of_sanction)
+}
+
+/// The name of a room where the time of a slow mode may follow, so a time is none.
+fn slowed_room(text: &str) -> Result<RoomName, String> {
+    if slow_seconds(text).is_ok() {
+        return Err(format!("{text} is a time, not a name; write the room before it"));
+    }
+    target_room(text).map_err(|error| error.to_string())
 }
 
 fn sanctioned_room(text: &str) -> Result<RoomName, String> {

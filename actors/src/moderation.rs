@@ -355,7 +355,9 @@ impl Moderation {
                 self.impose(Sanction { target: target.clone(), until, reason, by, at })?
             }
             Act::Lift(target) => {
-                self.take(target).ok_or(Ineffective::NotThere)?;
+                if self.take(target).is_none() {
+                    return Err(Ineffective::NotThere(self.elsewhere(target, at).cloned().map(Box::new)));
+                }
                 vec![Row { key: sanction_key(target), value: None }]
             }
             Act::Set { room, change } => self.set(room, change)?,
@@ -377,11 +379,21 @@ impl Moderation {
 
     /// The sanction of a target.
     pub fn sanction(&self, target: &Target) -> Option<&Sanction> {
-        let own = match &target.subject {
+        self.of_subject(&target.subject).find(|sanction| sanction.target == *target)
+    }
+
+    /// The target of the same measure in another place, that of the whole server first.
+    fn elsewhere(&self, target: &Target, now: u64) -> Option<&Target> {
+        let same = |it: &&Sanction| it.target.measure == target.measure && it.is_in_force(now);
+        self.of_subject(&target.subject).filter(same).map(|sanction| &sanction.target).min()
+    }
+
+    fn of_subject(&self, subject: &Subject) -> impl Iterator<Item = &Sanction> {
+        let own = match subject {
             Subject::Client(name) => self.by_name.get(name),
             Subject::Address(address) => self.by_address.get(address),
         };
-        own.into_iter().flatten().map(|sanction| &**sanction).find(|sanction| sanction.target == *target)
+        own.into_iter().flatten().map(|sanction| &**sanction)
     }
 
     fn impose(&mut self, sanction: Sanction) -> Result<Vec<Row>, Ineffective> {
@@ -508,12 +520,19 @@ impl Moderation {
 #[error("the moderation's row {0:?} cannot be read")]
 pub struct BadRow(String);
 
+impl Target {
+    /// The client or the address, for a person.
+    fn who(&self) -> String {
+        match &self.subject {
+            Subject::Client(name) => name.to_string(),
+            Subject::Address(address) => format!("the address {address}"),
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.subject {
-            Subject::Client(name) => write!(f, "{name}")?,
-            Subject::Address(address) => write!(f, "the address {address}")?,
-        }
+        f.write_str(&self.who())?;
         self.room.as_ref().map_or(Ok(()), |room| write!(f, " in {room}"))
     }
 }

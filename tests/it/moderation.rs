@@ -260,7 +260,7 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["invitations", "dev"], 0, "carol, since TIME by operator"),
         (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
         (&["uninvite", "dev", "carol"], 1, "starling: refused: there is no such invitation"),
-        (&["unmute", "bob"], 1, "starling: refused: there is no such sanction"),
+        (&["unmute", "bob"], 1, "starling: refused: there is no such sanction; bob is muted in the room dev"),
         (&["unban", "--address", "2001:db8::9"], 0, "unban address 2001:db8::9"),
         (&["list"], 0, r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#),
         (
@@ -332,6 +332,8 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
         (&["moderate", "mute", "10m"], "10m is a time, not a name; write --for 10m"),
         (&["moderate", "mute", "bob", "--for", "-5s"], "'-5s' for '--for <TIME>': \"-5s\" is not a time like 30s"),
         (&["moderate", "slow", "dev", "-5s"], "'-5s' for '[TIME]': \"-5s\" is not a time like 30s"),
+        (&["moderate", "slow", "off"], "off is a time, not a name; write the room before it"),
+        (&["moderate", "slow", "10s"], "10s is a time, not a name; write the room before it"),
         (&["moderate", "slow", "dev", "10s", "5s"], "unexpected argument '5s' found"),
         (
             &["moderate", "set", "dev", "retention", "-5"],
@@ -384,7 +386,7 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
         (&["token", "a/b"], "invalid value 'a/b' for '<NAME>'"),
         (&["token", "bob", "--seconds", "-5"], "'-5' for '--seconds <SECONDS>'"),
         (&["token", "bob", "--rooms", "dev,a/b"], "\"a/b\" matches no room: a name has only letters"),
-        (&["token", "bob", "--rooms", "-?"], "\"-?\" matches no room: a name starts with a letter"),
+        (&["token", "bob", "--rooms", "_?"], "\"_?\" matches no room: a name starts with a letter"),
         (&["token", "bob", "--rooms", "dev,"], "\"\" matches no room: a name has 1 to 64 characters"),
         (&["token", "guest-1"], "'guest-1' for '<NAME>': only the server assigns guest names"),
         (&["history", "drop", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
@@ -426,12 +428,26 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
         ),
         ("/unmute bob", "* bob in dev is no longer muted", "/slow 1h", "! forbidden: only operators may do that"),
         ("/unmute bob", "! bad_request: there is no such sanction", "hi", "[dev] bob: hi"),
+        (
+            "/mute bob everywhere 1h",
+            "* bob is muted for 1h",
+            "hi",
+            "! muted: you are muted on this server; it ends in 60 min",
+        ),
+        (
+            "/unmute bob",
+            "! bad_request: there is no such sanction; bob is muted on the whole server; write /unmute bob everywhere",
+            "/rooms",
+            "* dev: 2 here",
+        ),
+        ("/UNMUTE bob Everywhere", "* bob is no longer muted", "hi", "[dev] bob: hi"),
+        ("/topic tests", "* dev: topic \"tests\"", "/rooms", "* dev: topic \"tests\"\n* dev: 2 here; tests"),
         ("/slow 2m", "* dev: slow 2m", "one", "* dev: slow 2m\n[dev] bob: one"),
         // It changes nothing, so only who has typed it is told. The wait begins anew.
         ("/slow 2m", "* dev: slow 2m", "two", "[dev] bob: two"),
         (
             "/settings",
-            "* dev: slow 2m, topic off, writers everyone, access everyone, newcomers on, retention server, \
+            "* dev: slow 2m, topic \"tests\", writers everyone, access everyone, newcomers on, retention server, \
              seen-by server",
             "/settings dev",
             "! bad_request: write /settings",
@@ -442,6 +458,8 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
             "three",
             "! slow_mode: a client may write here once in 120 seconds; again in 2 min",
         ),
+        ("/slow off", "* dev: slow off", "four", "* dev: slow off\n[dev] bob: four"),
+        ("/topic OFF", "* dev: topic off", "/rooms", "* dev: topic off\n* dev: 2 here"),
         ("/mute bob 10", "! bad_request: \"10\" is not a time like 30s, 10m, 2h, 7d or 4w", "/rooms", "* dev: 2 here"),
     ];
     for (line, answer, written, read) in cases {
@@ -474,7 +492,7 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
     assert_eq!(olga.text().await, "* bob is banned");
     // A configuration that can sign tokens has operators, too.
     let (code, audit) = moderate(&server, &JWT, &["audit"]);
-    assert_eq!((code, audit.lines().next()), (Some(0), Some("6 TIME olga: ban bob: \"spam\"")));
+    assert_eq!((code, audit.lines().next()), (Some(0), Some("11 TIME olga: ban bob: \"spam\"")));
 }
 
 #[actix::test]

@@ -4,7 +4,7 @@ use starling_protocol::console::{OperatorCommand, no_current_room};
 use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
 use starling_protocol::{ClientId, ErrorCode, NameError, Refusal, RoomName, SettingName, one_of};
 
-use super::{Act, Measure, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
+use super::{Act, Ineffective, Measure, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
 use crate::client_address::ClientAddress;
 use crate::room_settings::{Access, RETENTION_SECONDS_MAX, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
 
@@ -29,7 +29,7 @@ pub fn sanction_seconds(text: &str) -> Result<u64, BadTime> {
 /// # Errors
 /// [`BadTime`].
 pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
-    if text == OFF {
+    if is(OFF, text) {
         return Ok(0);
     }
     let seconds = seconds_up_to(text, SLOW_SECONDS_MAX.into())?;
@@ -84,7 +84,7 @@ pub fn target_room(word: &str) -> Result<RoomName, BadTarget> {
 }
 
 fn not_everywhere(word: &str) -> Result<(), BadTarget> {
-    if means_everywhere(word) { Err(BadTarget::Everywhere(word.into())) } else { Ok(()) }
+    if is(EVERYWHERE, word) { Err(BadTarget::Everywhere(word.into())) } else { Ok(()) }
 }
 
 /// What is wrong with the typed value of a setting.
@@ -131,7 +131,7 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         return if rest.is_empty() { Ok((act, Box::default())) } else { Err(usage()) };
     }
     let (is_everywhere, rest) = match word(rest) {
-        Some((second, rest)) if means_everywhere(second) => (true, rest),
+        Some((second, rest)) if is(EVERYWHERE, second) => (true, rest),
         _ => (false, rest),
     };
     let room = if is_everywhere { None } else { Some(here(current)?) };
@@ -155,7 +155,7 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         }
         _ => (None, rest),
     };
-    if word(reason).is_some_and(|(first, _)| means_everywhere(first)) {
+    if word(reason).is_some_and(|(first, _)| is(EVERYWHERE, first)) {
         return Err(misplaced("the word everywhere stands behind the name"));
     }
     if reason.split_whitespace().next_back().is_some_and(|last| sanction_seconds(last).is_ok()) {
@@ -173,15 +173,15 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, BadValu
     let usage = || BadValue::Form(name);
     let words = words.trim();
     let is_on = |is_on: &str, is_off: &str| match words {
-        word if word == is_on => Ok(true),
-        word if word == is_off => Ok(false),
+        word if is(is_on, word) => Ok(true),
+        word if is(is_off, word) => Ok(false),
         _ => Err(usage()),
     };
     let mut change = SettingsChange::default();
     match name {
         _ if words.is_empty() => return Err(usage()),
         SettingName::Slow => change.slow_seconds = Some(slow_seconds(words)?),
-        SettingName::Topic => change.topic = Some(if words == OFF { String::new() } else { words.into() }),
+        SettingName::Topic => change.topic = Some(if is(OFF, words) { String::new() } else { words.into() }),
         SettingName::Writers => {
             let is_open = is_on(Writers::Everyone.as_str(), Writers::Operators.as_str())?;
             change.writers = Some(if is_open { Writers::Everyone } else { Writers::Operators });
@@ -191,7 +191,7 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, BadValu
             change.access = Some(if is_open { Access::Everyone } else { Access::Invited });
         }
         SettingName::Newcomers => change.newcomers_see_history = Some(is_on(ON, OFF)?),
-        SettingName::Retention if words == SERVER => change.retention = Some(Retention::default()),
+        SettingName::Retention if is(SERVER, words) => change.retention = Some(Retention::default()),
         SettingName::Retention => {
             let mut retention = Retention::default();
             for word in words.split_whitespace() {
@@ -207,14 +207,15 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, BadValu
             }
             change.retention = Some(retention);
         }
-        SettingName::SeenBy if words == SERVER => change.seen_by = Some(None),
+        SettingName::SeenBy if is(SERVER, words) => change.seen_by = Some(None),
         SettingName::SeenBy => change.seen_by = Some(Some(is_on(ON, OFF)?)),
     }
     Ok(change)
 }
 
-fn means_everywhere(word: &str) -> bool {
-    word.eq_ignore_ascii_case(EVERYWHERE)
+/// Whether a word is this one of the console, in small or capital letters.
+fn is(word: &str, typed: &str) -> bool {
+    typed.eq_ignore_ascii_case(word)
 }
 
 fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
@@ -234,6 +235,21 @@ fn word(text: &str) -> Option<(&str, &str)> {
 
 /// What an operator is told behind a sanction of another one.
 pub const EXEMPT: &str = "; it does not stop an operator, and this client is one now";
+
+/// What an operator types instead of a decision that has no effect: behind its reason.
+pub fn advice(why: &Ineffective) -> String {
+    match why {
+        Ineffective::NotThere(Some(elsewhere)) => match &elsewhere.room {
+            Some(room) => format!("; /join {room} to take that back"),
+            None => format!("; write /un{} {} {EVERYWHERE}", elsewhere.measure.as_str(), elsewhere.who()),
+        },
+        Ineffective::NotThere(None)
+        | Ineffective::TooManySanctions(_)
+        | Ineffective::TooManySet(_)
+        | Ineffective::TooManyInvited(..)
+        | Ineffective::NotInvited => String::new(),
+    }
+}
 
 /// What an operator is told: the decision holds.
 pub fn done(act: &Act) -> String {
@@ -289,6 +305,13 @@ mod tests {
             ("/slow off", "dev: slow off"),
             ("/topic  the next  release ", "dev: topic \"the next  release\""),
             ("/topic off", "dev: topic off"),
+            ("/topic OFF", "dev: topic off"),
+            ("/slow Off", "dev: slow off"),
+            ("/writers Operators", "dev: writers operators"),
+            ("/access EVERYONE", "dev: access everyone"),
+            ("/newcomers ON", "dev: newcomers on"),
+            ("/retention Server", "dev: retention server"),
+            ("/seen-by SERVER", "dev: seen-by server"),
             ("/writers operators", "dev: writers operators"),
             ("/writers everyone", "dev: writers everyone"),
             ("/access invited", "dev: access invited"),
