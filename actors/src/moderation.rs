@@ -20,6 +20,7 @@ use std::fmt;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, Seq};
 
 pub use self::ineffective::Ineffective;
@@ -544,7 +545,7 @@ impl fmt::Display for Decision {
         match act {
             Act::Impose { target, seconds } => {
                 write!(f, "{by}: {} {target}", target.measure.as_str())?;
-                seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
+                seconds.map_or(Ok(()), |seconds| write!(f, " for {}", time_of(seconds)))?;
             }
             Act::Lift(target) => write!(f, "{by}: un{} {target}", target.measure.as_str())?,
             Act::Set { room, change } => write!(f, "{by}: set {room}: {change}")?,

@@ -10,6 +10,7 @@ use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent, Se
 use crate::limits;
 use crate::names::{ClientId, RoomName};
 use crate::settings::{RoomSettings, SettingName};
+use crate::typed_time::wait_of;
 use crate::visible::is_invisible;
 
 /// The answer to `/help`.
@@ -320,8 +321,8 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
         }
         ServerEvent::Error(refusal) => {
             let end = match (refusal.code, refusal.retry_after_ms) {
-                (ErrorCode::Muted | ErrorCode::Banned, Some(wait)) => format!("; it ends in {}", rounded(wait)),
-                (ErrorCode::SlowMode, Some(wait)) => format!("; again in {}", rounded(wait)),
+                (ErrorCode::Muted | ErrorCode::Banned, Some(wait)) => format!("; it ends in {}", wait_of(wait)),
+                (ErrorCode::SlowMode, Some(wait)) => format!("; again in {}", wait_of(wait)),
                 _ => String::new(),
             };
             format!("! {}{end}", harmless(&refusal.to_string()))
@@ -338,17 +339,6 @@ pub fn settings_line(room: &RoomName, settings: &RoomSettings) -> String {
 fn render_room(RoomSummary { room, count, topic, .. }: &RoomSummary) -> String {
     let topic = if topic.is_empty() { String::new() } else { format!("; {}", harmless(topic)) };
     format!("* {room}: {count} here{topic}")
-}
-
-/// A time for a person, rounded up: at most two digits, or days.
-fn rounded(ms: u64) -> String {
-    let seconds = ms.div_ceil(1_000);
-    match seconds {
-        0..100 => format!("{seconds} s"),
-        100..6_000 => format!("{} min", seconds.div_ceil(60)),
-        6_000..356_400 => format!("{} h", seconds.div_ceil(3_600)),
-        _ => format!("{} days", seconds.div_ceil(86_400)),
-    }
 }
 
 fn render_message(message: &ChatMessage<'_>) -> String {
@@ -682,11 +672,11 @@ mod tests {
     fn what_a_moderator_forbids_says_when_it_ends() {
         for (code, wait, line) in [
             (ErrorCode::Muted, None, "! muted: spam"),
-            (ErrorCode::Muted, Some(599_001), "! muted: spam; it ends in 10 min"),
-            (ErrorCode::Banned, Some(99_000), "! banned: spam; it ends in 99 s"),
-            (ErrorCode::Banned, Some(7_200_000), "! banned: spam; it ends in 2 h"),
-            (ErrorCode::Banned, Some(604_800_000), "! banned: spam; it ends in 7 days"),
-            (ErrorCode::SlowMode, Some(1), "! slow_mode: spam; again in 1 s"),
+            (ErrorCode::Muted, Some(599_001), "! muted: spam; it ends in 10m"),
+            (ErrorCode::Banned, Some(99_000), "! banned: spam; it ends in 99s"),
+            (ErrorCode::Banned, Some(7_200_000), "! banned: spam; it ends in 2h"),
+            (ErrorCode::Banned, Some(604_800_000), "! banned: spam; it ends in 1w"),
+            (ErrorCode::SlowMode, Some(1), "! slow_mode: spam; again in 1s"),
             (ErrorCode::RateLimited, Some(1), "! rate_limited: spam"),
         ] {
             let refusal = Refusal { retry_after_ms: wait, ..Refusal::new(code, "spam") };

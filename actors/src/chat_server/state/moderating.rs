@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent, SettingsEvent};
 
 use super::ChatState;
@@ -56,7 +57,7 @@ impl ChatState {
         let Some(seconds) = self.slow_seconds(session, room) else { return Ok(()) };
         let name = name.or_else(|| self.participants.get(session).map(Participant::name));
         let Some(wait) = name.and_then(|name| self.slowed.wait(room, name, turn.now.at)) else { return Ok(()) };
-        let text = format!("a client may write here once in {seconds} seconds");
+        let text = format!("a client may write here once in {}", time_of(seconds.into()));
         let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let refusal = Refusal::new(ErrorCode::SlowMode, text).in_room(self.name_of(room).cloned());
         Err(refusal.retry_after_ms(retry_after_ms))
