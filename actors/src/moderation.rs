@@ -12,6 +12,7 @@
 mod ineffective;
 pub mod invitations;
 mod row;
+mod target;
 pub mod typed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +28,7 @@ pub use self::ineffective::Ineffective;
 use self::invitations::{INVITATION, Invitation, Invitations};
 pub use self::row::Row;
 use self::row::text;
+pub use self::target::{Measure, Subject, Target};
 use crate::client_address::ClientAddress;
 use crate::identity::RoomGlobs;
 use crate::room_settings::{Access, RoomSettings, SettingsChange};
@@ -58,55 +60,6 @@ pub fn check_reason(reason: &str) -> Result<(), ReasonTooLong> {
 
 /// Most seconds of a sanction with an end: ten years.
 pub const SANCTION_SECONDS_MAX: u64 = 3_650 * 86_400;
-
-/// Whom a sanction is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Subject {
-    /// Who has this name. Where names are not authenticated, a client can take another one.
-    Client(ClientId),
-    /// Who connects from this address.
-    Address(ClientAddress),
-}
-
-/// What a client may not do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Measure {
-    /// Write, change or react.
-    Mute,
-    /// Be there.
-    Ban,
-}
-
-impl Measure {
-    /// The word for it in texts and keys.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mute => "mute",
-            Self::Ban => "ban",
-        }
-    }
-
-    /// What a client is that it is applied to.
-    pub fn participle(self) -> &'static str {
-        match self {
-            Self::Mute => "muted",
-            Self::Ban => "banned",
-        }
-    }
-}
-
-/// What a sanction is about. There is at most one for each target.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Target {
-    /// Whom.
-    pub subject: Subject,
-    /// Where. `None`: on the whole server.
-    pub room: Option<RoomName>,
-    /// What.
-    pub measure: Measure,
-}
 
 /// A mute or a ban in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -520,23 +473,6 @@ impl Moderation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the moderation's row {0:?} cannot be read")]
 pub struct BadRow(String);
-
-impl Target {
-    /// The client or the address, for a person.
-    fn who(&self) -> String {
-        match &self.subject {
-            Subject::Client(name) => name.to_string(),
-            Subject::Address(address) => format!("the address {address}"),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.who())?;
-        self.room.as_ref().map_or(Ok(()), |room| write!(f, " in {room}"))
-    }
-}
 
 /// One line for the log of the process. A reason cannot break it.
 impl fmt::Display for Decision {

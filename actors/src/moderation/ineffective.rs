@@ -1,6 +1,6 @@
 //! The reasons that a decision has no effect.
 
-use super::Target;
+use super::target::Target;
 
 /// Why a decision has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
