@@ -152,8 +152,8 @@ fn setting_name(word: &str) -> Result<SettingName, String> {
 }
 
 /// The error of a word where the name of a client under a sanction stands, and what to write instead.
-fn of_sanction(error: BadTarget) -> String {
-    match &error {
+fn of_sanction(error: &BadTarget) -> String {
+    match error {
         BadTarget::Name(_) => error.to_string(),
         BadTarget::Address(address) => format!("{error}; write --address {address}"),
         BadTarget::Everywhere(_) => format!("{error}; write the name, and no --room"),
@@ -162,11 +162,11 @@ fn of_sanction(error: BadTarget) -> String {
 }
 
 fn sanctioned_name(text: &str) -> Result<ClientId, String> {
-    target_name(text).map_err(of_sanction)
+    target_name(text).map_err(|error| of_sanction(&error))
 }
 
 fn new_sanctioned_name(text: &str) -> Result<ClientId, String> {
-    name_to_sanction(text).map_err(of_sanction)
+    name_to_sanction(text).map_err(|error| of_sanction(&error))
 }
 
 /// The name of a room where the time of a slow mode may follow, so a time is none.
