@@ -309,15 +309,23 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     }
 }
 
-/// It asks no server.
+/// What a command tells of its wrong arguments: it ends with 2, asks no server, and says this.
+fn told_of(arguments: &[&str], said: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = starling().run(folder.path(), arguments, &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {text}");
+    assert!(text.contains(said), "{arguments:?}: {text}");
+    // Each command has the flags of all settings, and `--for` is no typing error for one of them.
+    assert!(!text.contains("tip:"), "{arguments:?}: {text}");
+    text
+}
+
 #[test]
-fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is_allowed() {
-    let long = "x".repeat(501);
+fn a_word_that_means_something_else_there_is_no_name_and_no_value() {
     for (arguments, said) in [
-        (&["moderate", "mute"][..], "<NAME|--address <ADDRESS>>"),
-        (&["moderate", "unban", "--room", "dev"], "<NAME|--address <ADDRESS>>"),
         (
-            &["moderate", "mute", "everywhere"],
+            &["moderate", "mute", "everywhere"][..],
             "everywhere means the whole server, and is not a name here; write the name, and no --room",
         ),
         (&["moderate", "unban", "EVERYWHERE"], "EVERYWHERE means the whole server, and is not a name here"),
@@ -339,6 +347,21 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
             &["moderate", "set", "dev", "retention", "-5"],
             "for the setting retention: write [MESSAGES] [TIME] or server",
         ),
+        (&["token", "bob", "--seconds", "-5"], "'-5' for '--seconds <SECONDS>'"),
+        (&["token", "bob", "--rooms", "dev,a/b"], "\"a/b\" matches no room: a name has only letters"),
+        (&["token", "bob", "--rooms", "_?"], "\"_?\" matches no room: a name starts with a letter"),
+        (&["token", "bob", "--rooms", "dev,"], "\"\" matches no room: a name has 1 to 64 characters"),
+    ] {
+        told_of(arguments, said);
+    }
+}
+
+#[test]
+fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is_allowed() {
+    let long = "x".repeat(501);
+    for (arguments, said) in [
+        (&["moderate", "mute"][..], "<NAME|--address <ADDRESS>>"),
+        (&["moderate", "unban", "--room", "dev"], "<NAME|--address <ADDRESS>>"),
         (&["moderate", "mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
         (
             &["moderate", "mute", "bob", "--for", "10"],
@@ -384,22 +407,12 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
         (&["moderate", "uninvite", "dev"], "<NAME>"),
         (&["moderate", "invitations", "a/b"], "invalid value 'a/b' for '<ROOM>'"),
         (&["token", "a/b"], "invalid value 'a/b' for '<NAME>'"),
-        (&["token", "bob", "--seconds", "-5"], "'-5' for '--seconds <SECONDS>'"),
-        (&["token", "bob", "--rooms", "dev,a/b"], "\"a/b\" matches no room: a name has only letters"),
-        (&["token", "bob", "--rooms", "_?"], "\"_?\" matches no room: a name starts with a letter"),
-        (&["token", "bob", "--rooms", "dev,"], "\"\" matches no room: a name has 1 to 64 characters"),
         (&["token", "guest-1"], "'guest-1' for '<NAME>': only the server assigns guest names"),
         (&["history", "drop", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
         (&["history", "drop", "--inbox", "a/b"], "invalid value 'a/b' for '--inbox <NAME>'"),
         (&["history", "export", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let output = starling().run(folder.path(), arguments, &[]);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {text}");
-        assert!(text.contains(said), "{arguments:?}: {text}");
-        // Each command has the flags of all settings, and `--for` is no typing error for one of them.
-        assert!(!text.contains("tip:"), "{arguments:?}: {text}");
+        let text = told_of(arguments, said);
         if let ["moderate", "set", ..] = arguments {
             let usage = "starling moderate set <ROOM> <SETTING> <VALUE>...";
             let is_of_one_word = text.contains("'<ROOM>'") || text.contains("'<SETTING>'");
