@@ -1,6 +1,7 @@
 //! The command line of `starling`: its commands, and a flag for each knob that is not a secret.
 
 use clap::builder::UnknownArgumentValueParser;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use starling_process::manuals::ManualsCommand;
@@ -18,6 +19,9 @@ arguments of a process.";
 
 /// The greatest width of the help, in columns.
 const COLUMNS_MAX: usize = 120;
+
+/// Most letters that a typing error adds or leaves out.
+const TYPING_ERROR_LETTERS: usize = 4;
 
 /// A chat server made of actors
 #[derive(Debug, Parser)]
@@ -56,10 +60,27 @@ pub enum Command {
 /// variable. Ends the process on a wrong argument, after `--help` and after `--version`.
 pub fn parse() -> (Arguments, Vec<(String, String)>) {
     let mut whole = command();
-    let matches = whole.get_matches_mut();
+    let matches = whole.try_get_matches_from_mut(std::env::args_os());
+    let matches = matches.unwrap_or_else(|error| helpful(error, &whole).exit());
     // Values that are right each, but not together, are found here. The usage below the error is that of the command.
     let wrong = |error: clap::Error| error.format(&mut called(&whole, &matches)).exit();
     (Arguments::from_arg_matches(&matches).unwrap_or_else(wrong), settings(&matches))
+}
+
+/// Drops a tip that no typing error explains: each command has the flags of all settings, so clap finds one that begins alike.
+fn helpful(mut error: clap::Error, command: &clap::Command) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.split(' ').next(),
+        _ => None,
+    };
+    // The tip of a known flag names another one on purpose.
+    let is_known = |flag: &str| command.get_arguments().any(|arg| arg.get_long() == flag.strip_prefix("--"));
+    let is_typing_error = |(given, meant): (&str, &str)| given.len().abs_diff(meant.len()) <= TYPING_ERROR_LETTERS;
+    let tip = text(ContextKind::InvalidArg).zip(text(ContextKind::SuggestedArg));
+    if tip.is_some_and(|tip| !is_known(tip.0) && !is_typing_error(tip)) {
+        error.remove(ContextKind::SuggestedArg);
+    }
+    error
 }
 
 /// The command that the arguments name.

@@ -46,6 +46,11 @@ pub fn fail(reason: &dyn Display) {
     }
 }
 
+/// Tells a person something beside the output of a command.
+pub(crate) fn note(text: &str) {
+    say(&format!("{PROGRAM}: {text}"));
+}
+
 /// Waits until all lines so far are written, at most half a second: standard error may be a pipe without a reader.
 pub fn finish() {
     log_lines::flush(LAST_LINES);

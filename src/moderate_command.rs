@@ -1,5 +1,6 @@
 //! `starling moderate`: mutes, bans, settings of rooms and invitations on a running server, over its operators' API.
 
+use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use starling_actors::moderation::typed::{BadTarget, sanction_seconds, setting, slow_seconds, target_name};
+use starling_actors::moderation::typed::{
+    BadTarget, name_to_sanction, sanction_seconds, setting, slow_seconds, target_name, target_room,
+};
 use starling_actors::moderation::{Measure, ReasonTooLong, check_reason};
 use starling_actors::room_settings::{RoomSettings, SettingsChange};
 use starling_protocol::typed_time::time_of;
@@ -24,6 +27,7 @@ use crate::http::moderation::wire::{
     AuditLog, Forbidden, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions, SetRoom,
     SetRooms, ToldInvitation, ToldSanction, client_address,
 };
+use crate::logging;
 use crate::own_server::OwnServer;
 
 /// Longest time to wait for an answer. The server itself answers within five seconds.
@@ -55,14 +59,16 @@ pub enum ModerateCommand {
     /// Prints or sets how often a client may write in a room
     Slow {
         /// The room
+        #[arg(value_parser = slowed_room)]
         room: RoomName,
         /// The least time between two messages, like `10s`, or `off`; without it, the command prints it
-        #[arg(value_parser = slow_seconds)]
+        #[arg(value_parser = slow_seconds, allow_hyphen_values = true)]
         time: Option<u32>,
     },
     /// Prints the settings of a room that differ from the default; without a room, those of all rooms that have some
     Settings {
         /// The room
+        #[arg(value_parser = target_room)]
         room: Option<RoomName>,
     },
     /// Changes a setting of a room
@@ -74,6 +80,7 @@ pub enum ModerateCommand {
     /// Prints the clients that are invited to a room
     Invitations {
         /// The room
+        #[arg(value_parser = target_room)]
         room: RoomName,
     },
 }
@@ -82,6 +89,7 @@ pub enum ModerateCommand {
 #[derive(Debug, Clone, Args)]
 pub struct Invited {
     /// The room
+    #[arg(value_parser = target_room)]
     room: RoomName,
     /// The name of the client
     #[arg(value_parser = target_name)]
@@ -99,6 +107,7 @@ pub struct NewSetting {
 #[derive(Debug, Args)]
 struct TypedSetting {
     /// The room
+    #[arg(value_parser = target_room)]
     room: RoomName,
     /// slow, topic, writers, access, newcomers, retention or seen-by
     #[arg(value_parser = setting_name)]
@@ -142,10 +151,36 @@ fn setting_name(word: &str) -> Result<SettingName, String> {
     SettingName::of(word).ok_or_else(all)
 }
 
-fn sanctioned_name(text: &str) -> Result<ClientId, String> {
-    target_name(text).map_err(|error| match &error {
+/// The error of a word where the name of a client under a sanction stands, and what to write instead.
+fn of_sanction(error: &BadTarget) -> String {
+    match error {
         BadTarget::Name(_) => error.to_string(),
         BadTarget::Address(address) => format!("{error}; write --address {address}"),
+        BadTarget::Everywhere(_) => format!("{error}; write the name, and no --room"),
+        BadTarget::Time(time) => format!("{error}; write --for {time}"),
+    }
+}
+
+fn sanctioned_name(text: &str) -> Result<ClientId, String> {
+    target_name(text).map_err(|error| of_sanction(&error))
+}
+
+fn new_sanctioned_name(text: &str) -> Result<ClientId, String> {
+    name_to_sanction(text).map_err(|error| of_sanction(&error))
+}
+
+/// The name of a room where the time of a slow mode may follow, so a time is none.
+fn slowed_room(text: &str) -> Result<RoomName, String> {
+    if slow_seconds(text).is_ok() {
+        return Err(format!("{text} is a time, not a name; write the room before it"));
+    }
+    target_room(text).map_err(|error| error.to_string())
+}
+
+fn sanctioned_room(text: &str) -> Result<RoomName, String> {
+    target_room(text).map_err(|error| match &error {
+        BadTarget::Everywhere(_) => format!("{error}; write no --room"),
+        BadTarget::Name(_) | BadTarget::Address(_) | BadTarget::Time(_) => error.to_string(),
     })
 }
 
@@ -158,27 +193,36 @@ fn typed_reason(text: &str) -> Result<String, ReasonTooLong> {
     check_reason(text).map(|()| text.to_owned())
 }
 
-/// Whom a sanction is about.
+/// A client, or all clients of an address.
 #[derive(Debug, Clone, Args)]
-pub struct Whom {
+#[group(required = true, multiple = false)]
+struct NameOrAddress {
     /// The name of the client
-    #[arg(required_unless_present = "address", conflicts_with = "address", value_parser = sanctioned_name)]
+    #[arg(value_parser = sanctioned_name)]
     name: Option<ClientId>,
     /// An IPv4 address, or an IPv6 address, which means its /64 network
     #[arg(long, value_parser = typed_address)]
     address: Option<String>,
+}
+
+/// Whom a sanction is about, and where.
+#[derive(Debug, Clone, Args)]
+pub struct Whom {
+    #[command(flatten)]
+    who: NameOrAddress,
     /// Only in this room; without it on the whole server
-    #[arg(long)]
+    #[arg(long, value_parser = sanctioned_room)]
     room: Option<RoomName>,
 }
 
 /// A sanction.
 #[derive(Debug, Args)]
+#[command(mut_arg("name", |name| name.value_parser(new_sanctioned_name)))]
 pub struct Impose {
     #[command(flatten)]
     whom: Whom,
     /// Its length, like 30s, 10m, 2h, 7d or 4w; without it, it has no end
-    #[arg(long = "for", value_name = "TIME", value_parser = sanction_seconds)]
+    #[arg(long = "for", value_name = "TIME", value_parser = sanction_seconds, allow_hyphen_values = true)]
     seconds: Option<u64>,
     /// The reason, which the client is told
     #[arg(long, default_value = "", value_parser = typed_reason)]
@@ -187,7 +231,7 @@ pub struct Impose {
 
 impl Whom {
     fn target(self, measure: Forbidden) -> SanctionTarget {
-        let Self { name, address, room } = self;
+        let Self { who: NameOrAddress { name, address }, room } = self;
         SanctionTarget { measure, client_id: name, address, room }
     }
 }
@@ -206,13 +250,11 @@ impl ModerateCommand {
             Self::Unban(whom) => api.lift(whom.target(Forbidden::Ban), out).await,
             Self::List => {
                 let Sanctions { sanctions } = api.read(SANCTIONS).await?;
-                sanctions.iter().try_for_each(|sanction| writeln!(out, "{sanction}"))?;
-                Ok(())
+                list(&sanctions, "no mute or ban is in force", out)
             }
             Self::Audit => {
                 let AuditLog { entries } = api.read("/api/moderation/audit").await?;
-                entries.iter().try_for_each(|entry| writeln!(out, "{entry}"))?;
-                Ok(())
+                list(&entries, "no operator has decided anything", out)
             }
             Self::Slow { room, time } => {
                 let path = of_room(&room, "settings");
@@ -228,8 +270,7 @@ impl ModerateCommand {
             }
             Self::Settings { room: None } => {
                 let SetRooms { rooms } = api.read("/api/moderation/rooms").await?;
-                rooms.iter().try_for_each(|room| writeln!(out, "{room}"))?;
-                Ok(())
+                list(&rooms, "no room has settings of its own", out)
             }
             Self::Settings { room: Some(room) } => {
                 let settings = api.read(&of_room(&room, "settings")).await?;
@@ -251,11 +292,19 @@ impl ModerateCommand {
             }
             Self::Invitations { room } => {
                 let Invitations { invitations } = api.read(&of_room(&room, "invitations")).await?;
-                invitations.iter().try_for_each(|invitation| writeln!(out, "{invitation}"))?;
-                Ok(())
+                list(&invitations, &format!("no client is invited to {room}"), out)
             }
         }
     }
+}
+
+/// Prints a list, one entry a line. An empty one is told on standard error: a program that reads the list takes each line for
+/// an entry.
+fn list(entries: &[impl fmt::Display], none: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    if entries.is_empty() {
+        logging::note(none);
+    }
+    Ok(entries.iter().try_for_each(|entry| writeln!(out, "{entry}"))?)
 }
 
 fn encoded(name: &str) -> String {

@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::ParseError;
 use actix_web::web::Bytes;
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
 use awc::{Client, ClientRequest, Connector, SendClientRequest};
 use serde::Deserialize;
+use tokio_rustls::rustls;
 
 use crate::config::Config;
 use crate::tls::{self, TlsError};
@@ -26,7 +29,7 @@ pub enum NotReached {
     NoAnswer {
         /// The address of the request.
         address: SocketAddr,
-        /// The error of the client.
+        /// The error of the client, and what helps if that is known.
         reason: String,
     },
 }
@@ -72,7 +75,7 @@ impl OwnServer {
     /// Waits for the answer to a request. The inner error is the reason that the server has refused it: the message in
     /// the answer, or its status if there is none.
     pub(crate) async fn answer(&self, asked: SendClientRequest) -> Result<Result<Bytes, String>, NotReached> {
-        let mut answer = asked.await.map_err(|error| self.no_answer(&error))?;
+        let mut answer = asked.await.map_err(|error| self.no_answer(&format_args!("{error}{}", advice(&error))))?;
         let body = answer.body().limit(ANSWER_BYTES_MAX).await.map_err(|error| self.no_answer(&error))?;
         if answer.status().is_success() {
             return Ok(Ok(body));
@@ -83,6 +86,23 @@ impl OwnServer {
 
     fn no_answer(&self, error: &impl ToString) -> NotReached {
         NotReached::NoAnswer { address: self.address, reason: error.to_string() }
+    }
+}
+
+/// What helps if only one of the two uses TLS.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a library, which may add some")]
+fn advice(error: &SendRequestError) -> &'static str {
+    match error {
+        SendRequestError::Response(ParseError::Io(_)) => "",
+        SendRequestError::Response(_) => {
+            "; if the server uses TLS, set CHAT_TLS_CERT and CHAT_TLS_KEY as for the server"
+        }
+        SendRequestError::Connect(ConnectError::Io(error)) => {
+            let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+            let is_plain = matches!(of_tls, Some(rustls::Error::InvalidMessage(_)));
+            if is_plain { "; if the server uses no TLS, leave CHAT_TLS_CERT and CHAT_TLS_KEY out" } else { "" }
+        }
+        _ => "",
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::bail;
 use clap::Args;
+use starling_actors::identity::{BadPattern, check_pattern};
 use starling_protocol::ClientId;
 
 use crate::auth;
@@ -16,19 +17,23 @@ pub struct TokenCommand {
     #[arg(value_parser = name_of_token)]
     name: ClientId,
     /// The rooms it may be in, like `lobby,dev-*`; without it all
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = pattern_of_token)]
     rooms: Option<Vec<String>>,
     /// Lets it do what operators do
     #[arg(long)]
     admin: bool,
     /// For how long it is valid
-    #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
+    #[arg(long, default_value_t = 3_600, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
     seconds: u32,
 }
 
 fn name_of_token(text: &str) -> Result<ClientId, String> {
     let name = ClientId::parse(text).map_err(|error| error.to_string())?;
     if name.is_guest() { Err("only the server assigns guest names".to_owned()) } else { Ok(name) }
+}
+
+fn pattern_of_token(text: &str) -> Result<String, BadPattern> {
+    check_pattern(text).map(|()| text.to_owned())
 }
 
 impl TokenCommand {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use starling_protocol::{ClientId, ClientKey, RoomName};
+use starling_protocol::{ClientId, ClientKey, NameError, RoomName};
 use wildmatch::WildMatch;
 
 /// The identity of a connection when it opens.
@@ -61,6 +61,27 @@ pub struct Claims {
     pub is_admin: bool,
     /// The expiry, in milliseconds since the Unix epoch.
     pub expires_at: u64,
+}
+
+/// A pattern matches the name of no room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{pattern:?} matches no room: {why}")]
+pub struct BadPattern {
+    pattern: String,
+    why: NameError,
+}
+
+/// Whether a pattern of [`RoomGlobs`] matches the name of any room.
+///
+/// # Errors
+/// [`BadPattern`].
+pub fn check_pattern(pattern: &str) -> Result<(), BadPattern> {
+    // The shortest names that it matches: without its `*`, or with one character for the first.
+    let name = |first: &str| RoomName::parse(&pattern.replacen('*', first, 1).replace('*', "").replace('?', "x"));
+    match (name(""), name("x")) {
+        (Err(why), Err(_)) => Err(BadPattern { pattern: pattern.into(), why }),
+        (Ok(_), _) | (_, Ok(_)) => Ok(()),
+    }
 }
 
 /// A set of rooms, given by patterns: `*` matches any characters, `?` exactly one.
@@ -163,5 +184,27 @@ mod tests {
         assert!(!RoomGlobs::ALL.name(&RoomName::parse("dev").unwrap()));
         assert!(allows(&RoomGlobs::ALL, "anything") && allows(&RoomGlobs::new(["*"]), "anything"));
         assert!(!allows(&RoomGlobs::new([""; 0]), "lobby"));
+    }
+
+    #[test]
+    fn a_pattern_that_no_name_fits_is_known() {
+        let (long, longer) = ("x".repeat(64), "x".repeat(65));
+        for (pattern, says) in [
+            ("lobby", None),
+            ("*", None),
+            ("?", None),
+            ("*-dev", None),
+            ("**", None),
+            (&*format!("*{long}*"), None),
+            ("?-x", None),
+            ("", Some("a name has 1 to 64 characters")),
+            ("a/b", Some("a name has only letters, digits, '.', '_' and '-', not '/'")),
+            (" dev", Some("a name starts with a letter or a digit, not with ' '")),
+            ("-*", Some("a name starts with a letter or a digit, not with '-'")),
+            (&longer, Some("a name has 1 to 64 characters, this one has 65")),
+        ] {
+            let outcome = check_pattern(pattern).map_err(|bad| bad.to_string());
+            assert_eq!(outcome, says.map_or(Ok(()), |says| Err(format!("{pattern:?} matches no room: {says}"))));
+        }
     }
 }

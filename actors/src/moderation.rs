@@ -12,6 +12,7 @@
 mod ineffective;
 pub mod invitations;
 mod row;
+mod target;
 pub mod typed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,12 +21,14 @@ use std::fmt;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, ErrorCode, Refusal, RoomName, Seq};
 
 pub use self::ineffective::Ineffective;
 use self::invitations::{INVITATION, Invitation, Invitations};
 pub use self::row::Row;
 use self::row::text;
+pub use self::target::{Measure, Subject, Target};
 use crate::client_address::ClientAddress;
 use crate::identity::RoomGlobs;
 use crate::room_settings::{Access, RoomSettings, SettingsChange};
@@ -57,55 +60,6 @@ pub fn check_reason(reason: &str) -> Result<(), ReasonTooLong> {
 
 /// Most seconds of a sanction with an end: ten years.
 pub const SANCTION_SECONDS_MAX: u64 = 3_650 * 86_400;
-
-/// Whom a sanction is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Subject {
-    /// Who has this name. Where names are not authenticated, a client can take another one.
-    Client(ClientId),
-    /// Who connects from this address.
-    Address(ClientAddress),
-}
-
-/// What a client may not do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Measure {
-    /// Write, change or react.
-    Mute,
-    /// Be there.
-    Ban,
-}
-
-impl Measure {
-    /// The word for it in texts and keys.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mute => "mute",
-            Self::Ban => "ban",
-        }
-    }
-
-    /// What a client is that it is applied to.
-    pub fn participle(self) -> &'static str {
-        match self {
-            Self::Mute => "muted",
-            Self::Ban => "banned",
-        }
-    }
-}
-
-/// What a sanction is about. There is at most one for each target.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Target {
-    /// Whom.
-    pub subject: Subject,
-    /// Where. `None`: on the whole server.
-    pub room: Option<RoomName>,
-    /// What.
-    pub measure: Measure,
-}
 
 /// A mute or a ban in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -355,7 +309,9 @@ impl Moderation {
                 self.impose(Sanction { target: target.clone(), until, reason, by, at })?
             }
             Act::Lift(target) => {
-                self.take(target).ok_or(Ineffective::NotThere)?;
+                if self.take(target).is_none() {
+                    return Err(Ineffective::NotThere(self.elsewhere(target, at).cloned().map(Box::new)));
+                }
                 vec![Row { key: sanction_key(target), value: None }]
             }
             Act::Set { room, change } => self.set(room, change)?,
@@ -377,11 +333,21 @@ impl Moderation {
 
     /// The sanction of a target.
     pub fn sanction(&self, target: &Target) -> Option<&Sanction> {
-        let own = match &target.subject {
+        self.of_subject(&target.subject).find(|sanction| sanction.target == *target)
+    }
+
+    /// The target of the same measure in another place, that of the whole server first.
+    fn elsewhere(&self, target: &Target, now: u64) -> Option<&Target> {
+        let same = |it: &&Sanction| it.target.measure == target.measure && it.is_in_force(now);
+        self.of_subject(&target.subject).filter(same).map(|sanction| &sanction.target).min()
+    }
+
+    fn of_subject(&self, subject: &Subject) -> impl Iterator<Item = &Sanction> {
+        let own = match subject {
             Subject::Client(name) => self.by_name.get(name),
             Subject::Address(address) => self.by_address.get(address),
         };
-        own.into_iter().flatten().map(|sanction| &**sanction).find(|sanction| sanction.target == *target)
+        own.into_iter().flatten().map(|sanction| &**sanction)
     }
 
     fn impose(&mut self, sanction: Sanction) -> Result<Vec<Row>, Ineffective> {
@@ -508,16 +474,6 @@ impl Moderation {
 #[error("the moderation's row {0:?} cannot be read")]
 pub struct BadRow(String);
 
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.subject {
-            Subject::Client(name) => write!(f, "{name}")?,
-            Subject::Address(address) => write!(f, "the address {address}")?,
-        }
-        self.room.as_ref().map_or(Ok(()), |room| write!(f, " in {room}"))
-    }
-}
-
 /// One line for the log of the process. A reason cannot break it.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -525,7 +481,7 @@ impl fmt::Display for Decision {
         match act {
             Act::Impose { target, seconds } => {
                 write!(f, "{by}: {} {target}", target.measure.as_str())?;
-                seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
+                seconds.map_or(Ok(()), |seconds| write!(f, " for {}", time_of(seconds)))?;
             }
             Act::Lift(target) => write!(f, "{by}: un{} {target}", target.measure.as_str())?,
             Act::Set { room, change } => write!(f, "{by}: set {room}: {change}")?,

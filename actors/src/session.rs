@@ -21,7 +21,7 @@ use starling_protocol::{ClientCommand, CommandFrame, ErrorCode, MessageId, Refus
 
 use self::frames::{BadFrame, Incoming};
 use self::inbound::{Inbound, Reading};
-use crate::chat_server::command::Request;
+use crate::chat_server::command::{NotDecided, Request};
 use crate::clock::{self, Instant};
 use crate::config::ChatConfig;
 use crate::credits::Ticket;
@@ -211,6 +211,10 @@ impl Session {
                 Ok(Ok(decided)) => {
                     let exempt = if decided.is_exempt { moderation::typed::EXEMPT } else { "" };
                     Ok(Some(format!("* {done}{exempt}")))
+                }
+                Ok(Err(NotDecided::Ineffective(why))) => {
+                    let text = format!("{why}{}", moderation::typed::advice(&why));
+                    Err(Refusal::new(NotDecided::from(why).error_code(), text))
                 }
                 Ok(Err(why)) => Err(Refusal::new(why.error_code(), why.to_string())),
                 Err(why) => Err(Refusal::new(ErrorCode::Unavailable, format!("{why}: perhaps {done}"))),

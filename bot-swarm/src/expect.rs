@@ -317,7 +317,10 @@ mod tests {
         assert!(broken("connected>=1%, done>=81%, done<82%, connected<=5, planned=1000, away<=3", &outcome).is_empty());
         outcome.stats.counters = crate::stats::Counters { ever_connected: 1, wanted: 1, ..Default::default() };
         outcome.unanswered = 0;
-        assert!(broken("connected>=100%, done>=100%", &outcome).is_empty(), "with nothing planned, all is done");
+        assert!(broken("connected>=100%, done=0, planned=0", &outcome).is_empty());
+        for expected in ["done>=100%", "done>=0%", "done<=100%"] {
+            assert_eq!(broken(expected, &outcome), [format!("{expected}: nothing was measured")]);
+        }
     }
 
     #[test]

@@ -205,8 +205,11 @@ impl Expectation {
             }
             Self::Share { name, relation, percent } => {
                 let (_, part, whole) = shares(outcome).into_iter().find(|(known, ..)| known == name)?;
-                // With nothing planned, the share is 100 %.
-                let actual = if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 };
+                // A share of nothing does not count as kept, whatever is expected of it.
+                if whole == 0 {
+                    return Some(NOTHING_MEASURED.to_owned());
+                }
+                let actual = part as f64 * 100.0 / whole as f64;
                 let told = || format!("{:.4}% ({} of {})", actual, grouped(part), grouped(whole));
                 (!relation.holds(&actual, percent)).then(told)
             }

@@ -6,10 +6,11 @@ use std::fmt::Write;
 use crate::change::{DeletedEvent, EditedEvent, ReactionEvent};
 use crate::codec::{parse_client, parse_room};
 use crate::command::{ClientCommand, HistoryPage, PostMessage, Target};
-use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent};
+use crate::event::{ChatMessage, ErrorCode, Refusal, RoomSummary, ServerEvent, SettingsEvent};
 use crate::limits;
 use crate::names::{ClientId, RoomName};
 use crate::settings::{RoomSettings, SettingName};
+use crate::typed_time::wait_of;
 use crate::visible::is_invisible;
 
 /// The answer to `/help`.
@@ -22,14 +23,15 @@ hello everybody            to the current room
 /rooms                     list the rooms
 /who [room]                list the members
 /settings                  how this room is set up
-/history [n]               the last n messages (10)
+/history [n]               the last n messages (10), with their numbers
 /help                      list the commands
 /quit                      leave the chat
 //text                     a message that begins with /
-for operators, in the current room or, with the word everywhere, on the server:
+for operators, in the current room:
 /mute bob 10m spam         bob may not write; the time and the reason may be absent
 /ban bob 7d spam           bob may not be here
 /unmute bob, /unban bob    take it back
+/mute bob everywhere 10m   on the whole server; so with /ban, /unmute and /unban
 /slow 10s, /slow off       how often a client may write here
 /topic TEXT, /topic off    a line about this room
 /writers operators         who may write here: everyone or operators
@@ -152,7 +154,7 @@ pub fn parse_line<'a>(line: &'a str, current: &CurrentRoom) -> Result<ConsoleCom
         return say(rest, current);
     }
     let (command, rest) = split_word(rest);
-    let command = match command {
+    let command = match &*command.to_ascii_lowercase() {
         "help" => return Ok(ConsoleCommand::Help),
         "quit" => return Ok(ConsoleCommand::Quit),
         "settings" if rest.is_empty() => {
@@ -184,7 +186,7 @@ pub fn parse_line<'a>(line: &'a str, current: &CurrentRoom) -> Result<ConsoleCom
             if let Some(command) = OperatorCommand::of(other) {
                 return Ok(ConsoleCommand::Operate { command, words: rest });
             }
-            let shown: String = other.chars().take(32).collect();
+            let shown: String = command.chars().take(32).collect();
             return Err(Refusal::new(
                 ErrorCode::UnknownType,
                 format!("there is no command /{shown}; /help lists the commands"),
@@ -262,10 +264,15 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
             format!("* {} deleted #{of}", by(room.as_ref(), client_id, to.as_ref()))
         }
         ServerEvent::Reaction(ReactionEvent { room, client_id, to, emoji, of, removed, .. }) => {
-            let (did, emoji) = (if *removed { "took back" } else { "reacted with" }, harmless(emoji.as_str()));
+            // Who takes back a reaction that is not there is told to the members, too. So the line says what holds now.
+            let did = if *removed { "does not react with" } else { "reacted with" };
+            let emoji = harmless(emoji.as_str());
             format!("* {} {did} {emoji} to #{of}", by(room.as_ref(), client_id, to.as_ref()))
         }
-        ServerEvent::Settings(event) => format!("* {}: {}", event.room, harmless(&event.settings.to_string())),
+        ServerEvent::Settings(SettingsEvent { room, settings, before }) => {
+            let told = before.as_ref().map_or_else(|| settings.to_string(), |before| settings.differing_from(before));
+            format!("* {room}: {}", harmless(&told))
+        }
         ServerEvent::Ack(_) | ServerEvent::Typing(_) | ServerEvent::Read(_) => return None,
         ServerEvent::Joined(joined) => {
             let gap = if joined.recovered == Some(false) { "; some messages are gone" } else { "" };
@@ -307,15 +314,15 @@ pub fn render(event: &ServerEvent<'_>) -> Option<String> {
         ServerEvent::History(history) if history.messages.is_empty() => {
             format!("* no messages in {}", history.room.as_ref().map_or("private", RoomName::as_str))
         }
-        ServerEvent::History(history) => history.messages.iter().map(render_message).collect::<Vec<_>>().join("\n"),
+        ServerEvent::History(history) => history.messages.iter().map(render_numbered).collect::<Vec<_>>().join("\n"),
         ServerEvent::Pong { .. } => "* pong".into(),
         ServerEvent::Closing { reason, reconnect_after_ms } => {
             format!("* the server closes this connection: {reason}; reconnect in {reconnect_after_ms} ms")
         }
         ServerEvent::Error(refusal) => {
             let end = match (refusal.code, refusal.retry_after_ms) {
-                (ErrorCode::Muted | ErrorCode::Banned, Some(wait)) => format!("; it ends in {}", rounded(wait)),
-                (ErrorCode::SlowMode, Some(wait)) => format!("; again in {}", rounded(wait)),
+                (ErrorCode::Muted | ErrorCode::Banned, Some(wait)) => format!("; it ends in {}", wait_of(wait)),
+                (ErrorCode::SlowMode, Some(wait)) => format!("; again in {}", wait_of(wait)),
                 _ => String::new(),
             };
             format!("! {}{end}", harmless(&refusal.to_string()))
@@ -334,23 +341,21 @@ fn render_room(RoomSummary { room, count, topic, .. }: &RoomSummary) -> String {
     format!("* {room}: {count} here{topic}")
 }
 
-/// A time for a person, rounded up: at most two digits, or days.
-fn rounded(ms: u64) -> String {
-    let seconds = ms.div_ceil(1_000);
-    match seconds {
-        0..100 => format!("{seconds} s"),
-        100..6_000 => format!("{} min", seconds.div_ceil(60)),
-        6_000..356_400 => format!("{} h", seconds.div_ceil(3_600)),
-        _ => format!("{} days", seconds.div_ceil(86_400)),
-    }
-}
-
 fn render_message(message: &ChatMessage<'_>) -> String {
     let text = if message.deleted { "(deleted)".into() } else { harmless(&message.text) };
     let mut line = by(message.room.as_ref(), &message.client_id, message.to.as_ref());
     line.push_str(": ");
     line.push_str(&text);
     line
+}
+
+/// A message with its number, by which the lines about changes name it.
+fn render_numbered(message: &ChatMessage<'_>) -> String {
+    let line = render_message(message);
+    match (message.seq, line.split_once(']')) {
+        (Some(seq), Some((place, rest))) => format!("{place} #{seq}]{rest}"),
+        _ => line,
+    }
 }
 
 /// Where a client wrote or changed something, and who. In private both names, so that the client's own line shows whom it
@@ -395,7 +400,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::PresenceEvent;
+    use crate::event::{HistoryEvent, PresenceEvent};
     use crate::names::{Emoji, Seq};
 
     fn room(name: &str) -> RoomName {
@@ -540,6 +545,55 @@ mod tests {
     }
 
     #[test]
+    fn only_the_history_numbers_the_messages() {
+        let ServerEvent::Message(message) = said("a ] b\nc") else { panic!("not a message") };
+        let message = ChatMessage { seq: Some(Seq(12)), ..message };
+        assert_eq!(render(&ServerEvent::Message(message.clone())).unwrap(), "[lobby] alice: a ] b\n    c");
+        let history = HistoryEvent {
+            id: None,
+            room: message.room.clone(),
+            inbox: false,
+            to: None,
+            messages: vec![message.clone(), ChatMessage { seq: None, ..message }],
+            has_more: false,
+        };
+        let lines = render(&ServerEvent::History(history)).unwrap();
+        assert_eq!(lines, "[lobby #12] alice: a ] b\n    c\n[lobby] alice: a ] b\n    c");
+    }
+
+    #[test]
+    fn the_line_about_new_settings_tells_what_has_changed() {
+        let of = |text: &str| Box::new(serde_json::from_str::<RoomSettings>(text).unwrap());
+        let topic = r#"{"topic":"tests"}"#;
+        for (before, settings, line) in [
+            (None, topic, "* dev: topic \"tests\""),
+            (Some(r#"{"topic":"tests","slowSeconds":5}"#), topic, "* dev: slow off"),
+            (Some(topic), "{}", "* dev: topic off"),
+            (Some(topic), r#"{"topic":"tests","writers":"operators"}"#, "* dev: writers operators"),
+            (Some(r#"{"access":"invited"}"#), topic, "* dev: topic \"tests\", access everyone"),
+            (Some(r#"{"newcomersSeeHistory":false}"#), "{}", "* dev: newcomers on"),
+            (Some(r#"{"topic":"tests","retention":{"messages":9}}"#), topic, "* dev: retention server"),
+            (Some(r#"{"topic":"tests","seenBy":true}"#), topic, "* dev: seen-by server"),
+        ] {
+            let event = SettingsEvent { room: room("dev"), settings: of(settings), before: before.map(of) };
+            assert_eq!(render(&ServerEvent::Settings(event)).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_console_may_be_written_in_capital_letters() {
+        for (line, small) in [
+            ("/JOIN Dev", "/join Dev"),
+            ("/Help", "/help"),
+            ("/TOPIC OFF", "/topic OFF"),
+            ("/Seen-By on", "/seen-by on"),
+        ] {
+            assert_eq!(parse(line), parse(small), "{line}");
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_change_tells_where_and_whose_as_a_message_does() {
         let bob = || ClientId::parse("bob").unwrap();
         let places = [(Some(room("dev")), None, "[dev] bob"), (None, Some("alice"), "[private] bob to alice")];
@@ -580,7 +634,7 @@ mod tests {
                 (edited(""), None),
                 (deleted, Some("deleted #7")),
                 (reaction(false), Some("reacted with 👍 to #7")),
-                (reaction(true), Some("took back 👍 to #7")),
+                (reaction(true), Some("does not react with 👍 to #7")),
             ] {
                 assert_eq!(render(&event), did.map(|did| format!("* {by} {did}")));
             }
@@ -618,11 +672,11 @@ mod tests {
     fn what_a_moderator_forbids_says_when_it_ends() {
         for (code, wait, line) in [
             (ErrorCode::Muted, None, "! muted: spam"),
-            (ErrorCode::Muted, Some(599_001), "! muted: spam; it ends in 10 min"),
-            (ErrorCode::Banned, Some(99_000), "! banned: spam; it ends in 99 s"),
-            (ErrorCode::Banned, Some(7_200_000), "! banned: spam; it ends in 2 h"),
-            (ErrorCode::Banned, Some(604_800_000), "! banned: spam; it ends in 7 days"),
-            (ErrorCode::SlowMode, Some(1), "! slow_mode: spam; again in 1 s"),
+            (ErrorCode::Muted, Some(599_001), "! muted: spam; it ends in 10m"),
+            (ErrorCode::Banned, Some(99_000), "! banned: spam; it ends in 99s"),
+            (ErrorCode::Banned, Some(7_200_000), "! banned: spam; it ends in 2h"),
+            (ErrorCode::Banned, Some(604_800_000), "! banned: spam; it ends in 1w"),
+            (ErrorCode::SlowMode, Some(1), "! slow_mode: spam; again in 1s"),
             (ErrorCode::RateLimited, Some(1), "! rate_limited: spam"),
         ] {
             let refusal = Refusal { retry_after_ms: wait, ..Refusal::new(code, "spam") };

@@ -1,21 +1,37 @@
 //! The one form of an emoji, so that two that look alike are equal.
 //!
-//! Unicode's variation selectors ask for a picture (U+FE0F) or for text (U+FE0E). Keyboards and programs write them or leave
-//! them out, and a reader sees no difference. In the form here, U+FE0F stands behind each character that would be text
-//! without it, and nowhere else. So most emoji are written as keyboards write them.
+//! Unicode writes what a reader sees in several ways:
+//! - variation selectors ask for a picture (U+FE0F) or for text (U+FE0E), and keyboards and programs write them or leave
+//!   them out. In the form here, U+FE0F stands behind each character that would be text without it, and nowhere else. So
+//!   most emoji are written as keyboards write them;
+//! - a letter and its accents are one character or several. In the form here they are composed (Unicode's NFC);
+//! - a zero-width joiner (U+200D) makes one emoji of two, and does nothing where it has nothing to join. Tags make a flag
+//!   of a region, and do nothing elsewhere. All other invisible characters do nothing in an emoji. In the form here, what does
+//!   nothing is left out.
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::visible::is_invisible;
 
 /// The variation selector that asks for a picture.
 const AS_PICTURE: char = '\u{fe0f}';
 
-/// The variation selector that asks for text.
-const AS_TEXT: char = '\u{fe0e}';
-
 /// The character that makes a key of a digit before it.
 const KEYCAP: char = '\u{20e3}';
 
+/// The zero-width joiner.
+const JOINER: char = '\u{200d}';
+
+/// The flag that tags make one of a region, and the tag that ends them.
+const FLAG: char = '\u{1f3f4}';
+const TAG_END: char = '\u{e007f}';
+
 /// The emoji in its one form.
 pub(crate) fn in_one_form(text: &str) -> String {
-    let mut characters = text.chars().filter(|character| !matches!(*character, AS_PICTURE | AS_TEXT)).peekable();
+    let effective = without_idle(text);
+    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(&effective);
+    let mut characters = composed.chars().peekable();
     let mut form = String::with_capacity(text.len());
     while let Some(character) = characters.next() {
         form.push(character);
@@ -29,6 +45,36 @@ pub(crate) fn in_one_form(text: &str) -> String {
         }
     }
     form
+}
+
+/// The text without the invisible characters that do nothing.
+fn without_idle(text: &str) -> String {
+    let tag_or_visible = |c: &char| !is_invisible(*c) || is_tag(*c);
+    let flag: Vec<char> = text.chars().filter(tag_or_visible).collect();
+    if let [FLAG, tags @ .., TAG_END] = &*flag
+        && !tags.is_empty()
+        && tags.iter().all(|tag| is_tag(*tag) && *tag != TAG_END)
+    {
+        return flag.into_iter().collect();
+    }
+    let mut characters = text.chars().filter(|c| !is_invisible(*c) || *c == JOINER).peekable();
+    let mut kept = String::with_capacity(text.len());
+    while let Some(character) = characters.next() {
+        if character != JOINER || characters.peek().is_some_and(|next| begins_anew(*next)) {
+            kept.push(character);
+        }
+    }
+    kept
+}
+
+/// Whether a character is a tag: a letter or a digit of the name of a region, or their end.
+fn is_tag(character: char) -> bool {
+    matches!(character, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}' | TAG_END)
+}
+
+/// Whether a character is no mark of the character before it, as accents and skin tones are.
+fn begins_anew(character: char) -> bool {
+    String::from_iter(['x', character]).graphemes(true).nth(1).is_some()
 }
 
 /// Whether a character gives the emoji before it a skin tone. Such an emoji is a picture.
@@ -70,6 +116,8 @@ fn is_text_without_selector(character: char) -> bool {
 mod tests {
     use super::*;
 
+    const SCOTLAND: &str = "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}";
+
     #[test]
     fn emoji_that_look_alike_have_one_form() {
         for (form, others) in [
@@ -84,6 +132,22 @@ mod tests {
             ("1", &["1\u{fe0f}"]),
             ("🇩🇪", &["🇩🇪\u{fe0f}"]),
             ("x", &["x\u{fe0f}"]),
+            (
+                "👍",
+                &["👍\u{200d}", "👍\u{200d}\u{200d}", "👍\u{fe0f}\u{200d}", "👍\u{200c}", "👍\u{34f}", "👍\u{fe00}"],
+            ),
+            ("👍", &["👍\u{e0100}", "👍\u{e0061}", "👍\u{e0067}\u{e0062}\u{e007f}"]),
+            ("👍🏽", &["👍\u{200d}🏽", "👍🏽\u{200d}"]),
+            ("👩\u{200d}💻", &["👩\u{200d}💻\u{200d}", "👩\u{fe0f}\u{200d}💻\u{fe0f}"]),
+            (
+                "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+                &["🏴\u{fe0f}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}\u{200d}"],
+            ),
+            ("🏴", &["🏴\u{e0067}\u{e0062}", "🏴\u{e007f}", "🏴\u{e0067}\u{e007f}\u{e007f}"]),
+            ("é", &["e\u{301}", "é\u{200d}", "e\u{200d}\u{301}"]),
+            ("Å", &["A\u{30a}", "\u{212b}"]),
+            ("ạ\u{307}", &["a\u{307}\u{323}"]),
+            ("क\u{94d}\u{200d}ष", &["क\u{94d}\u{200d}ष\u{200d}"]),
         ] {
             assert_eq!(in_one_form(form), form, "the form stays");
             for other in others {
@@ -94,7 +158,25 @@ mod tests {
 
     #[test]
     fn emoji_that_look_different_stay_different() {
-        let forms = ["👍", "👍🏻", "👍🏽", "❤", "🖤", "👩\u{200d}💻", "👩", "💻", "☺", "😊"].map(in_one_form);
+        let forms = [
+            "👍",
+            "👍🏻",
+            "👍🏽",
+            "❤",
+            "🖤",
+            "👩\u{200d}💻",
+            "👩",
+            "💻",
+            "☺",
+            "😊",
+            "🏴",
+            "🏴\u{200d}☠",
+            SCOTLAND,
+            "e",
+            "é",
+            "ê",
+        ]
+        .map(in_one_form);
         let apart: std::collections::HashSet<_> = forms.iter().collect();
         assert_eq!(apart.len(), forms.len());
     }

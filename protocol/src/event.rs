@@ -361,6 +361,9 @@ pub struct SettingsEvent {
     pub room: RoomName,
     /// All settings of the room that differ from the default.
     pub settings: Box<RoomSettings>,
+    /// The settings before the change. They are for the console, whose line tells only the change; no frame has them.
+    #[serde(skip)]
+    pub before: Option<Box<RoomSettings>>,
 }
 
 /// The answer to `members`.

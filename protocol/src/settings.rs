@@ -88,6 +88,12 @@ impl RoomSettings {
         self.all().map(|setting| setting.to_string()).join(", ")
     }
 
+    /// The settings that differ from other ones, in one line for a person. Empty if none does.
+    pub fn differing_from(&self, other: &Self) -> String {
+        let differing = self.all().into_iter().zip(other.all()).filter(|(own, other)| own != other);
+        differing.map(|(own, _)| own.to_string()).collect::<Vec<_>>().join(", ")
+    }
+
     /// All settings with their values.
     fn all(&self) -> [Setting<'_>; 7] {
         [
@@ -126,9 +132,9 @@ impl SettingName {
     pub const ALL: [Self; 7] =
         [Self::Slow, Self::Topic, Self::Writers, Self::Access, Self::Newcomers, Self::Retention, Self::SeenBy];
 
-    /// The setting with this name.
+    /// The setting with this name, in small or capital letters.
     pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|name| name.as_str() == word)
+        Self::ALL.into_iter().find(|name| name.as_str().eq_ignore_ascii_case(word))
     }
 
     /// The name.
@@ -215,11 +221,8 @@ impl fmt::Display for Setting<'_> {
 /// The settings that differ from the default, in one line for a person.
 impl fmt::Display for RoomSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = Self::PLAIN;
-        let differing = self.all().into_iter().zip(plain.all()).filter(|(own, plain)| own != plain);
-        let parts: Vec<String> = differing.map(|(own, _)| own.to_string()).collect();
-        f.write_str(if parts.is_empty() { "no settings of its own" } else { "" })?;
-        f.write_str(&parts.join(", "))
+        let differing = self.differing_from(&Self::PLAIN);
+        f.write_str(if differing.is_empty() { "no settings of its own" } else { &differing })
     }
 }
 

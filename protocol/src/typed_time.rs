@@ -31,8 +31,48 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// A wait of this many milliseconds as it is typed, rounded up to at most two digits, or to days.
+pub fn wait_of(ms: u64) -> String {
+    let seconds = ms.div_ceil(1_000);
+    let unit = match seconds {
+        0..100 => 1,
+        100..6_000 => 60,
+        6_000..356_400 => 3_600,
+        _ => 86_400,
+    };
+    time_of(seconds.next_multiple_of(unit))
+}
+
 /// The time as it is typed, in the largest unit that has no remainder.
 pub fn time_of(seconds: u64) -> String {
     let whole = UNITS.iter().rev().find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{seconds}s"), |(unit, of)| format!("{}{unit}", seconds / of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_never_told_as_shorter_than_it_is() {
+        for (ms, told) in [
+            (0, "0s"),
+            (1, "1s"),
+            (59_001, "1m"),
+            (99_000, "99s"),
+            (99_001, "2m"),
+            (599_001, "10m"),
+            (3_599_900, "1h"),
+            (5_940_000, "99m"),
+            (6_000_000, "2h"),
+            (7_200_000, "2h"),
+            (356_399_000, "99h"),
+            (356_400_000, "5d"),
+            (604_800_000, "1w"),
+            (700_000_000, "9d"),
+            (u64::MAX, "30500568905w"),
+        ] {
+            assert_eq!(wait_of(ms), told, "{ms}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use starling_actors::history::Durability;
-use starling_actors::identity::RoomGlobs;
+use starling_actors::identity::{RoomGlobs, check_pattern};
 use starling_process::log_lines;
 
 use crate::addresses::{ForwardedHeader, Networks};
@@ -419,7 +419,7 @@ impl Kind for Patterns {
 
     fn parse(&self, text: &str) -> Option<RoomPatterns> {
         let patterns: Vec<String> = text.split(',').map(str::to_owned).collect();
-        patterns.iter().all(|pattern| !pattern.is_empty()).then_some(RoomPatterns(patterns))
+        patterns.iter().all(|pattern| check_pattern(pattern).is_ok()).then_some(RoomPatterns(patterns))
     }
 
     fn range(&self) -> String {

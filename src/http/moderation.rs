@@ -54,7 +54,7 @@ async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: Stri
             let code = match error {
                 NotDecided::Ineffective(Ineffective::TooManySanctions(_)) => HttpCode::TooManySanctions,
                 NotDecided::Ineffective(Ineffective::TooManySet(_)) => HttpCode::TooManySettings,
-                NotDecided::Ineffective(Ineffective::NotThere) => HttpCode::NoSuchSanction,
+                NotDecided::Ineffective(Ineffective::NotThere(_)) => HttpCode::NoSuchSanction,
                 NotDecided::Ineffective(Ineffective::TooManyInvited(..)) => HttpCode::TooManyInvitations,
                 NotDecided::Ineffective(Ineffective::NotInvited) => HttpCode::NoSuchInvitation,
                 NotDecided::NotStored | NotDecided::NotDone(_) => HttpCode::Unavailable,

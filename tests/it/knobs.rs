@@ -101,7 +101,9 @@ fn of_server(variable: &str, range: &str) -> Case {
             .chain(strings(&["http://a:99999/", "http://a:", "http://a?b", "http://a/#b", "http://a\\b"]))
             .collect(),
         ),
-        "CHAT_WEBHOOK_ROOMS" => (strings(&["*", "dev", "dev,team-*,x?"]), strings(&["", ",", "dev,"])),
+        "CHAT_WEBHOOK_ROOMS" => {
+            (strings(&["*", "dev", "dev,team-*,x?"]), strings(&["", ",", "dev,", "dev, ops", "a/*"]))
+        }
         "CHAT_SEEN_BY" => (strings(&["true", "false"]), strings(&["", "1", "True", "yes"])),
         "CHAT_AUTH" => (strings(&["open", "jwt"]), strings(&["", "x", "JWT", "none"])),
         "CHAT_LOG_FORMAT" => (strings(&["text", "json"]), strings(&["", "x", "JSON", "logfmt"])),

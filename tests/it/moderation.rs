@@ -231,8 +231,11 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     let server = TestServer::start(&ADMIN);
     let mut bob = Client::connect(&server, "/ws/dev?clientId=bob").await;
     for (arguments, code, said) in [
+        (&["list"][..], 0, "starling: no mute or ban is in force"),
+        (&["audit"], 0, "starling: no operator has decided anything"),
+        (&["invitations", "dev"], 0, "starling: no client is invited to dev"),
         (
-            &["mute", "bob", "--room", "dev", "--for", "10m", "--reason", "a\nb"][..],
+            &["mute", "bob", "--room", "dev", "--for", "10m", "--reason", "a\nb"],
             0,
             r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#,
         ),
@@ -246,18 +249,18 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
         (&["set", "dev", "topic", "off"], 0, "dev: retention 1000 30d"),
         (&["set", "dev", "retention", "server"], 0, "dev: no settings of its own"),
         (&["settings", "dev"], 0, "dev: no settings of its own"),
-        (&["settings"], 0, ""),
+        (&["settings"], 0, "starling: no room has settings of its own"),
         (&["set", "ops", "access", "invited"], 0, "ops: access invited"),
         (&["set", "any", "slow", "2m"], 0, "any: slow 2m"),
         (&["settings"], 0, "any: slow 2m\nops: access invited"),
         (&["set", "ops", "access", "everyone"], 0, "ops: no settings of its own"),
         (&["slow", "any", "off"], 0, "any: off"),
-        (&["settings"], 0, ""),
+        (&["settings"], 0, "starling: no room has settings of its own"),
         (&["invite", "dev", "carol"], 0, "invite carol to dev"),
         (&["invitations", "dev"], 0, "carol, since TIME by operator"),
         (&["uninvite", "dev", "carol"], 0, "uninvite carol from dev"),
         (&["uninvite", "dev", "carol"], 1, "starling: refused: there is no such invitation"),
-        (&["unmute", "bob"], 1, "starling: refused: there is no such sanction"),
+        (&["unmute", "bob"], 1, "starling: refused: there is no such sanction; bob is muted in the room dev"),
         (&["unban", "--address", "2001:db8::9"], 0, "unban address 2001:db8::9"),
         (&["list"], 0, r#"mute bob in dev, since TIME by operator, until TIME: "a\nb""#),
         (
@@ -306,12 +309,59 @@ async fn the_command_decides_on_the_running_server_and_lists_what_was_decided() 
     }
 }
 
-/// It asks no server.
+/// What a command tells of its wrong arguments: it ends with 2, asks no server, and says this.
+fn told_of(arguments: &[&str], said: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = starling().run(folder.path(), arguments, &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {text}");
+    assert!(text.contains(said), "{arguments:?}: {text}");
+    // Each command has the flags of all settings, and `--for` is no typing error for one of them.
+    assert!(!text.contains("tip:"), "{arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn a_word_that_means_something_else_there_is_no_name_and_no_value() {
+    for (arguments, said) in [
+        (
+            &["moderate", "mute", "everywhere"][..],
+            "everywhere means the whole server, and is not a name here; write the name, and no --room",
+        ),
+        (&["moderate", "unban", "EVERYWHERE"], "EVERYWHERE means the whole server, and is not a name here"),
+        (
+            &["moderate", "mute", "bob", "--room", "everywhere"],
+            "everywhere means the whole server, and is not a name here; write no --room",
+        ),
+        (&["moderate", "invite", "dev", "everywhere"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "invite", "everywhere", "bob"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "slow", "everywhere", "10s"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "set", "everywhere", "slow", "1s"], "everywhere means the whole server, and is not a name here"),
+        (&["moderate", "mute", "10m"], "10m is a time, not a name; write --for 10m"),
+        (&["moderate", "mute", "bob", "--for", "-5s"], "'-5s' for '--for <TIME>': \"-5s\" is not a time like 30s"),
+        (&["moderate", "slow", "dev", "-5s"], "'-5s' for '[TIME]': \"-5s\" is not a time like 30s"),
+        (&["moderate", "slow", "off"], "off is a time, not a name; write the room before it"),
+        (&["moderate", "slow", "10s"], "10s is a time, not a name; write the room before it"),
+        (&["moderate", "slow", "dev", "10s", "5s"], "unexpected argument '5s' found"),
+        (
+            &["moderate", "set", "dev", "retention", "-5"],
+            "for the setting retention: write [MESSAGES] [TIME] or server",
+        ),
+        (&["token", "bob", "--seconds", "-5"], "'-5' for '--seconds <SECONDS>'"),
+        (&["token", "bob", "--rooms", "dev,a/b"], "\"a/b\" matches no room: a name has only letters"),
+        (&["token", "bob", "--rooms", "_?"], "\"_?\" matches no room: a name starts with a letter"),
+        (&["token", "bob", "--rooms", "dev,"], "\"\" matches no room: a name has 1 to 64 characters"),
+    ] {
+        told_of(arguments, said);
+    }
+}
+
 #[test]
 fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is_allowed() {
     let long = "x".repeat(501);
     for (arguments, said) in [
-        (&["moderate", "mute"][..], "required arguments were not provided"),
+        (&["moderate", "mute"][..], "<NAME|--address <ADDRESS>>"),
+        (&["moderate", "unban", "--room", "dev"], "<NAME|--address <ADDRESS>>"),
         (&["moderate", "mute", "bob", "--address", "192.0.2.1"], "cannot be used with"),
         (
             &["moderate", "mute", "bob", "--for", "10"],
@@ -362,14 +412,11 @@ fn a_wrong_argument_of_a_command_ends_with_2_and_says_what_was_given_and_what_is
         (&["history", "drop", "--inbox", "a/b"], "invalid value 'a/b' for '--inbox <NAME>'"),
         (&["history", "export", "--room", "a/b"], "invalid value 'a/b' for '--room <ROOM>'"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let output = starling().run(folder.path(), arguments, &[]);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {text}");
-        assert!(text.contains(said), "{arguments:?}: {text}");
+        let text = told_of(arguments, said);
         if let ["moderate", "set", ..] = arguments {
             let usage = "starling moderate set <ROOM> <SETTING> <VALUE>...";
-            assert!(text.contains("'<SETTING>'") || text.contains(usage), "{text}");
+            let is_of_one_word = text.contains("'<ROOM>'") || text.contains("'<SETTING>'");
+            assert!(is_of_one_word || text.contains(usage), "{text}");
         }
     }
 }
@@ -390,26 +437,37 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
             "/mute bob 10m too loud",
             "* bob in dev is muted for 10m",
             "hi",
-            "! muted: you are muted in the room dev: too loud; it ends in 10 min",
+            "! muted: you are muted in the room dev: too loud; it ends in 10m",
         ),
         ("/unmute bob", "* bob in dev is no longer muted", "/slow 1h", "! forbidden: only operators may do that"),
         ("/unmute bob", "! bad_request: there is no such sanction", "hi", "[dev] bob: hi"),
+        (
+            "/mute bob everywhere 1h",
+            "* bob is muted for 1h",
+            "hi",
+            "! muted: you are muted on this server; it ends in 1h",
+        ),
+        (
+            "/unmute bob",
+            "! bad_request: there is no such sanction; bob is muted on the whole server; write /unmute bob everywhere",
+            "/rooms",
+            "* dev: 2 here",
+        ),
+        ("/UNMUTE bob Everywhere", "* bob is no longer muted", "hi", "[dev] bob: hi"),
+        ("/topic tests", "* dev: topic \"tests\"", "/rooms", "* dev: topic \"tests\"\n* dev: 2 here; tests"),
         ("/slow 2m", "* dev: slow 2m", "one", "* dev: slow 2m\n[dev] bob: one"),
         // It changes nothing, so only who has typed it is told. The wait begins anew.
         ("/slow 2m", "* dev: slow 2m", "two", "[dev] bob: two"),
         (
             "/settings",
-            "* dev: slow 2m, topic off, writers everyone, access everyone, newcomers on, retention server, \
+            "* dev: slow 2m, topic \"tests\", writers everyone, access everyone, newcomers on, retention server, \
              seen-by server",
             "/settings dev",
             "! bad_request: write /settings",
         ),
-        (
-            "/who",
-            "* 2 in dev: bob, olga",
-            "three",
-            "! slow_mode: a client may write here once in 120 seconds; again in 2 min",
-        ),
+        ("/who", "* 2 in dev: bob, olga", "three", "! slow_mode: a client may write here once in 2m; again in 2m"),
+        ("/slow off", "* dev: slow off", "four", "* dev: slow off\n[dev] bob: four"),
+        ("/topic OFF", "* dev: topic off", "/rooms", "* dev: topic off\n* dev: 2 here"),
         ("/mute bob 10", "! bad_request: \"10\" is not a time like 30s, 10m, 2h, 7d or 4w", "/rooms", "* dev: 2 here"),
     ];
     for (line, answer, written, read) in cases {
@@ -442,7 +500,7 @@ async fn an_operator_decides_in_the_console_and_the_client_reads_why() {
     assert_eq!(olga.text().await, "* bob is banned");
     // A configuration that can sign tokens has operators, too.
     let (code, audit) = moderate(&server, &JWT, &["audit"]);
-    assert_eq!((code, audit.lines().next()), (Some(0), Some("6 TIME olga: ban bob: \"spam\"")));
+    assert_eq!((code, audit.lines().next()), (Some(0), Some("11 TIME olga: ban bob: \"spam\"")));
 }
 
 #[actix::test]

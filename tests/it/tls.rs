@@ -373,6 +373,27 @@ async fn sighup_reads_certificate_and_key_again_and_keeps_the_old_where_the_new_
 }
 
 #[test]
+fn a_command_for_a_server_that_differs_in_tls_says_what_to_set() {
+    let identity = Identity::new();
+    let (cert, key) = (identity.path("cert.pem"), identity.path("key.pem"));
+    let files = [("CHAT_TLS_CERT", &*cert), ("CHAT_TLS_KEY", &*key)];
+    let (with_tls, plain) = (identity.server(&[]), TestServer::start(&[]));
+    for (server, own, advice) in [
+        (&with_tls, &[][..], "; if the server uses TLS, set CHAT_TLS_CERT and CHAT_TLS_KEY as for the server\n"),
+        (&plain, &files[..], "; if the server uses no TLS, leave CHAT_TLS_CERT and CHAT_TLS_KEY out\n"),
+    ] {
+        let bind = server.address().to_string();
+        let variables = [&[("CHAT_BIND", &*bind), ("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")], own].concat();
+        for arguments in [&["healthcheck"][..], &["moderate", "list"]] {
+            let output = starling().run(identity.folder.path(), arguments, &variables);
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{text}");
+            assert!(text.contains("no answer from ") && text.ends_with(advice), "{arguments:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_certificate_that_is_no_good_stops_the_start_with_one_line() {
     let identity = Identity::new();
     let (cert, key) = (identity.path("cert.pem"), identity.path("key.pem"));

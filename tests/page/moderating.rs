@@ -68,7 +68,7 @@ async fn an_operator_mutes_takes_it_back_slows_down_and_bans_and_the_client_sees
     bob.say("one").await;
     bob.until_last(&["buy that", "one"]).await;
     bob.say("two").await;
-    until_text(&bob, ".refusal", "a client may write here once in 300 seconds").await;
+    until_text(&bob, ".refusal", "a client may write here once in 5m").await;
 
     // A command decides as well; a person without the right is told so, and publishes nothing.
     bob.say("/slow off").await;

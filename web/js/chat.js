@@ -100,6 +100,7 @@ export class Chat {
     this.quotes = new Quotes({
       ask: async (conversation, seq) => (await this.#history(conversation, seq + 1, 1)).messages[0],
       arrived: (conversation, seq) => this.#tell({ kind: "changed", conversation, seq }),
+      pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     });
     this.reading = new Reading({
       conversations: this.conversations,

@@ -47,32 +47,31 @@ const refused = (problem) => ({ is: "refused", problem });
 const NO_TIME = "A time is a number with s, m, h, d or w, like 10m.";
 
 /** Why a word is not a name that an operator means. An IPv6 address cannot be a name. @param {string} word */
-const targetProblem = (word) => (/^\d+(\.\d+){3}$/u.test(word) ? `${word} is an address.` : roomProblem(word));
+const targetProblem = (word) => {
+  if (/^\d+(\.\d+){3}$/u.test(word)) return `${word} is an address.`;
+  return is("everywhere", word) ? `${word} means the whole server.` : roomProblem(word);
+};
 
-/** @param {string} word */
-const isEverywhereWord = (word) => word.toLowerCase() === "everywhere";
+/** Whether a word is this one of the commands, in small or capital letters. @param {string} word @param {string} typed */
+const is = (word, typed) => typed.toLowerCase() === word;
 
 /** @param {string} word @param {string} name @param {string} rest @returns {Command} */
 function sanction(word, name, rest) {
-  const problem = targetProblem(name);
-  if (problem) return refused(`/${word} needs a name. ${problem}`);
-  const measure = word.endsWith("mute") ? "mute" : "ban";
   const form = `Write /${word} ${COMMANDS.get(word)?.argument ?? ""}`;
-  const [, everywhere, behind = ""] = /^(everywhere(?!\S))?\s*(.*)$/su.exec(rest) ?? [];
+  const problem = targetProblem(name);
+  if (problem) return refused(`/${word} needs a name. ${problem} ${form}`);
+  const measure = word.endsWith("mute") ? "mute" : "ban";
+  const [, everywhere, behind = ""] = /^(everywhere(?!\S))?\s*(.*)$/isu.exec(rest) ?? [];
   const isEverywhere = everywhere !== undefined;
-  // A client may have such a name, but then the word must stand twice.
-  if (isEverywhereWord(name) && !isEverywhere) return refused(`The name stands before the word everywhere. ${form}`);
   if (word.startsWith("un")) {
     return behind === "" ? { is: "lift", measure, name, isEverywhere } : refused(form);
   }
-  if (timeSeconds(name) !== null) return refused(`The name stands before the time. ${form}`);
+  if (timeSeconds(name) !== null) return refused(`/${word} needs a name. ${name} is a time. ${form}`);
   // A wrong time must not become a part of the reason of a sanction without end.
   const [, time, reason = ""] = /^(\d\S*)?\s*(.*)$/su.exec(behind) ?? [];
   const seconds = time === undefined ? null : timeSeconds(time);
   if (time !== undefined && seconds === null) return refused(NO_TIME);
-  if (isEverywhereWord(reason.split(/\s/u)[0] ?? "")) {
-    return refused(`The word everywhere stands behind the name, in small letters. ${form}`);
-  }
+  if (is("everywhere", reason.split(/\s/u)[0] ?? "")) return refused(`The word everywhere stands behind the name. ${form}`);
   if (timeSeconds(reason.split(/\s/u).at(-1) ?? "") !== null) return refused(`The time stands before the reason. ${form}`);
   return { is: "impose", measure, name, isEverywhere, seconds, reason };
 }
@@ -95,7 +94,7 @@ const WORDS = new Map(/** @type {[string, Map<string, import("./moderation.js").
  * @returns {import("./moderation.js").SettingsChange | null}
  */
 function setting(name, words) {
-  const known = WORDS.get(name)?.get(words);
+  const known = WORDS.get(name)?.get(words.toLowerCase());
   if (known || words === "") return known ?? null;
   if (name === "topic") return { topic: words };
   if (name === "slow") {
@@ -117,7 +116,8 @@ export function parseCommand(written) {
   const line = written.trimStart();
   if (!line.startsWith("/")) return { is: "say", text: written };
   if (line.startsWith("//")) return { is: "say", text: line.slice(1) };
-  const [, word = "", rest = ""] = /^\/(\S*)\s*(.*)$/su.exec(line) ?? [];
+  const [, typed = "", rest = ""] = /^\/(\S*)\s*(.*)$/su.exec(line) ?? [];
+  const word = typed.toLowerCase();
   const [, first = "", text = ""] = /^#?(\S*)\s*(.*)$/su.exec(rest) ?? [];
   const room = first === "" ? null : first;
   switch (word) {
@@ -165,6 +165,6 @@ export function parseCommand(written) {
     case "quit":
       return { is: word };
     default:
-      return refused(`There is no command /${word}. /help lists the commands. To send this line as text, begin it with //`);
+      return refused(`There is no command /${typed}. /help lists the commands. To send this line as text, begin it with //`);
   }
 }

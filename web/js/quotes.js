@@ -4,10 +4,16 @@
  *
  * @typedef {import("./conversation.js").Conversation} Conversation
  * @typedef {import("./protocol.js").MessageFrame} MessageFrame
+ * @typedef {{frame: MessageFrame | null | undefined, failures: number, isDue: boolean}} Fetched `frame`: `undefined` is on its
+ *   way, `null` not there. `failures`: of the fetch so far; `isDue`: it has failed, and is made again when the message is wanted
  */
 
 /** Most fetched messages; the oldest are dropped first. */
 const FETCHED_MAX = 500;
+
+/** The shortest and the longest pause before a failed fetch is made again, in milliseconds. */
+const PAUSE_MS = 2_000;
+const PAUSE_MAX_MS = 300_000;
 
 /** Most characters of a quote. */
 const EXCERPT_MAX = 160;
@@ -15,13 +21,14 @@ const EXCERPT_MAX = 160;
 export class Quotes {
   /**
    * @param {{ask: (conversation: Conversation, seq: number) => Promise<MessageFrame | undefined>,
-   *   arrived: (conversation: Conversation, seq: number) => void}} options
-   *   `ask`: fetches the newest message up to this seq; `arrived`: the answer is there
+   *   arrived: (conversation: Conversation, seq: number) => void, pause: (ms: number) => Promise<void>}} options
+   *   `ask`: fetches the newest message up to this seq; `arrived`: the answer is there, or it is time to ask again
    */
-  constructor({ ask, arrived }) {
+  constructor({ ask, arrived, pause }) {
     this.ask = ask;
     this.arrived = arrived;
-    /** `undefined`: on its way; `null`: not there. @type {Map<string, {frame: MessageFrame | null | undefined}>} */
+    this.pause = pause;
+    /** @type {Map<string, Fetched>} */
     this.fetched = new Map();
   }
 
@@ -47,19 +54,26 @@ export class Quotes {
     if (known) return known;
     const key = keyOf(conversation, seq);
     const fetched = this.fetched.get(key);
-    if (fetched) return fetched.frame;
-    this.#fetch(key, conversation, seq);
+    if (fetched && !fetched.isDue) return fetched.frame;
+    this.#fetch(key, conversation, seq, fetched?.failures ?? 0);
     return undefined;
   }
 
-  /** @param {string} key @param {Conversation} conversation @param {number} seq */
-  async #fetch(key, conversation, seq) {
-    /** @type {{frame: MessageFrame | null | undefined}} */
-    const entry = { frame: undefined };
+  /** @param {string} key @param {Conversation} conversation @param {number} seq @param {number} failures */
+  async #fetch(key, conversation, seq, failures) {
+    /** @type {Fetched} */
+    const entry = { frame: undefined, failures, isDue: false };
     this.fetched.set(key, entry);
     if (this.fetched.size > FETCHED_MAX) this.fetched.delete([...this.fetched.keys()][0] ?? "");
-    const found = await this.ask(conversation, seq).catch(() => undefined);
-    entry.frame = found?.seq === seq ? found : null;
+    try {
+      const found = await this.ask(conversation, seq);
+      entry.frame = found?.seq === seq ? found : null;
+    } catch {
+      // Only the server knows whether the message is there.
+      entry.failures += 1;
+      await this.pause(Math.min(PAUSE_MS * 2 ** failures, PAUSE_MAX_MS));
+      entry.isDue = true;
+    }
     if (this.fetched.get(key) === entry) this.arrived(conversation, seq);
   }
 

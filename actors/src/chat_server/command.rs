@@ -324,7 +324,7 @@ pub struct Decided {
 }
 
 /// The reason that a decision does not hold, or is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDecided {
     /// It has no effect.
     #[error(transparent)]

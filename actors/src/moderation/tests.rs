@@ -83,7 +83,7 @@ fn a_sanction_holds_for_its_client_or_address_in_its_place_until_its_end() {
         moderation.decide(by_root(Act::Lift(target(imposed))), NOW).unwrap();
         assert_eq!((refused(&moderation, NOW).as_str(), moderation.sanction_count()), ("", 0), "{imposed}, lifted");
         let again = moderation.decide(by_root(Act::Lift(target(imposed))), NOW);
-        assert_eq!((again, moderation.audit().count()), (Err(Ineffective::NotThere), 3));
+        assert_eq!((again, moderation.audit().count()), (Err(Ineffective::NotThere(None)), 3));
     }
 }
 

@@ -4,7 +4,7 @@ use starling_protocol::console::{OperatorCommand, no_current_room};
 use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
 use starling_protocol::{ClientId, ErrorCode, NameError, Refusal, RoomName, SettingName, one_of};
 
-use super::{Act, Measure, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
+use super::{Act, Ineffective, Measure, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
 use crate::client_address::ClientAddress;
 use crate::room_settings::{Access, RETENTION_SECONDS_MAX, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
 
@@ -29,22 +29,29 @@ pub fn sanction_seconds(text: &str) -> Result<u64, BadTime> {
 /// # Errors
 /// [`BadTime`].
 pub fn slow_seconds(text: &str) -> Result<u32, BadTime> {
-    if text == OFF {
+    if is(OFF, text) {
         return Ok(0);
     }
     let seconds = seconds_up_to(text, SLOW_SECONDS_MAX.into())?;
     u32::try_from(seconds).map_err(|_| BadTime::Range(time_of(SLOW_SECONDS_MAX.into())))
 }
 
-/// The reason that a word is not the name of a client.
+/// The reason that a word is not the name of a client or a room. A client or a room may have such a name; its decisions
+/// are made over HTTP, where each field has one meaning.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     /// It cannot be a name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// It could be a name, but an operator who types it means an address.
+    /// An operator who types it means an address.
     #[error("{0} is an address, not a name")]
     Address(String),
+    /// An operator who types it means the whole server.
+    #[error("{0} means the whole server, and is not a name here")]
+    Everywhere(String),
+    /// An operator who types it means the length of a sanction.
+    #[error("{0} is a time, not a name")]
+    Time(String),
 }
 
 /// The name of a client, as an operator types it.
@@ -53,10 +60,31 @@ pub enum BadTarget {
 /// [`BadTarget`].
 pub fn target_name(word: &str) -> Result<ClientId, BadTarget> {
     if word.parse::<ClientAddress>().is_ok() {
-        Err(BadTarget::Address(word.into()))
-    } else {
-        Ok(ClientId::parse(word)?)
+        return Err(BadTarget::Address(word.into()));
     }
+    not_everywhere(word)?;
+    Ok(ClientId::parse(word)?)
+}
+
+/// The name of a client to mute or ban, as an operator types it. Behind it may stand a time, so it is none.
+///
+/// # Errors
+/// [`BadTarget`].
+pub fn name_to_sanction(word: &str) -> Result<ClientId, BadTarget> {
+    if sanction_seconds(word).is_ok() { Err(BadTarget::Time(word.into())) } else { target_name(word) }
+}
+
+/// The name of a room, as an operator types it.
+///
+/// # Errors
+/// [`BadTarget`].
+pub fn target_room(word: &str) -> Result<RoomName, BadTarget> {
+    not_everywhere(word)?;
+    Ok(RoomName::parse(word)?)
+}
+
+fn not_everywhere(word: &str) -> Result<(), BadTarget> {
+    if is(EVERYWHERE, word) { Err(BadTarget::Everywhere(word.into())) } else { Ok(()) }
 }
 
 /// What is wrong with the typed value of a setting.
@@ -86,8 +114,14 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         return Ok((Act::Set { room, change }, Box::default()));
     }
     let (first, rest) = word(words).ok_or_else(usage)?;
-    let name = target_name(first).map_err(|error| {
-        let advice = if matches!(error, BadTarget::Address(_)) { "; only names are typed here" } else { "" };
+    let is_imposed = matches!(command, OperatorCommand::Mute | OperatorCommand::Ban);
+    let name = if is_imposed { name_to_sanction(first) } else { target_name(first) };
+    let name = name.map_err(|error| {
+        let advice = match error {
+            BadTarget::Name(_) => String::new(),
+            BadTarget::Address(_) => "; only names are typed here".into(),
+            BadTarget::Everywhere(_) | BadTarget::Time(_) => format!(": write {}", command.form()),
+        };
         Refusal::new(ErrorCode::BadName, format!("{error}{advice}"))
     })?;
     if let OperatorCommand::Invite | OperatorCommand::Uninvite = command {
@@ -96,13 +130,8 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         let act = if is_invited { Act::Invite { room, client_id } } else { Act::Uninvite { room, client_id } };
         return if rest.is_empty() { Ok((act, Box::default())) } else { Err(usage()) };
     }
-    let misplaced = |what: &str| Refusal::new(ErrorCode::BadRequest, format!("{what}: write {}", command.form()));
-    // A client may have such a name, but then the word must stand twice.
-    if is_everywhere_word(first) && word(rest).is_none_or(|(second, _)| second != EVERYWHERE) {
-        return Err(misplaced("the name stands before the word everywhere"));
-    }
     let (is_everywhere, rest) = match word(rest) {
-        Some((EVERYWHERE, rest)) => (true, rest),
+        Some((second, rest)) if is(EVERYWHERE, second) => (true, rest),
         _ => (false, rest),
     };
     let room = if is_everywhere { None } else { Some(here(current)?) };
@@ -115,12 +144,10 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         | OperatorCommand::Set(_) => Measure::Ban,
     };
     let target = Target { subject: Subject::Client(name), room, measure };
-    if matches!(command, OperatorCommand::Unmute | OperatorCommand::Unban) {
+    if !is_imposed {
         return if rest.is_empty() { Ok((Act::Lift(target), Box::default())) } else { Err(usage()) };
     }
-    if seconds_up_to(first, SANCTION_SECONDS_MAX).is_ok() {
-        return Err(misplaced("the name stands before the time"));
-    }
+    let misplaced = |what: &str| Refusal::new(ErrorCode::BadRequest, format!("{what}: write {}", command.form()));
     // A wrong time must not become a part of the reason of a sanction without end.
     let (seconds, reason) = match word(rest) {
         Some((time, rest)) if time.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -128,8 +155,8 @@ pub fn decision(command: OperatorCommand, words: &str, current: Option<&RoomName
         }
         _ => (None, rest),
     };
-    if word(reason).is_some_and(|(first, _)| is_everywhere_word(first)) {
-        return Err(misplaced("the word everywhere stands behind the name, in small letters"));
+    if word(reason).is_some_and(|(first, _)| is(EVERYWHERE, first)) {
+        return Err(misplaced("the word everywhere stands behind the name"));
     }
     if reason.split_whitespace().next_back().is_some_and(|last| sanction_seconds(last).is_ok()) {
         return Err(misplaced("the time stands before the reason"));
@@ -146,15 +173,15 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, BadValu
     let usage = || BadValue::Form(name);
     let words = words.trim();
     let is_on = |is_on: &str, is_off: &str| match words {
-        word if word == is_on => Ok(true),
-        word if word == is_off => Ok(false),
+        word if is(is_on, word) => Ok(true),
+        word if is(is_off, word) => Ok(false),
         _ => Err(usage()),
     };
     let mut change = SettingsChange::default();
     match name {
         _ if words.is_empty() => return Err(usage()),
         SettingName::Slow => change.slow_seconds = Some(slow_seconds(words)?),
-        SettingName::Topic => change.topic = Some(if words == OFF { String::new() } else { words.into() }),
+        SettingName::Topic => change.topic = Some(if is(OFF, words) { String::new() } else { words.into() }),
         SettingName::Writers => {
             let is_open = is_on(Writers::Everyone.as_str(), Writers::Operators.as_str())?;
             change.writers = Some(if is_open { Writers::Everyone } else { Writers::Operators });
@@ -164,28 +191,31 @@ pub fn setting(name: SettingName, words: &str) -> Result<SettingsChange, BadValu
             change.access = Some(if is_open { Access::Everyone } else { Access::Invited });
         }
         SettingName::Newcomers => change.newcomers_see_history = Some(is_on(ON, OFF)?),
-        SettingName::Retention if words == SERVER => change.retention = Some(Retention::default()),
+        SettingName::Retention if is(SERVER, words) => change.retention = Some(Retention::default()),
         SettingName::Retention => {
             let mut retention = Retention::default();
             for word in words.split_whitespace() {
-                match word.parse() {
-                    Ok(messages) if retention == Retention::default() => retention.messages = Some(messages),
-                    Err(_) if retention.seconds.is_none() => {
-                        retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX)?);
-                    }
-                    _ => return Err(usage()),
+                let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+                if is_number && retention == Retention::default() {
+                    // Too many digits are too many messages.
+                    retention.messages = Some(word.parse().unwrap_or(u64::MAX));
+                } else if !is_number && retention.seconds.is_none() && word.starts_with(|c: char| c.is_ascii_digit()) {
+                    retention.seconds = Some(seconds_up_to(word, RETENTION_SECONDS_MAX)?);
+                } else {
+                    return Err(usage());
                 }
             }
             change.retention = Some(retention);
         }
-        SettingName::SeenBy if words == SERVER => change.seen_by = Some(None),
+        SettingName::SeenBy if is(SERVER, words) => change.seen_by = Some(None),
         SettingName::SeenBy => change.seen_by = Some(Some(is_on(ON, OFF)?)),
     }
     Ok(change)
 }
 
-fn is_everywhere_word(word: &str) -> bool {
-    word.eq_ignore_ascii_case(EVERYWHERE)
+/// Whether a word is this one of the console, in small or capital letters.
+fn is(word: &str, typed: &str) -> bool {
+    typed.eq_ignore_ascii_case(word)
 }
 
 fn here(current: Option<&RoomName>) -> Result<RoomName, Refusal> {
@@ -205,6 +235,21 @@ fn word(text: &str) -> Option<(&str, &str)> {
 
 /// What an operator is told behind a sanction of another one.
 pub const EXEMPT: &str = "; it does not stop an operator, and this client is one now";
+
+/// What an operator types instead of a decision that has no effect: behind its reason.
+pub fn advice(why: &Ineffective) -> String {
+    match why {
+        Ineffective::NotThere(Some(elsewhere)) => match &elsewhere.room {
+            Some(room) => format!("; /join {room} to take that back"),
+            None => format!("; write /un{} {} {EVERYWHERE}", elsewhere.measure.as_str(), elsewhere.who()),
+        },
+        Ineffective::NotThere(None)
+        | Ineffective::TooManySanctions(_)
+        | Ineffective::TooManySet(_)
+        | Ineffective::TooManyInvited(..)
+        | Ineffective::NotInvited => String::new(),
+    }
+}
 
 /// What an operator is told: the decision holds.
 pub fn done(act: &Act) -> String {
@@ -246,11 +291,12 @@ mod tests {
             ("/mute bob 10m", "bob in dev is muted for 10m"),
             ("/mute bob  90s  too  loud", "bob in dev is muted for 90s: too  loud"),
             ("/mute bob spam 10m ago", "bob in dev is muted: spam 10m ago"),
-            ("/mute everywhere everywhere 1w", "everywhere is muted for 1w"),
             ("/ban bob everywhere 7d spam", "bob is banned for 1w: spam"),
             ("/ban bob", "bob in dev is banned"),
             ("/unban bob everywhere", "bob is no longer banned"),
             ("/unmute 10m", "10m in dev is no longer muted"),
+            ("/invite 10m", "10m is invited to dev"),
+            ("/mute bob EVERYWHERE 10m", "bob is muted for 10m"),
             ("/mute bob spam everywhere", "bob in dev is muted: spam everywhere"),
             ("/mute bob everywhereabouts", "bob in dev is muted: everywhereabouts"),
             ("/unmute bob", "bob in dev is no longer muted"),
@@ -259,6 +305,13 @@ mod tests {
             ("/slow off", "dev: slow off"),
             ("/topic  the next  release ", "dev: topic \"the next  release\""),
             ("/topic off", "dev: topic off"),
+            ("/topic OFF", "dev: topic off"),
+            ("/slow Off", "dev: slow off"),
+            ("/writers Operators", "dev: writers operators"),
+            ("/access EVERYONE", "dev: access everyone"),
+            ("/newcomers ON", "dev: newcomers on"),
+            ("/retention Server", "dev: retention server"),
+            ("/seen-by SERVER", "dev: seen-by server"),
             ("/writers operators", "dev: writers operators"),
             ("/writers everyone", "dev: writers everyone"),
             ("/access invited", "dev: access invited"),
@@ -289,26 +342,27 @@ mod tests {
             ("/invite 192.0.2.1", "192.0.2.1 is an address, not a name; only names are typed here"),
             (
                 "/mute everywhere bob",
-                "the name stands before the word everywhere: write /mute NAME [everywhere] [TIME] [REASON]",
+                "everywhere means the whole server, and is not a name here: \
+                 write /mute NAME [everywhere] [TIME] [REASON]",
             ),
             (
-                "/ban everywhere",
-                "the name stands before the word everywhere: write /ban NAME [everywhere] [TIME] [REASON]",
+                "/ban everywhere everywhere",
+                "everywhere means the whole server, and is not a name here: \
+                 write /ban NAME [everywhere] [TIME] [REASON]",
             ),
-            ("/unmute everywhere bob", "the name stands before the word everywhere: write /unmute NAME [everywhere]"),
-            ("/unban Everywhere", "the name stands before the word everywhere: write /unban NAME [everywhere]"),
-            ("/mute 10m bob", "the name stands before the time: write /mute NAME [everywhere] [TIME] [REASON]"),
+            (
+                "/unban Everywhere",
+                "Everywhere means the whole server, and is not a name here: write /unban NAME [everywhere]",
+            ),
+            ("/invite everywhere", "everywhere means the whole server, and is not a name here: write /invite NAME"),
+            ("/uninvite EVERYWHERE", "EVERYWHERE means the whole server, and is not a name here: write /uninvite NAME"),
+            ("/mute 10m bob", "10m is a time, not a name: write /mute NAME [everywhere] [TIME] [REASON]"),
+            ("/ban 7d", "7d is a time, not a name: write /ban NAME [everywhere] [TIME] [REASON]"),
             ("/mute bob spam 10m", "the time stands before the reason: write /mute NAME [everywhere] [TIME] [REASON]"),
             ("/ban bob 10m 7d", "the time stands before the reason: write /ban NAME [everywhere] [TIME] [REASON]"),
             (
                 "/ban bob 10m everywhere",
-                "the word everywhere stands behind the name, in small letters: \
-                 write /ban NAME [everywhere] [TIME] [REASON]",
-            ),
-            (
-                "/mute bob EVERYWHERE",
-                "the word everywhere stands behind the name, in small letters: \
-                 write /mute NAME [everywhere] [TIME] [REASON]",
+                "the word everywhere stands behind the name: write /ban NAME [everywhere] [TIME] [REASON]",
             ),
             ("/slow dev 10s", "\"dev 10s\" is not a time like 30s, 10m, 2h, 7d or 4w"),
             ("/slow", "write /slow TIME or /slow off"),
@@ -322,7 +376,12 @@ mod tests {
             ("/retention 0", "`retention.messages` must be 1 to 1000000000000"),
             ("/retention 1 2", "write /retention [MESSAGES] [TIME] or /retention server"),
             ("/retention 30d 1000", "write /retention [MESSAGES] [TIME] or /retention server"),
-            ("/retention long", "\"long\" is not a time like 30s, 10m, 2h, 7d or 4w"),
+            ("/retention long", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention -5", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention +5", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention 5 -1d", "write /retention [MESSAGES] [TIME] or /retention server"),
+            ("/retention 30days", "\"30days\" is not a time like 30s, 10m, 2h, 7d or 4w"),
+            ("/retention 99999999999999999999", "`retention.messages` must be 1 to 1000000000000"),
             ("/seen-by", "write /seen-by on, /seen-by off or /seen-by server"),
             ("/invite", "write /invite NAME"),
             ("/invite bob dev", "write /invite NAME"),

@@ -54,19 +54,26 @@ test("a change of another numbering changes nothing", () => {
   assert.deepEqual(shown(log), ["m1", "restart", "n2"]);
 });
 
-test("a quote comes from the log, or is fetched once, and again after a change", async () => {
+test("a quote comes from the log, or is fetched once, and again after a change or a failure", async () => {
   const room = new Conversation("#dev");
   room.roomLog.enter({ epoch: "e", seq: 9 });
   room.roomLog.takePage([message(8), message(9)], true);
   const asked = [];
   const arrived = [];
+  const pauses = [];
+  let over;
+  let isConnected = false;
   const quotes = new Quotes({
     ask: async (_, seq) => {
       asked.push(seq);
-      if (seq === 6) throw new Error("no connection");
+      if (seq === 6 && !isConnected) throw new Error("no connection");
       return seq === 5 ? message(4) : message(seq);
     },
     arrived: (_, seq) => arrived.push(seq),
+    pause: (ms) => new Promise((resolve) => {
+      pauses.push(ms);
+      over = resolve;
+    }),
   });
   assert.equal(quotes.of(room, 9).Message, "m9");
   for (let n = 0; n < 2; n += 1) for (const seq of [3, 5, 6]) assert.equal(quotes.of(room, seq), undefined);
@@ -76,7 +83,19 @@ test("a quote comes from the log, or is fetched once, and again after a change",
   quotes.changed(room, 3);
   assert.equal(quotes.of(room, 3), undefined);
   await new Promise(setImmediate);
-  assert.deepEqual([asked, arrived], [[3, 5, 6, 3], [3, 5, 6, 3]]);
+  assert.deepEqual([asked, arrived], [[3, 5, 6, 3], [3, 5, 3]]);
+  // The failed fetch does not mean that the message is gone, and waits longer each time.
+  for (const isThen of [false, true]) {
+    assert.equal(quotes.of(room, 6), undefined);
+    over();
+    await new Promise(setImmediate);
+    assert.equal(arrived.at(-1), 6);
+    isConnected = isThen;
+    assert.equal(quotes.of(room, 6), undefined);
+    await new Promise(setImmediate);
+  }
+  assert.equal(quotes.of(room, 6).Message, "m6");
+  assert.deepEqual([pauses, asked.slice(4), arrived.slice(3)], [[2_000, 4_000], [6, 6], [6, 6, 6]]);
   assert.equal(excerpt({ Message: " a\n\nb " }), " a b ");
   assert.equal(excerpt({ deleted: true }), "a deleted message");
 });

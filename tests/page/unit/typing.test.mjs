@@ -23,13 +23,17 @@ test("a line is a text, a command, or refused", () => {
     ["/settings", { is: "settings" }],
     ["/mute @bob", { is: "impose", measure: "mute", name: "bob", isEverywhere: false, seconds: null, reason: "" }],
     ["/ban bob everywhere 7d too  loud", { is: "impose", measure: "ban", name: "bob", isEverywhere: true, seconds: 604_800, reason: "too  loud" }],
-    ["/mute everywhere everywhere", { is: "impose", measure: "mute", name: "everywhere", isEverywhere: true, seconds: null, reason: "" }],
+    ["/MUTE bob Everywhere", { is: "impose", measure: "mute", name: "bob", isEverywhere: true, seconds: null, reason: "" }],
     ["/mute bob everywhereabouts 10m ago", { is: "impose", measure: "mute", name: "bob", isEverywhere: false, seconds: null, reason: "everywhereabouts 10m ago" }],
     ["/unban bob everywhere", { is: "lift", measure: "ban", name: "bob", isEverywhere: true }],
     ["/slow 90s", { is: "set", change: { slowSeconds: 90 } }],
     ["/slow off", { is: "set", change: { slowSeconds: 0 } }],
     ["/topic  the next release ", { is: "set", change: { topic: "the next release" } }],
     ["/topic off", { is: "set", change: { topic: "" } }],
+    ["/Topic OFF", { is: "set", change: { topic: "" } }],
+    ["/writers Operators", { is: "set", change: { writers: "operators" } }],
+    ["/seen-by SERVER", { is: "set", change: { seenBy: null } }],
+    ["/JOIN Dev", { is: "join", room: "Dev" }],
     ["/writers operators", { is: "set", change: { writers: "operators" } }],
     ["/access invited", { is: "set", change: { access: "invited" } }],
     ["/newcomers off", { is: "set", change: { newcomersSeeHistory: false } }],
@@ -41,11 +45,11 @@ test("a line is a text, a command, or refused", () => {
     ["/invite @bob", { is: "invite", name: "bob" }],
     ["/uninvite bob", { is: "uninvite", name: "bob" }],
   ]) assert.deepEqual(parseCommand(line), wanted);
-  for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts", "/JOIN dev",
+  for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts",
     "/mute", "/mute bob 10", "/mute bob 10min spam", "/ban bob 0s", "/unmute bob 10m", "/slow", "/slow 10", "/slow 10s now", "/topic", "/writers", "/writers bob",
     "/access private", "/newcomers", "/retention", "/retention long", "/retention 1 2", "/retention 30d 7", "/seen-by", "/invite", "/invite bob dev",
     "/mute 192.0.2.1", "/unban 192.0.2.1", "/invite 192.0.2.1", "/mute everywhere bob", "/ban everywhere", "/unban Everywhere", "/mute 10m bob", "/mute bob spam 10m", "/ban bob 10m 7d",
-    "/ban bob 10m everywhere", "/mute bob EVERYWHERE"]) {
+    "/ban bob 10m everywhere", "/mute everywhere everywhere", "/invite everywhere", "/uninvite Everywhere"]) {
     assert.equal(parseCommand(line).is, "refused", line);
   }
 });

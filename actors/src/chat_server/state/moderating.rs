@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use starling_protocol::typed_time::time_of;
 use starling_protocol::{ClientId, CloseCode, ErrorCode, Refusal, RoomName, ServerEvent, SettingsEvent};
 
 use super::ChatState;
@@ -56,7 +57,7 @@ impl ChatState {
         let Some(seconds) = self.slow_seconds(session, room) else { return Ok(()) };
         let name = name.or_else(|| self.participants.get(session).map(Participant::name));
         let Some(wait) = name.and_then(|name| self.slowed.wait(room, name, turn.now.at)) else { return Ok(()) };
-        let text = format!("a client may write here once in {seconds} seconds");
+        let text = format!("a client may write here once in {}", time_of(seconds.into()));
         let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let refusal = Refusal::new(ErrorCode::SlowMode, text).in_room(self.name_of(room).cloned());
         Err(refusal.retry_after_ms(retry_after_ms))
@@ -94,18 +95,19 @@ impl ChatState {
     pub(super) fn tell_settings(&self, session: SessionId, room: RoomId, turn: &mut Turn) {
         if let Some((settings, room)) = self.own_settings(room).zip(self.name_of(room)) {
             let settings = Box::new(settings.clone());
-            turn.tell(session, ServerEvent::Settings(SettingsEvent { room: room.clone(), settings }));
+            let event = SettingsEvent { room: room.clone(), settings, before: None };
+            turn.tell(session, ServerEvent::Settings(event));
         }
     }
 
-    /// Tells the members of a room on this node its settings.
-    fn tell_members_settings(&self, name: &RoomName, turn: &mut Turn) {
+    /// Tells the members of a room on this node its new settings.
+    fn tell_members_settings(&self, name: &RoomName, before: RoomSettings, turn: &mut Turn) {
         let room = self.rooms.find(name.as_str()).and_then(|room| self.rooms.get(room));
         let sessions: Vec<_> = room.into_iter().flat_map(Room::members).collect();
         if !sessions.is_empty() {
             let settings = Box::new(self.moderation.settings(name).clone());
-            let event = Box::new(ServerEvent::Settings(SettingsEvent { room: name.clone(), settings }));
-            turn.push(Effect::TellMany { sessions, event });
+            let event = SettingsEvent { room: name.clone(), settings, before: Some(Box::new(before)) };
+            turn.push(Effect::TellMany { sessions, event: Box::new(ServerEvent::Settings(event)) });
         }
     }
 
@@ -269,7 +271,7 @@ impl ChatState {
                     if before != *self.moderation.settings(&name) {
                         // Those who may not be there any more do not learn a new topic.
                         self.expel_from(&name, turn);
-                        self.tell_members_settings(&name, turn);
+                        self.tell_members_settings(&name, before, turn);
                         decided.is_told = true;
                     }
                 }

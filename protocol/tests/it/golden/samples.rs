@@ -376,7 +376,9 @@ fn listed(name: &str, count: u32, seq: u64) -> RoomSummary {
 
 /// Rooms with settings.
 fn with_settings() -> Vec<(&'static str, ServerEvent<'static>)> {
-    let told = |settings| ServerEvent::Settings(SettingsEvent { room: room("dev"), settings: Box::new(settings) });
+    let told = |settings| {
+        ServerEvent::Settings(SettingsEvent { room: room("dev"), settings: Box::new(settings), before: None })
+    };
     let joined = JoinedEvent { settings: Some(Box::new(settings())), ..joined(Some("j-1"), 41) };
     let rooms = vec![RoomSummary { topic: settings().topic, ..listed("dev", 2, 8) }];
     vec![

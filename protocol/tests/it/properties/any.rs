@@ -243,7 +243,8 @@ pub(super) fn any_event() -> impl Strategy<Value = ServerEvent<'static>> {
         });
     let members = (id(), any_room(), any::<u32>(), names(), any::<bool>())
         .prop_map(|(id, room, count, client_ids, truncated)| MembersEvent { id, room, count, client_ids, truncated });
-    let settings = (any_room(), any_settings()).prop_map(|(room, settings)| SettingsEvent { room, settings });
+    let settings =
+        (any_room(), any_settings()).prop_map(|(room, settings)| SettingsEvent { room, settings, before: None });
     let summary = (any_room(), any::<u32>(), any_seq(), prop_oneof![Just(String::new()), any_text()])
         .prop_map(|(room, count, seq, topic)| RoomSummary { room, count, seq, topic });
     let rooms = (id(), vec(summary, 0..4), any::<bool>()).prop_map(|(id, rooms, truncated)| ServerEvent::Rooms {
