@@ -10,6 +10,7 @@ use starling_actors::identity::{Caller, Claims};
 use starling_protocol::{ClientId, RoomName};
 
 use crate::auth::shown_token;
+use crate::http::refuse_unread;
 use crate::lab::Watcher;
 use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -94,7 +95,7 @@ impl FromRequest for Watcher {
     }
 }
 
-/// A caller with an operator's rights.
+/// A caller with an operator's rights. Its request has nothing that its operation does not read.
 #[derive(Debug)]
 pub(crate) struct Operator {
     /// The name in its token; `None` for `CHAT_ADMIN_TOKEN`.
@@ -106,22 +107,26 @@ impl FromRequest for Operator {
     type Future = Ready<Result<Self, HttpRefusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).and_then(|caller| match caller {
-            Caller::Operator => Ok(Self { name: None }),
-            Caller::Client(claims) if claims.is_admin => Ok(Self { name: Some(claims.client_id) }),
-            Caller::Client(_) => Err(HttpRefusal::new(HttpCode::Forbidden, "the token has no operator rights")),
-            Caller::Anyone => {
-                let state = request.app_data::<Data<ServerState>>();
-                let is_configured = state.is_some_and(|state| state.access().has_operators());
-                let (code, text) = match token_of(request) {
-                    _ if !is_configured => {
-                        (HttpCode::Forbidden, "the operator API is disabled: CHAT_ADMIN_TOKEN is not set")
-                    }
-                    None => (HttpCode::Unauthorized, "the operators' token is required"),
-                    Some(_) => (HttpCode::Unauthorized, "the token is not that of the operators"),
-                };
-                Err(HttpRefusal::new(code, text))
-            }
-        }))
+        ready(operator(request).and_then(|operator| refuse_unread(request).map(|()| operator)))
+    }
+}
+
+fn operator(request: &HttpRequest) -> Result<Operator, HttpRefusal> {
+    match caller(request)? {
+        Caller::Operator => Ok(Operator { name: None }),
+        Caller::Client(claims) if claims.is_admin => Ok(Operator { name: Some(claims.client_id) }),
+        Caller::Client(_) => Err(HttpRefusal::new(HttpCode::Forbidden, "the token has no operator rights")),
+        Caller::Anyone => {
+            let state = request.app_data::<Data<ServerState>>();
+            let is_configured = state.is_some_and(|state| state.access().has_operators());
+            let (code, text) = match token_of(request) {
+                _ if !is_configured => {
+                    (HttpCode::Forbidden, "the operator API is disabled: CHAT_ADMIN_TOKEN is not set")
+                }
+                None => (HttpCode::Unauthorized, "the operators' token is required"),
+                Some(_) => (HttpCode::Unauthorized, "the token is not that of the operators"),
+            };
+            Err(HttpRefusal::new(code, text))
+        }
     }
 }

@@ -17,6 +17,7 @@ use actix_web::web::{self, Data, PayloadConfig, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse};
 use actix_web_prom::PrometheusMetrics;
 
+pub(crate) use self::endpoints::refuse_unread;
 use self::handlers::MakeOpenApi;
 use crate::headers;
 use crate::refusal::{HttpCode, HttpRefusal, READS};

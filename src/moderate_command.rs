@@ -340,7 +340,7 @@ struct Api {
 impl Api {
     async fn impose(&self, measure: Forbidden, new: Impose, out: &mut dyn Write) -> anyhow::Result<()> {
         let Impose { whom, seconds, reason } = new;
-        let sanction = NewSanction { target: whom.target(measure), seconds, reason };
+        let sanction = NewSanction { target: whom.target(measure), seconds, reason: Some(reason) };
         let sanction: ToldSanction = self.send(SANCTIONS, &sanction).await?;
         Ok(writeln!(out, "{sanction}")?)
     }

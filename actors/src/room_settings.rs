@@ -6,18 +6,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use starling_protocol::limits::{LOBBY, TOPIC_BYTES_MAX};
+use starling_protocol::limits::{LOBBY, RETENTION_MESSAGES_MAX, RETENTION_SECONDS_MAX, TOPIC_BYTES_MAX};
 pub use starling_protocol::{Access, Retention, RoomSettings, Writers};
 use starling_protocol::{RoomName, Setting};
 
 /// Most seconds of a slow mode: six hours.
 pub const SLOW_SECONDS_MAX: u32 = 6 * 3_600;
-
-/// Most messages that a room may keep by a setting of its own.
-pub const RETENTION_MESSAGES_MAX: u64 = 1_000_000_000_000;
-
-/// Most seconds for which a room may keep messages by a setting of its own: a hundred years.
-pub const RETENTION_SECONDS_MAX: u64 = 100 * 365 * 86_400;
 
 /// A change of a room's settings: those that are given change, the others stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,12 @@ pub const MESSAGE_ID_CHARS_MAX: usize = 64;
 /// Most bytes of the topic of a room.
 pub const TOPIC_BYTES_MAX: usize = 250;
 
+/// Most messages that a room may keep by a setting of its own.
+pub const RETENTION_MESSAGES_MAX: u64 = 1_000_000_000_000;
+
+/// Most seconds for which a room may keep messages by a setting of its own: a hundred years.
+pub const RETENTION_SECONDS_MAX: u64 = 100 * 365 * 86_400;
+
 /// Most bytes of the emoji of a reaction.
 pub const EMOJI_BYTES_MAX: usize = 64;
 

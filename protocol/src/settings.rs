@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use crate::limits;
 use crate::typed_time::time_of;
 
 /// The settings of a room. The default is that of a room about which no operator has decided.
@@ -64,9 +66,11 @@ pub enum Access {
 #[serde(default)]
 pub struct Retention {
     /// The number of the newest messages that are kept.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::RETENTION_MESSAGES_MAX)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
     /// The age up to which messages are kept.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::RETENTION_SECONDS_MAX)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
 }

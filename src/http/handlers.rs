@@ -16,7 +16,7 @@ use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
 
-use super::fields::{Fields, bad};
+use super::fields::{Fields, bad, client_of, room_of};
 use crate::callers::{self, Operator, Reader};
 use crate::lab::Watcher;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -202,7 +202,7 @@ pub(super) async fn messages(
     room: Path<String>,
     request: HttpRequest,
 ) -> Answer {
-    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    let room = room_of(&room)?;
     reader.check(&room)?;
     let query: PageQuery = query::read(request.query_string())?;
     let seq = |name: &str, text: &str| {
@@ -244,7 +244,8 @@ pub(super) async fn messages(
     Ok(event(&ServerEvent::History(HistoryEvent { id: None, room, inbox: false, to: None, messages, has_more })))
 }
 
-/// An operator's message; its fields are those of `message`.
+/// An operator's message; its fields are those of `message`. It is for the room of the path, so `to` and `replyTo` are
+/// refused.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OperatorMessage {
@@ -253,10 +254,22 @@ pub(super) struct OperatorMessage {
     client_id: Option<ClientId>,
     /// The text.
     #[serde(rename = "Message")]
-    #[schemars(length(min = 1))]
     text: String,
     /// The sender's own name for the message. The same `id` again within five minutes is delivered once.
     id: Option<MessageId>,
+    /// The room of the path.
+    room: Option<RoomName>,
+    /// That of a frame.
+    #[serde(rename = "type")]
+    #[expect(dead_code, reason = "it has only one value")]
+    kind: Option<FrameOfMessage>,
+}
+
+/// The only `type` of a message.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum FrameOfMessage {
+    Message,
 }
 
 /// The position of a stored message.
@@ -280,8 +293,12 @@ pub(super) async fn post_message(
     room: Path<String>,
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
-    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
-    let message: OperatorMessage = Fields::of_body(body)?.read()?;
+    let room = room_of(&room)?;
+    let fields = Fields::of_body(body)?.without("to", "this sends no private message")?;
+    let message: OperatorMessage = fields.without("replyTo", "this sends no reply")?.read()?;
+    if message.room.is_some_and(|said| said != room) {
+        return Err(bad(format!("field `room` must be the room of the path, {room}")));
+    }
     if message.text.is_empty() {
         return Err(HttpRefusal::new(HttpCode::MessageEmpty, "field `Message` is empty"));
     }
@@ -308,7 +325,7 @@ pub(super) async fn post_message(
 }
 
 pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: Path<String>) -> Answer {
-    let name = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    let name = client_of(&name)?;
     let removed = state.chat().remove_client(name.clone()).await.map_err(not_known)?;
     match removed.map_err(|error| HttpRefusal::new(HttpCode::Unavailable, error.to_string()))? {
         0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("no client is called {name}"))),
@@ -317,13 +334,13 @@ pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: P
 }
 
 pub(super) async fn drop_room(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
-    let room = RoomName::parse(&room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))?;
+    let room = room_of(&room)?;
     let none = HttpRefusal::new(HttpCode::NoSuchRoom, format!("there is no room {room}"));
     dropped(&state, RoomKey::Room(room), none).await
 }
 
 pub(super) async fn drop_inbox(state: Data<ServerState>, _: Operator, owner: Path<String>) -> Answer {
-    let owner = ClientId::parse(&owner).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    let owner = client_of(&owner)?;
     let none = HttpRefusal::new(HttpCode::NoSuchClient, format!("there is no inbox of {owner}"));
     dropped(&state, RoomKey::Inbox(owner), none).await
 }

@@ -5,15 +5,14 @@ pub(crate) mod wire;
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use starling_actors::chat_server::command::{Decided, NotDecided};
-use starling_actors::moderation::{Act, Decision, Ineffective, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
+use starling_actors::moderation::{Act, Decision, Ineffective, Subject, Target};
 use starling_actors::room_settings::{RoomSettings, SettingsChange};
-use starling_protocol::{ClientId, RoomName};
 
 use self::wire::{
     AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions, SetRoom,
     SetRooms, ToldInvitation, ToldSanction, client_address,
 };
-use super::fields::{Fields, bad};
+use super::fields::{Fields, bad, client_of, room_of};
 use super::handlers::{OPERATOR, not_known, unanswered};
 use crate::callers::Operator;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -26,17 +25,16 @@ fn name_of(operator: &Operator) -> String {
     operator.name.as_ref().map_or_else(|| OPERATOR.to_owned(), ToString::to_string)
 }
 
-fn room_of(room: &str) -> Result<RoomName, HttpRefusal> {
-    RoomName::parse(room).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))
-}
-
 impl SanctionTarget {
     fn read(self) -> Result<Target, HttpRefusal> {
         let Self { measure, client_id, address, room } = self;
         let subject = match (client_id, address) {
             (Some(name), None) => Subject::Client(name),
-            (None, Some(address)) => Subject::Address(client_address(&address).map_err(bad)?),
-            (None, None) | (Some(_), Some(_)) => return Err(bad("either `clientId` or `address` is needed")),
+            (None, Some(address)) => {
+                Subject::Address(client_address(&address).map_err(|why| bad(format!("field `address`: {why}")))?)
+            }
+            (None, None) => return Err(bad("either `clientId` or `address` is needed")),
+            (Some(_), Some(_)) => return Err(bad("`clientId` and `address` exclude each other: give one of them")),
         };
         Ok(Target { subject, room, measure: measure.into() })
     }
@@ -72,10 +70,7 @@ pub(super) async fn impose(
 ) -> Answer {
     let NewSanction { target, seconds, reason } = Fields::of_body(body)?.read_all()?;
     let target = target.read()?;
-    check_reason(&reason).map_err(bad)?;
-    if seconds.is_some_and(|seconds| !(1..=SANCTION_SECONDS_MAX).contains(&seconds)) {
-        return Err(bad(format!("field `seconds` must be a whole number from 1 to {SANCTION_SECONDS_MAX} or null")));
-    }
+    let reason = reason.unwrap_or_default();
     let by = name_of(&operator);
     let act = Act::Impose { target: target.clone(), seconds };
     let Decided { at, is_exempt, .. } = decide(&state, &operator, act, reason.clone()).await?;
@@ -84,7 +79,7 @@ pub(super) async fn impose(
 }
 
 pub(super) async fn lift(state: Data<ServerState>, operator: Operator, request: HttpRequest) -> Answer {
-    let target = Fields::of_query(request.query_string())?.read_all::<SanctionTarget>()?.read()?;
+    let target = Fields::of_query(request.query_string())?.read::<SanctionTarget>()?.read()?;
     decide(&state, &operator, Act::Lift(target), String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -152,7 +147,7 @@ pub(super) async fn invite(
 
 pub(super) async fn uninvite(state: Data<ServerState>, operator: Operator, path: Path<(String, String)>) -> Answer {
     let (room, name) = path.into_inner();
-    let client_id = ClientId::parse(&name).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))?;
+    let client_id = client_of(&name)?;
     decide(&state, &operator, Act::Uninvite { room: room_of(&room)?, client_id }, String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

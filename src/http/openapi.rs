@@ -12,6 +12,7 @@ use starling_actors::history::SearchText;
 use starling_protocol::{limits, schema};
 
 use super::endpoints::{ANY_REQUEST, Access, Answer, ENDPOINTS, Endpoint, Kind, Operation, Parameter};
+use super::fields::BYTES_MAX;
 use super::handlers::{NodesOfChat, OperatorMessage, PostedMessage, Stats};
 use super::moderation::wire::{AuditLog, GivenSettings, Invitations, NewInvitation, NewSanction, Sanctions, SetRooms};
 use crate::diagnosis::Diagnosed;
@@ -72,8 +73,11 @@ fn document(server: &Described) -> Value {
     schemas.extend(read.take_definitions(true));
     if let Some(text) = schemas.get_mut("OperatorMessage").and_then(|schema| schema.pointer_mut("/properties/Message"))
     {
+        // Not in the type, because these refusals have codes of their own.
+        text["minLength"] = 1.into();
         // The limit is in bytes, so a text with non-ASCII characters may have fewer characters than this.
         text["maxLength"] = server.message_bytes.into();
+        text[BYTES_MAX] = server.message_bytes.into();
     }
 
     let paths = ENDPOINTS.iter().map(|endpoint| (endpoint.path.to_owned(), path(endpoint, server)));

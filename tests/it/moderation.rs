@@ -11,9 +11,15 @@ use test_kit::{Client, Exposition, within};
 use crate::harness::{TestServer, bot_swarm, starling};
 
 const SANCTIONS: &str = "/api/moderation/sanctions";
+const MESSAGES: &str = "/api/rooms/dev/messages";
 
 pub(crate) async fn operate(server: &TestServer, method: &str, path: &str, body: &Value) -> HttpAnswer {
     let body = if body.is_null() { String::new() } else { body.to_string() };
+    operate_raw(server, method, path, &body).await
+}
+
+/// Sends this body as it is.
+async fn operate_raw(server: &TestServer, method: &str, path: &str, body: &str) -> HttpAnswer {
     let head = format!(
         "Authorization: Bearer letmein-letmein-letmein\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -128,13 +134,13 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
             "POST",
             SANCTIONS,
             json!({"measure": "mute", "clientId": "alice", "address": "192.0.2.1"}),
-            "either `clientId` or `address` is needed",
+            "`clientId` and `address` exclude each other: give one of them",
         ),
         (
             "POST",
             SANCTIONS,
             json!({"measure": "mute", "address": "somewhere"}),
-            "\"somewhere\" is not an address of a client",
+            "field `address`: \"somewhere\" is not an address of a client",
         ),
         ("POST", SANCTIONS, json!({"measure": "mute", "clientId": "alice", "seconds": 0}), seconds),
         ("POST", SANCTIONS, json!({"measure": "mute", "clientId": "alice", "seconds": "1h"}), seconds),
@@ -142,7 +148,7 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
             "POST",
             SANCTIONS,
             json!({"measure": "mute", "clientId": "alice", "reason": "x".repeat(501)}),
-            "the reason has 501 bytes, 500 are allowed",
+            "field `reason` must be a text of at most 500 bytes or null",
         ),
         (
             "DELETE",
@@ -160,11 +166,26 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
             "POST",
             "/api/rooms/dev/settings",
             json!({"writers": "nobody"}),
-            "field `writers` must be everyone, operators or null",
+            "field `writers` must be everyone or operators",
         ),
         ("POST", "/api/rooms/dev/invitations", json!({}), "field `clientId` is missing"),
         ("POST", "/api/rooms/dev/messages", json!({"clientId": "bob"}), "field `Message` is missing"),
-        ("POST", "/api/rooms/dev/messages", json!({"Message": 7}), "field `Message` must be a text"),
+        ("POST", MESSAGES, json!({"Message": 7}), "field `Message` must be a text"),
+        // What means something in a frame, and would be lost here.
+        (
+            "POST",
+            MESSAGES,
+            json!({"Message": "psst", "to": "bob"}),
+            "field `to` has no meaning here: this sends no private message",
+        ),
+        (
+            "POST",
+            MESSAGES,
+            json!({"Message": "yes", "replyTo": 1}),
+            "field `replyTo` has no meaning here: this sends no reply",
+        ),
+        ("POST", MESSAGES, json!({"Message": "a", "room": "ops"}), "field `room` must be the room of the path, dev"),
+        ("POST", MESSAGES, json!({"Message": "a", "type": "edit", "of": 1}), "field `type` must be message or null"),
         (
             "GET",
             "/api/rooms/dev/messages?before=first",
@@ -177,6 +198,82 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
         let answer = operate(&server, method, path, &body).await;
         answer.expect_refusal(400, "bad_request");
         assert_eq!(answer.json()["message"], says, "{method} {path} {body}");
+    }
+    for body in [
+        r#"{"measure":"mute","clientId":"alice","measure":"ban"}"#,
+        r#"{"Message":"a","Message":"b"}"#,
+        r#"{"retention":{"messages":1,"messages":2}}"#,
+    ] {
+        for path in [SANCTIONS, MESSAGES, "/api/rooms/dev/settings"] {
+            let answer = operate_raw(&server, "POST", path, body).await;
+            answer.expect_refusal(400, "bad_request");
+            assert!(answer.json()["message"].as_str().unwrap().ends_with("` twice"), "{path} {body}");
+        }
+    }
+    // An operation refuses what it does not read, and carries nothing out.
+    let mute = json!({"measure": "mute", "clientId": "alice"});
+    let (in_body, must_not) = ("; the fields stand in the body", "this request must have no body");
+    for (method, path, body, says) in [
+        ("POST", "/api/moderation/sanctions?seconds=10", &mute, format!("there is no parameter `seconds`{in_body}")),
+        (
+            "POST",
+            "/api/rooms/dev/settings?topic=a",
+            &json!({"topic": "b"}),
+            format!("there is no parameter `topic`{in_body}"),
+        ),
+        (
+            "POST",
+            "/api/rooms/dev/invitations?a",
+            &json!({"clientId": "b"}),
+            format!("there is no parameter `a`{in_body}"),
+        ),
+        (
+            "POST",
+            "/api/rooms/dev/messages?to=bob",
+            &json!({"Message": "psst"}),
+            format!("there is no parameter `to`{in_body}"),
+        ),
+        (
+            "DELETE",
+            "/api/moderation/sanctions?measure=mute&clientId=alice&Room=dev",
+            &Value::Null,
+            "there is no parameter `Room`; write `measure`, `clientId`, `address` or `room`".to_owned(),
+        ),
+        ("DELETE", "/api/moderation/sanctions?measure=mute&clientId=alice", &mute, must_not.to_owned()),
+        ("DELETE", "/api/rooms/dev?seq=1", &Value::Null, "there is no parameter `seq`".to_owned()),
+        ("DELETE", "/api/rooms/dev", &json!({"seq": 1}), must_not.to_owned()),
+        ("DELETE", "/api/clients/alice", &json!({}), must_not.to_owned()),
+        ("DELETE", "/api/inboxes/alice", &json!({}), must_not.to_owned()),
+        ("DELETE", "/api/rooms/dev/invitations/bob", &json!({}), must_not.to_owned()),
+        ("GET", "/api/moderation/sanctions?room=dev", &Value::Null, "there is no parameter `room`".to_owned()),
+        ("GET", "/api/moderation/audit?limit=1", &Value::Null, "there is no parameter `limit`".to_owned()),
+        ("GET", "/api/nodes", &json!({}), must_not.to_owned()),
+    ] {
+        let answer = operate(&server, method, path, body).await;
+        answer.expect_refusal(400, "bad_request");
+        assert_eq!(answer.json()["message"], says, "{method} {path} {body}");
+    }
+    let sanctions = operate(&server, "GET", "/api/moderation/sanctions?token=x", &Value::Null).await;
+    assert_eq!(sanctions.json(), json!({"sanctions": []}));
+    // A name is refused by its purpose, wherever it stands.
+    let (client, room) = (json!({"clientId": "a/b"}), json!({"measure": "mute", "clientId": "a", "room": "a/b"}));
+    for (method, path, body, code) in [
+        ("POST", SANCTIONS, &json!({"measure": "mute", "clientId": "a/b"}), "bad_name"),
+        ("POST", SANCTIONS, &room, "bad_room"),
+        ("DELETE", "/api/moderation/sanctions?measure=mute&clientId=a/b", &Value::Null, "bad_name"),
+        ("DELETE", "/api/moderation/sanctions?measure=mute&clientId=a&room=a/b", &Value::Null, "bad_room"),
+        ("POST", "/api/rooms/dev/invitations", &client, "bad_name"),
+        ("POST", "/api/rooms/a%20b/invitations", &json!({"clientId": "a"}), "bad_room"),
+        ("DELETE", "/api/rooms/dev/invitations/a%20b", &Value::Null, "bad_name"),
+        ("DELETE", "/api/rooms/a%20b/invitations/a", &Value::Null, "bad_room"),
+        ("POST", MESSAGES, &json!({"Message": "a", "clientId": "a/b"}), "bad_name"),
+        ("POST", MESSAGES, &json!({"Message": "a", "room": "a/b"}), "bad_room"),
+        ("POST", "/api/rooms/a%20b/messages", &json!({"Message": "a"}), "bad_room"),
+        ("DELETE", "/api/rooms/a%20b", &Value::Null, "bad_room"),
+        ("DELETE", "/api/clients/a%20b", &Value::Null, "bad_name"),
+        ("DELETE", "/api/inboxes/a%20b", &Value::Null, "bad_name"),
+    ] {
+        operate(&server, method, path, body).await.expect_refusal(400, code);
     }
     let (required, wrong) = ("the operators' token is required", "the token is not that of the operators");
     let disabled = "the operator API is disabled: CHAT_ADMIN_TOKEN is not set";

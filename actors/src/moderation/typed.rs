@@ -1,12 +1,13 @@
 //! The decisions of operators as a person types them: `/mute bob 10m spam`.
 
 use starling_protocol::console::{OperatorCommand, no_current_room};
+use starling_protocol::limits::RETENTION_SECONDS_MAX;
 use starling_protocol::typed_time::{BadTime, seconds_up_to, time_of};
 use starling_protocol::{ClientId, ErrorCode, NameError, Refusal, RoomName, SettingName, one_of};
 
 use super::{Act, Ineffective, Measure, SANCTION_SECONDS_MAX, Subject, Target, check_reason};
 use crate::client_address::ClientAddress;
-use crate::room_settings::{Access, RETENTION_SECONDS_MAX, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
+use crate::room_settings::{Access, Retention, SLOW_SECONDS_MAX, SettingsChange, Writers};
 
 /// The word that makes a sanction one of the whole server.
 const EVERYWHERE: &str = "everywhere";

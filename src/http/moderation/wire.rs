@@ -4,9 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
 use starling_actors::client_address::ClientAddress;
 use starling_actors::moderation::invitations::Invitation;
 use starling_actors::moderation::typed::EXEMPT;
@@ -73,9 +71,9 @@ pub(crate) struct NewSanction {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<u64>,
     /// The reason, which the client is told.
-    #[serde(default)]
-    #[schemars(length(max = REASON_BYTES_MAX))]
-    pub(crate) reason: String,
+    #[schemars(length(max = REASON_BYTES_MAX), extend("x-maxBytes" = REASON_BYTES_MAX))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// A sanction in force.
@@ -105,29 +103,34 @@ pub(crate) struct Sanctions {
     pub(crate) sanctions: Vec<ToldSanction>,
 }
 
-/// Settings of a room. In a request those that change, the others stay; in an answer all.
+/// Settings of a room. In a request those that change, the others stay; in an answer all. Only where the schema allows it,
+/// `null` is a value.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct GivenSettings {
     /// The least number of seconds between two messages of a client; 0: none.
-    #[schemars(range(max = SLOW_SECONDS_MAX))]
+    #[schemars(with = "u32", range(max = SLOW_SECONDS_MAX))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slow_seconds: Option<u32>,
     /// One line about the room; empty: none.
-    #[schemars(length(max = TOPIC_BYTES_MAX))]
+    #[schemars(with = "String", length(max = TOPIC_BYTES_MAX), extend("x-maxBytes" = TOPIC_BYTES_MAX))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) topic: Option<String>,
     /// Who may write.
+    #[schemars(with = "Writers")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) writers: Option<Writers>,
     /// Who may enter and read.
+    #[schemars(with = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) access: Option<Access>,
     /// Whether a client may read the messages from before it has entered.
+    #[schemars(with = "bool")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) newcomers_see_history: Option<bool>,
-    /// How long messages are kept; a bound that is absent is the server's. Replaces both bounds.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    /// How long messages are kept; a bound that is absent or `null` is the server's. Replaces both bounds.
+    #[schemars(with = "Retention")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retention: Option<Retention>,
     /// Whether members are told how far the others have read; `null`: as the server has it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
@@ -148,12 +151,6 @@ pub(crate) struct SetRoom {
 pub(crate) struct SetRooms {
     /// In the order of their names.
     pub(crate) rooms: Vec<SetRoom>,
-}
-
-/// Reads an object. Serde alone would also accept an array for a struct.
-fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let fields = Option::<Map<String, Value>>::deserialize(deserializer)?;
-    fields.map(|fields| serde_json::from_value(fields.into()).map_err(D::Error::custom)).transpose()
 }
 
 /// A client to invite to a room.
