@@ -115,16 +115,25 @@ fn der_value(der: &[u8], tag: u8) -> Option<&[u8]> {
     rest.get(..length).filter(|_| found == tag)
 }
 
-fn verify(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Claims, BadToken> {
-    let decoded = jsonwebtoken::decode::<WireClaims>(token, key, validation).map_err(|error| {
-        if matches!(error.kind(), ErrorKind::ExpiredSignature) {
-            BadToken("the token has expired".into())
-        } else if matches!(error.kind(), ErrorKind::ImmatureSignature) {
-            BadToken("the token is not valid yet".into())
-        } else {
-            BadToken(format!("the token is not valid: {error}"))
+/// The reason that a token is not valid, for a person: the library has only the names of its variants.
+fn reason_of(error: &ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::InvalidSignature => "the token is not valid: its signature is not of the key of this server",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
+            "the token is not valid: its `alg` is not that of the key of this server"
         }
-    })?;
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => {
+            "the token is not valid: a claim is missing or has a wrong type"
+        }
+        _ => "the token is not valid: it is not a signed JWT",
+    }
+}
+
+fn verify(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Claims, BadToken> {
+    let decoded = jsonwebtoken::decode::<WireClaims>(token, key, validation)
+        .map_err(|error| BadToken(reason_of(error.kind()).to_owned()))?;
     let WireClaims { sub, exp, rooms, admin } = decoded.claims;
     let client_id = ClientId::parse(&sub).map_err(|error| BadToken(format!("the token's `sub`: {error}")))?;
     if client_id.is_guest() {
@@ -230,7 +239,7 @@ mod tests {
     fn a_token_of_another_secret_or_changed_on_the_way_proves_nothing() {
         let alice = ClientId::parse("alice").unwrap();
         let other = mint(&with_secret(&SECRET.replace('0', "1")), &alice, None, false, 60).unwrap().unwrap();
-        assert!(refused(&other).contains("InvalidSignature"), "{}", refused(&other));
+        assert!(refused(&other).contains("its signature is not of the key"), "{}", refused(&other));
         let own = token(&serde_json::json!({"sub": "alice", "exp": seconds() + 60}));
         let [head, claims, signature] = own.split('.').collect::<Vec<_>>()[..] else { panic!("{own}") };
         let forged = token(&serde_json::json!({"sub": "alice", "exp": seconds() + 60, "admin": true}));
@@ -245,7 +254,7 @@ mod tests {
         let claims = serde_json::json!({"sub": "alice", "exp": seconds() + 60});
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         let stronger = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &key).unwrap();
-        assert!(refused(&stronger).contains("InvalidAlgorithm"), "{}", refused(&stronger));
+        assert!(refused(&stronger).contains("its `alg` is not that of the key"), "{}", refused(&stronger));
         // {"alg":"none"}, with arbitrary claims.
         let own = token(&claims);
         refused(&format!("eyJhbGciOiJub25lIn0.{}.", own.split('.').nth(1).unwrap()));

@@ -291,7 +291,7 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
             "Authorization: Bearer letmein\r\n",
             401,
             "unauthorized",
-            "the token is not valid: InvalidToken",
+            "the token is not valid: it is not a signed JWT",
         ),
     ] {
         for path in
