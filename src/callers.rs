@@ -10,11 +10,12 @@ use starling_actors::identity::{Caller, Claims};
 use starling_protocol::{ClientId, RoomName};
 
 use crate::auth::shown_token;
-use crate::http::refuse_unread;
+use crate::http::room_of;
 use crate::lab::Watcher;
 use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
+use crate::unread::refuse_unread;
 
 #[derive(Deserialize)]
 struct TokenQuery {
@@ -88,14 +89,17 @@ impl FromRequest for Watcher {
         ready(caller(request).map(|caller| match caller {
             Caller::Anyone => Self { is_operator: false, sees_names: true, expires_at: None },
             Caller::Operator => Self { is_operator: true, sees_names: true, expires_at: None },
-            Caller::Client(claims) => {
-                Self { is_operator: claims.is_admin, sees_names: claims.is_admin, expires_at: Some(claims.expires_at) }
-            }
+            Caller::Client(claims) => Self {
+                is_operator: claims.is_admin,
+                sees_names: claims.operates(None),
+                expires_at: Some(claims.expires_at),
+            },
         }))
     }
 }
 
-/// A caller with an operator's rights. Its request has nothing that its operation does not read.
+/// A caller with an operator's rights about the room in the path; without one there, about the whole server. Its request
+/// has nothing that its operation does not read.
 #[derive(Debug)]
 pub(crate) struct Operator {
     /// The name in its token; `None` for `CHAT_ADMIN_TOKEN`.
@@ -107,15 +111,53 @@ impl FromRequest for Operator {
     type Future = Ready<Result<Self, HttpRefusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(operator(request).and_then(|operator| refuse_unread(request).map(|()| operator)))
+        ready(operator(request).and_then(|operator| {
+            let room = request.match_info().get("room").map(room_of).transpose()?;
+            operator.of(room.as_ref())
+        }))
     }
 }
 
-fn operator(request: &HttpRequest) -> Result<Operator, HttpRefusal> {
-    match caller(request)? {
-        Caller::Operator => Ok(Operator { name: None }),
-        Caller::Client(claims) if claims.is_admin => Ok(Operator { name: Some(claims.client_id) }),
-        Caller::Client(_) => Err(HttpRefusal::new(HttpCode::Forbidden, "the token has no operator rights")),
+/// An operator whose token may be limited to rooms, for the handlers that find the room elsewhere than in the path.
+#[derive(Debug)]
+pub(crate) struct RoomsOperator {
+    /// The content of its token; `None` for `CHAT_ADMIN_TOKEN`.
+    claims: Option<Claims>,
+}
+
+impl RoomsOperator {
+    /// Whether it decides about this room; without a room, about the whole server.
+    pub(crate) fn operates(&self, room: Option<&RoomName>) -> bool {
+        self.claims.as_ref().is_none_or(|claims| claims.operates(room))
+    }
+
+    /// Refuses what it does not decide about.
+    pub(crate) fn of(self, room: Option<&RoomName>) -> Result<Operator, HttpRefusal> {
+        if self.operates(room) {
+            return Ok(Operator { name: self.claims.map(|claims| claims.client_id) });
+        }
+        let text = match room {
+            Some(room) => format!("the token does not allow the room {room}"),
+            None => "the token is limited to rooms, and this is about the whole server".into(),
+        };
+        Err(HttpRefusal::new(HttpCode::Forbidden, text))
+    }
+}
+
+impl FromRequest for RoomsOperator {
+    type Error = HttpRefusal;
+    type Future = Ready<Result<Self, HttpRefusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(operator(request))
+    }
+}
+
+fn operator(request: &HttpRequest) -> Result<RoomsOperator, HttpRefusal> {
+    let claims = match caller(request)? {
+        Caller::Operator => None,
+        Caller::Client(claims) if claims.is_admin => Some(claims),
+        Caller::Client(_) => return Err(HttpRefusal::new(HttpCode::Forbidden, "the token has no operator rights")),
         Caller::Anyone => {
             let state = request.app_data::<Data<ServerState>>();
             let is_configured = state.is_some_and(|state| state.access().has_operators());
@@ -126,7 +168,9 @@ fn operator(request: &HttpRequest) -> Result<Operator, HttpRefusal> {
                 None => (HttpCode::Unauthorized, "the operators' token is required"),
                 Some(_) => (HttpCode::Unauthorized, "the token is not that of the operators"),
             };
-            Err(HttpRefusal::new(code, text))
+            return Err(HttpRefusal::new(code, text));
         }
-    }
+    };
+    refuse_unread(request)?;
+    Ok(RoomsOperator { claims })
 }

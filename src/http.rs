@@ -17,7 +17,7 @@ use actix_web::web::{self, Data, PayloadConfig, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse};
 use actix_web_prom::PrometheusMetrics;
 
-pub(crate) use self::endpoints::refuse_unread;
+pub(crate) use self::fields::{client_of, room_of};
 use self::handlers::MakeOpenApi;
 use crate::headers;
 use crate::refusal::{HttpCode, HttpRefusal, READS};

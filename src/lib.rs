@@ -49,6 +49,7 @@ mod threads;
 mod timed;
 mod tls;
 pub mod token_command;
+mod unread;
 mod upgrade;
 mod webhooks;
 mod worker;

@@ -21,6 +21,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::auth;
 use crate::extensions;
+use crate::http::{client_of, room_of};
 use crate::http_stream::HttpStream;
 use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal, READS};
@@ -227,23 +228,17 @@ struct HandshakeQuery {
 
 impl Wanted {
     fn parse(room: &str, query: &str) -> Result<Self, HttpRefusal> {
-        let bad = |code, error: &dyn std::fmt::Display| HttpRefusal::new(code, error.to_string());
-        let room = RoomName::parse(room).map_err(|error| bad(HttpCode::BadRoom, &error))?;
+        let room = room_of(room)?;
         let query: HandshakeQuery = query::read(query)?;
-        let client_id = query.client_id.map(|name| ClientId::parse(&name)).transpose();
+        let client_id = query.client_id.as_deref().map(client_of).transpose()?;
+        let key = query.key.map(|key| key.parse()).transpose();
+        let foreign = |_| HttpRefusal::new(HttpCode::BadRequest, "`key` must be the `key` of a `welcome`");
         let format = match query.format.as_deref() {
             None | Some("json") => Format::Json,
             Some("text") => Format::Text,
             Some(_) => return Err(HttpRefusal::new(HttpCode::BadRequest, "`format` must be json or text")),
         };
-        Ok(Self {
-            room,
-            client_id: client_id.map_err(|error| bad(HttpCode::BadName, &error))?,
-            // A key that this server did not issue cannot take a name back, so it counts as absent.
-            key: query.key.and_then(|key| key.parse().ok()),
-            token: query.token,
-            format,
-        })
+        Ok(Self { room, client_id, key: key.map_err(foreign)?, token: query.token, format })
     }
 }
 
@@ -263,11 +258,13 @@ mod tests {
 
     #[test]
     fn the_query_tells_name_key_token_and_format() {
-        let wanted = Wanted::parse("dev", "clientId=alice&format=text&key=0&token=t.o.k").unwrap();
-        assert_eq!((wanted.room.as_str(), wanted.format, wanted.key), ("dev", Format::Text, None));
+        let wanted = Wanted::parse("dev", &format!("clientId=alice&format=text&key={:032x}&token=t.o.k", 5)).unwrap();
+        assert_eq!((wanted.room.as_str(), wanted.format, wanted.key), ("dev", Format::Text, Some(ClientKey(5))));
         assert_eq!((wanted.client_id.unwrap().as_str(), wanted.token.as_deref()), ("alice", Some("t.o.k")));
         assert_eq!(Wanted::parse("dev", "clientId=a%20b").unwrap_err().code, HttpCode::BadName);
         assert_eq!(Wanted::parse("a b", "").unwrap_err().code, HttpCode::BadRoom);
-        assert_eq!(Wanted::parse("dev", "format=xml").unwrap_err().code, HttpCode::BadRequest);
+        for query in ["format=xml", "key=", "key=0", &format!("key={:032X}", 0xa)] {
+            assert_eq!(Wanted::parse("dev", query).unwrap_err().code, HttpCode::BadRequest, "{query}");
+        }
     }
 }

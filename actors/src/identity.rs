@@ -84,6 +84,14 @@ pub fn check_pattern(pattern: &str) -> Result<(), BadPattern> {
     }
 }
 
+impl Claims {
+    /// Whether the bearer decides as an operator about this room; without a room, about the whole server. A token that
+    /// does not allow all rooms reaches nothing outside of its own.
+    pub fn operates(&self, room: Option<&RoomName>) -> bool {
+        self.is_admin && room.map_or_else(|| self.rooms.is_all(), |room| self.rooms.allow(room))
+    }
+}
+
 /// A set of rooms, given by patterns: `*` matches any characters, `?` exactly one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomGlobs(Option<Arc<[WildMatch]>>);
@@ -100,6 +108,13 @@ impl RoomGlobs {
     /// Whether one of the patterns is the name of the room itself, without a wildcard.
     pub fn name(&self, room: &RoomName) -> bool {
         self.0.as_ref().is_some_and(|globs| globs.iter().any(|glob| glob.pattern() == room.as_str()))
+    }
+
+    /// Whether every room is in the set, whatever its name.
+    pub fn is_all(&self) -> bool {
+        self.0.as_ref().is_none_or(|globs| {
+            globs.iter().any(|glob| glob.pattern().chars().all(|c| c == '*') && !glob.pattern().is_empty())
+        })
     }
 
     /// Whether the room is in the set.
@@ -184,6 +199,24 @@ mod tests {
         assert!(!RoomGlobs::ALL.name(&RoomName::parse("dev").unwrap()));
         assert!(allows(&RoomGlobs::ALL, "anything") && allows(&RoomGlobs::new(["*"]), "anything"));
         assert!(!allows(&RoomGlobs::new([""; 0]), "lobby"));
+        for (patterns, is_all) in [(&["*"][..], true), (&["dev", "**"], true), (&["?*", ""], false), (&[], false)] {
+            assert_eq!(RoomGlobs::new(patterns).is_all(), is_all, "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn an_operator_decides_about_the_rooms_of_its_token_and_with_all_rooms_about_the_server() {
+        let [dev, ops] = ["dev", "ops"].map(|name| RoomName::parse(name).unwrap());
+        for (rooms, is_admin, decides) in [
+            (RoomGlobs::ALL, true, [true, true, true]),
+            (RoomGlobs::new(["*"]), true, [true, true, true]),
+            (RoomGlobs::new(["de?"]), true, [true, false, false]),
+            (RoomGlobs::ALL, false, [false, false, false]),
+        ] {
+            let client_id = ClientId::parse("olga").unwrap();
+            let claims = Claims { client_id, rooms, is_admin, expires_at: 0 };
+            assert_eq!([Some(&dev), Some(&ops), None].map(|room| claims.operates(room)), decides, "{claims:?}");
+        }
     }
 
     #[test]

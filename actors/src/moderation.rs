@@ -123,6 +123,19 @@ pub enum Act {
     },
 }
 
+impl Act {
+    /// The room that it is about. `None`: the whole server.
+    pub fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Impose { target, .. } | Self::Lift(target) => target.room.as_ref(),
+            Self::Set { room, .. }
+            | Self::Invite { room, .. }
+            | Self::Uninvite { room, .. }
+            | Self::Delete { room, .. } => Some(room),
+        }
+    }
+}
+
 /// An operator's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {

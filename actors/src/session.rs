@@ -266,10 +266,7 @@ impl Session {
             && let Some(tokens) = &config.tokens
         {
             return match tokens.verify(token) {
-                Ok(claims) => {
-                    let key = key.as_ref().and_then(|key| key.parse().ok());
-                    Request::Proven { claims: Arc::new(claims), client_id: client_id.clone(), key }
-                }
+                Ok(claims) => Request::Proven { claims: Arc::new(claims), client_id: client_id.clone(), key: *key },
                 Err(bad) => Request::Refused(Refusal::new(ErrorCode::Unauthorized, bad.to_string())),
             };
         }

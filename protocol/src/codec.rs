@@ -284,7 +284,10 @@ impl<'a> WireCommand<'a> {
         if client_id.is_none() && self.token.is_none() {
             return Err(missing("clientId"));
         }
-        Ok(ClientCommand::Hello { client_id, key: self.key.map(|key| key.0), token: self.token.map(|token| token.0) })
+        let key = self.key.map(|key| key.0.parse()).transpose();
+        let key =
+            key.map_err(|_| Refusal::new(ErrorCode::BadRequest, "field `key` must be the `key` of a `welcome`"))?;
+        Ok(ClientCommand::Hello { client_id, key, token: self.token.map(|token| token.0) })
     }
 
     /// Whether the private messages are meant rather than a room's.
@@ -410,7 +413,7 @@ pub fn encode_command(frame: &CommandFrame<'_>) -> String {
         ClientCommand::Hello { client_id, key, token } => {
             wire.kind = Some(text("hello"));
             wire.client_id = client_id.as_ref().map(|name| text(name.as_str()));
-            wire.key = key.as_deref().map(text);
+            wire.key = key.map(|key| Text(key.to_string().into()));
             wire.token = token.as_deref().map(text);
         }
         ClientCommand::Join { room, resume, presence } => {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::change::{Change, ChangeMessage, ChangedPlace};
-use crate::names::{ClientId, Epoch, MessageId, RoomName, Seq};
+use crate::names::{ClientId, ClientKey, Epoch, MessageId, RoomName, Seq};
 
 /// A client's frame: a command, and the client's own `id` for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum ClientCommand<'a> {
         /// The requested name.
         client_id: Option<ClientId>,
         /// The key in an earlier `welcome`; takes the name over from a dead connection of this client.
-        key: Option<Cow<'a, str>>,
+        key: Option<ClientKey>,
         /// Proof of identity, if the server requires one.
         token: Option<Cow<'a, str>>,
     },
@@ -119,9 +119,7 @@ impl ClientCommand<'_> {
                 ClientCommand::Message(PostMessage { text: owned(text), target, client_id, reply_to })
             }
             Self::Change(change) => ClientCommand::Change(change.into_owned()),
-            Self::Hello { client_id, key, token } => {
-                ClientCommand::Hello { client_id, key: key.map(owned), token: token.map(owned) }
-            }
+            Self::Hello { client_id, key, token } => ClientCommand::Hello { client_id, key, token: token.map(owned) },
             Self::Join { room, resume, presence } => ClientCommand::Join { room, resume, presence },
             Self::JoinInbox { resume } => ClientCommand::JoinInbox { resume },
             Self::Leave { room } => ClientCommand::Leave { room },

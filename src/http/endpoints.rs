@@ -3,7 +3,7 @@
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
-use starling_protocol::{limits, one_of};
+use starling_protocol::limits;
 
 use super::handlers::{
     asyncapi, diagnosis, drop_inbox, drop_room, file, healthz, index, lab, lab_page, messages, metrics, nodes, openapi,
@@ -12,8 +12,8 @@ use super::handlers::{
 use super::moderation::{
     audit, impose, invitations, invite, lift, room_settings, sanctions, set_room_settings, set_rooms, uninvite,
 };
-use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal};
+use crate::unread::{ReadByOperation, ReadParts};
 
 /// A path and its methods. Each path with `GET` also has `HEAD`, and every path has `OPTIONS`.
 pub(super) struct Endpoint {
@@ -640,40 +640,21 @@ impl Endpoint {
         }
         allow + "OPTIONS"
     }
-}
 
-/// Refuses a request with what its operation does not read: another parameter in the query than those of the table, or a
-/// body. With its `seconds` in the query, a mute would have no end. Only operators' operations are so strict.
-pub(crate) fn refuse_unread(request: &HttpRequest) -> Result<(), HttpRefusal> {
-    let bad = |text: String| Err(HttpRefusal::new(HttpCode::BadRequest, text));
-    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let operations = request.app_data::<&Endpoint>().map_or(&[][..], |endpoint| endpoint.operations);
-    let Some(operation) = operations.iter().find(|operation| operation.method == *method) else { return Ok(()) };
-    for name in query::parameters(request.query_string())?.keys() {
-        // The token is the caller's, in any request.
-        if name != "token" && !operation.query.iter().any(|parameter| parameter.name == name) {
-            let known = one_of(operation.query.iter().map(|parameter| format!("`{}`", parameter.name)));
-            return bad(match (operation.reads, operation.query) {
-                (Some(_), _) => format!("there is no parameter `{name}`; the fields stand in the body"),
-                (None, []) => format!("there is no parameter `{name}`"),
-                (None, _) => format!("there is no parameter `{name}`; write {known}"),
-            });
-        }
+    fn read_parts(&self) -> ReadParts {
+        let operations = self.operations.iter().map(|operation| ReadByOperation {
+            method: operation.method.clone(),
+            query: operation.query.iter().map(|parameter| parameter.name).collect(),
+            has_body: operation.reads.is_some(),
+        });
+        ReadParts(operations.collect())
     }
-    let headers = request.headers();
-    let is_empty = |length: &header::HeaderValue| length.as_bytes().iter().all(|digit| *digit == b'0');
-    let has_body =
-        headers.contains_key(header::TRANSFER_ENCODING) || !headers.get(header::CONTENT_LENGTH).is_none_or(is_empty);
-    if has_body && operation.reads.is_none() {
-        return bad("this request must have no body".into());
-    }
-    Ok(())
 }
 
 /// Adds all routes to the router.
 pub(super) fn register(config: &mut ServiceConfig) {
     for endpoint in ENDPOINTS {
-        let mut resource = resource(endpoint.path, endpoint.allow()).app_data(endpoint);
+        let mut resource = resource(endpoint.path, endpoint.allow()).app_data(endpoint.read_parts());
         for operation in endpoint.operations {
             resource = resource.route((operation.route)().method(operation.method.clone()));
             if operation.method == Method::GET {

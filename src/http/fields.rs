@@ -21,12 +21,12 @@ pub(super) fn bad(error: impl fmt::Display) -> HttpRefusal {
 }
 
 /// The name of a client in a path.
-pub(super) fn client_of(text: &str) -> Result<ClientId, HttpRefusal> {
+pub(crate) fn client_of(text: &str) -> Result<ClientId, HttpRefusal> {
     ClientId::parse(text).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))
 }
 
 /// The name of a room in a path.
-pub(super) fn room_of(text: &str) -> Result<RoomName, HttpRefusal> {
+pub(crate) fn room_of(text: &str) -> Result<RoomName, HttpRefusal> {
     RoomName::parse(text).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))
 }
 

@@ -14,7 +14,7 @@ use self::wire::{
 };
 use super::fields::{Fields, bad, client_of, room_of};
 use super::handlers::{OPERATOR, not_known, unanswered};
-use crate::callers::Operator;
+use crate::callers::{Operator, RoomsOperator};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
 
@@ -56,7 +56,7 @@ async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: Stri
                 NotDecided::Ineffective(Ineffective::TooManyInvited(..)) => HttpCode::TooManyInvitations,
                 NotDecided::Ineffective(Ineffective::NotInvited) => HttpCode::NoSuchInvitation,
                 NotDecided::NotStored | NotDecided::NotDone(_) => HttpCode::Unavailable,
-                NotDecided::NotAnOperator => HttpCode::Forbidden,
+                NotDecided::NotAnOperator | NotDecided::OutsideOfToken => HttpCode::Forbidden,
             };
             Err(HttpRefusal::new(code, error.to_string()))
         }
@@ -65,11 +65,12 @@ async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: Stri
 
 pub(super) async fn impose(
     state: Data<ServerState>,
-    operator: Operator,
+    operator: RoomsOperator,
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
     let NewSanction { target, seconds, reason } = Fields::of_body(body)?.read_all()?;
     let target = target.read()?;
+    let operator = operator.of(target.room.as_ref())?;
     let reason = reason.unwrap_or_default();
     let by = name_of(&operator);
     let act = Act::Impose { target: target.clone(), seconds };
@@ -78,20 +79,23 @@ pub(super) async fn impose(
     Ok(HttpResponse::Ok().json(ToldSanction { target: target.into(), until, reason, by, at, exempt: is_exempt }))
 }
 
-pub(super) async fn lift(state: Data<ServerState>, operator: Operator, request: HttpRequest) -> Answer {
+pub(super) async fn lift(state: Data<ServerState>, operator: RoomsOperator, request: HttpRequest) -> Answer {
     let target = Fields::of_query(request.query_string())?.read::<SanctionTarget>()?.read()?;
+    let operator = operator.of(target.room.as_ref())?;
     decide(&state, &operator, Act::Lift(target), String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-pub(super) async fn sanctions(state: Data<ServerState>, _: Operator) -> Answer {
+pub(super) async fn sanctions(state: Data<ServerState>, operator: RoomsOperator) -> Answer {
     let mut sanctions = state.chat().sanctions().await.map_err(unanswered)?;
+    sanctions.retain(|sanction| operator.operates(sanction.target.room.as_ref()));
     sanctions.sort_by(|one, other| (other.at, &other.target).cmp(&(one.at, &one.target)));
     Ok(HttpResponse::Ok().json(Sanctions { sanctions: sanctions.into_iter().map(ToldSanction::from).collect() }))
 }
 
-pub(super) async fn audit(state: Data<ServerState>, _: Operator) -> Answer {
-    let entries = state.chat().audit().await.map_err(unanswered)?;
+pub(super) async fn audit(state: Data<ServerState>, operator: RoomsOperator) -> Answer {
+    let mut entries = state.chat().audit().await.map_err(unanswered)?;
+    entries.retain(|(_, entry)| operator.operates(entry.decision.act.room()));
     let entries = entries.into_iter().map(|(number, entry)| Audited::of(number, entry)).collect();
     Ok(HttpResponse::Ok().json(AuditLog { entries }))
 }
@@ -115,8 +119,9 @@ pub(super) async fn set_room_settings(
     Ok(told(settings))
 }
 
-pub(super) async fn set_rooms(state: Data<ServerState>, _: Operator) -> Answer {
-    let rooms = state.chat().set_rooms().await.map_err(unanswered)?;
+pub(super) async fn set_rooms(state: Data<ServerState>, operator: RoomsOperator) -> Answer {
+    let mut rooms = state.chat().set_rooms().await.map_err(unanswered)?;
+    rooms.retain(|(room, _)| operator.operates(Some(room)));
     let rooms = rooms.into_iter().map(|(room, settings)| SetRoom { room, settings }).collect();
     Ok(HttpResponse::Ok().json(SetRooms { rooms }))
 }

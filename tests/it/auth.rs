@@ -179,6 +179,90 @@ async fn an_operator_says_something_in_a_room_and_removes_a_client() {
 }
 
 #[actix::test]
+async fn an_operator_whose_token_is_limited_to_rooms_reaches_no_other() {
+    let server = TestServer::start(&[JWT[0], JWT[1], ("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein")]);
+    let [own, all] = ["dev-*", "*"].map(|rooms| token(&["olga", "--admin", "--rooms", rooms]));
+    let sanctions = "/api/moderation/sanctions";
+    let mute = |room: Value| json!({"measure": "mute", "clientId": "bob", "room": room}).to_string();
+    let (in_dev, in_ops, everywhere) = (mute(json!("dev-1")), mute(json!("ops")), mute(Value::Null));
+    // In this order: a room must be there before somebody posts in it.
+    let mut bob = Client::connect(&server, &format!("/ws/dev-1?token={}", token(&["bob"]))).await;
+    bob.expect_chat_works().await;
+    let requests = [
+        ("POST", sanctions, in_dev.as_str(), 200),
+        ("POST", sanctions, &in_ops, 403),
+        ("POST", sanctions, &everywhere, 403),
+        ("GET", "/api/rooms/dev-1/settings", "", 200),
+        ("GET", "/api/rooms/ops/settings", "", 403),
+        ("POST", "/api/rooms/dev-1/settings", r#"{"topic":"a"}"#, 200),
+        ("POST", "/api/rooms/ops/settings", r#"{"topic":"a"}"#, 403),
+        ("GET", "/api/rooms/dev-1/invitations", "", 200),
+        ("GET", "/api/rooms/ops/invitations", "", 403),
+        ("POST", "/api/rooms/dev-1/invitations", r#"{"clientId":"bob"}"#, 200),
+        ("POST", "/api/rooms/ops/invitations", r#"{"clientId":"bob"}"#, 403),
+        ("DELETE", "/api/rooms/dev-1/invitations/bob", "", 204),
+        ("DELETE", "/api/rooms/ops/invitations/bob", "", 403),
+        ("POST", "/api/rooms/dev-1/messages", r#"{"Message":"a"}"#, 200),
+        ("POST", "/api/rooms/ops/messages", r#"{"Message":"a"}"#, 403),
+        ("GET", "/api/rooms/ops/messages", "", 403),
+        ("DELETE", "/api/rooms/ops", "", 403),
+        ("GET", "/api/nodes", "", 403),
+        ("DELETE", "/api/clients/nobody", "", 403),
+        ("DELETE", "/api/inboxes/nobody", "", 403),
+        ("DELETE", "/api/moderation/sanctions?measure=mute&clientId=bob&room=ops", "", 403),
+        ("DELETE", "/api/moderation/sanctions?measure=mute&clientId=bob", "", 403),
+    ];
+    for (method, path, body, status) in requests {
+        let answer = http(&server, method, path, Some(&own), body).await;
+        assert_eq!(answer.status, status, "{method} {path} {body}: {answer:?}");
+        if status == 403 {
+            answer.expect_refusal(403, "forbidden");
+        }
+    }
+    // A pattern that every room fits is no limit.
+    for body in [&in_ops, &everywhere] {
+        assert_eq!(http(&server, "POST", sanctions, Some(&all), body).await.status, 200);
+    }
+    let topic = r#"{"topic":"a"}"#;
+    assert_eq!(http(&server, "POST", "/api/rooms/ops/settings", Some(&all), topic).await.status, 200);
+    // Lists have what the token allows.
+    for (path, list, of_own, of_all) in [
+        (sanctions, "sanctions", 1, 3),
+        ("/api/moderation/audit", "entries", 4, 7),
+        ("/api/moderation/rooms", "rooms", 1, 2),
+    ] {
+        for (token, count) in [(&own, of_own), (&all, of_all)] {
+            let listed = http(&server, "GET", path, Some(token), "").await.json()[list].take();
+            assert_eq!(listed.as_array().map(Vec::len), Some(count), "{path}: {listed}");
+        }
+    }
+    assert_eq!(http(&server, "DELETE", "/api/rooms/dev-1", Some(&own), "").await.status, 204);
+    for (token, answer) in [(&own, "! forbidden: the token is limited to its rooms"), (&all, "* bob is muted")] {
+        let mut olga = Client::connect(&server, &format!("/ws/dev-2?format=text&token={token}")).await;
+        olga.send_text("/mute bob everywhere").await;
+        assert_eq!(olga.text().await, answer);
+        olga.send_text("/mute bob").await;
+        assert_eq!(olga.text().await, "* bob in dev-2 is muted");
+    }
+}
+
+#[actix::test]
+async fn a_key_that_no_server_has_issued_is_refused() {
+    let server = TestServer::start(&[]);
+    let keys = ["", "0", "5C0A8D7E91B24F63A7D9E8103BC46F52", &"x".repeat(32)];
+    for (name, key) in ["alice", "bob", "carol", "dave"].into_iter().zip(keys) {
+        let path = format!("/ws?clientId={name}&key={key}");
+        raw::handshake(&server, &path).await.expect_refusal(400, "bad_request");
+        raw::get(&server, &path).await.expect_refusal(400, "bad_request");
+        let mut guest = Client::connect(&server, "/ws").await;
+        guest.send_json(&json!({"type": "hello", "clientId": name, "key": key, "id": "h1"})).await;
+        guest.expect(r#"{"type":"error","code":"bad_request","id":"h1"}"#).await;
+        guest.send_json(&json!({"type": "hello", "clientId": name, "key": null, "id": "h2"})).await;
+        guest.expect(&json!({"type": "welcome", "clientId": name, "id": "h2"}).to_string()).await;
+    }
+}
+
+#[actix::test]
 async fn without_authentication_only_the_token_of_the_operators_makes_one() {
     let nobody = TestServer::start(&[]);
     http(&nobody, "DELETE", "/api/clients/alice", None, "").await.expect_refusal(403, "forbidden");

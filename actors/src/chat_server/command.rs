@@ -340,6 +340,10 @@ pub enum NotDecided {
     /// The client is no operator. Nothing has changed.
     #[error("only operators may do that")]
     NotAnOperator,
+    /// The token of the operator does not allow the room, or, for a decision about the server, all rooms. Nothing has
+    /// changed.
+    #[error("the token is limited to its rooms")]
+    OutsideOfToken,
 }
 
 impl NotDecided {
@@ -348,7 +352,7 @@ impl NotDecided {
         match self {
             Self::Ineffective(_) => ErrorCode::BadRequest,
             Self::NotStored | Self::NotDone(_) => ErrorCode::Unavailable,
-            Self::NotAnOperator => ErrorCode::Forbidden,
+            Self::NotAnOperator | Self::OutsideOfToken => ErrorCode::Forbidden,
         }
     }
 }

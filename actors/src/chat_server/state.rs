@@ -409,7 +409,6 @@ impl ChatState {
         match command {
             ClientCommand::Message(_) | ClientCommand::Change(_) => debug_assert!(false, "it goes into the log"),
             ClientCommand::Hello { client_id, key, token: _ } => {
-                let key = key.and_then(|key| key.parse().ok());
                 return self.hello(frame, client_id.as_ref(), key, turn);
             }
             ClientCommand::Join { room, resume, presence } => return self.join(frame, &room, resume, presence, turn),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use starling_protocol::{ClientId, ClientKey, Seq, limits};
+use starling_protocol::{ClientId, ClientKey, RoomName, Seq, limits};
 
 use super::parted::PartedMap;
 use crate::chat_server::command::OpenRefusal;
@@ -82,6 +82,11 @@ impl Participant {
     /// Whether it may do what operators do.
     pub(crate) fn is_operator(&self) -> bool {
         self.claims.as_ref().is_some_and(|claims| claims.is_admin)
+    }
+
+    /// Whether it may decide about this room as an operator; without a room, about the whole server.
+    pub(crate) fn operates(&self, room: Option<&RoomName>) -> bool {
+        self.claims.as_ref().is_some_and(|claims| claims.operates(room))
     }
 
     /// The address that it connects from.

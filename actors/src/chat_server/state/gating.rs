@@ -163,9 +163,7 @@ impl ChatState {
     ) -> Option<Wanted> {
         let participant = self.participants.get(session)?;
         match command {
-            ClientCommand::Hello { client_id: Some(name), key, .. } => {
-                self.wanted_to_rename(session, name, key.as_ref().and_then(|key| key.parse().ok()), turn)
-            }
+            ClientCommand::Hello { client_id: Some(name), key, .. } => self.wanted_to_rename(session, name, *key, turn),
             ClientCommand::Message(PostMessage { client_id: Some(name), .. })
                 if participant.name().is_guest() && !name.is_guest() =>
             {

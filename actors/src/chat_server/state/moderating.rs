@@ -185,6 +185,9 @@ impl ChatState {
         turn: &mut Turn,
     ) {
         match self.participants.get(session).filter(|it| it.is_operator()) {
+            Some(operator) if !operator.operates(act.room()) => {
+                turn.reply(Answer::Decided(reply, Err(NotDecided::OutsideOfToken)));
+            }
             Some(operator) => {
                 let by = operator.name().as_str().into();
                 self.decide_as_operator(Decision { by, act, reason }, reply, turn);

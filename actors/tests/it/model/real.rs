@@ -116,7 +116,7 @@ impl Real {
             }
             Deed::Hello { name, key } => ClientCommand::Hello {
                 client_id: Some(self.name(naive, name)),
-                key: key.map(|client| Self::key(naive, client).to_string().into()),
+                key: key.map(|client| Self::key(naive, client)),
                 token: None,
             },
             Deed::Say { to, claims, .. } => ClientCommand::Message(PostMessage {

@@ -76,7 +76,7 @@ pub(super) fn commands() -> Vec<(&'static str, CommandFrame<'static>)> {
     let bob = || Target::Client(client("bob"));
     let hello = |name: Option<&str>, key: Option<&'static str>, token: Option<&'static str>| ClientCommand::Hello {
         client_id: name.map(client),
-        key: key.map(Into::into),
+        key: key.map(|key| key.parse().unwrap()),
         token: token.map(Into::into),
     };
     let resume = |epoch| Some(Resume { after: Seq(41), epoch, at: None });

@@ -75,11 +75,11 @@ pub(super) fn any_command() -> impl Strategy<Value = CommandFrame<'static>> {
     let place = prop_oneof![any_room().prop_map(ChangedPlace::Room), Just(ChangedPlace::Inbox)];
     let change = (place, any_seq(), change).prop_map(|(place, of, change)| ChangeMessage { place, of, change });
     // A `hello` without both a name and a token asks for nothing.
-    let hello = (option::of(any_client()), option::of(any_text()), option::of(any_text()))
+    let hello = (option::of(any_client()), option::of(any::<u128>()), option::of(any_text()))
         .prop_filter("asks for something", |(client_id, _, token)| client_id.is_some() || token.is_some())
         .prop_map(|(client_id, key, token)| ClientCommand::Hello {
             client_id,
-            key: key.map(Into::into),
+            key: key.map(ClientKey),
             token: token.map(Into::into),
         });
     let resume = || {

@@ -135,10 +135,7 @@ impl Chat {
                     _ => Change::React { emoji: Emoji::parse(line.word(1)).unwrap(), remove: line.has("not") },
                 },
             }),
-            "hello" => {
-                let key = key.map(|key| key.to_string().into());
-                ClientCommand::Hello { client_id: Some(self.name(line.word(1))), key, token: None }
-            }
+            "hello" => ClientCommand::Hello { client_id: Some(self.name(line.word(1))), key, token: None },
             "inbox" => ClientCommand::JoinInbox { resume: self.resume(line, "inbox") },
             "joins" => {
                 let room = room(line.word(1));
