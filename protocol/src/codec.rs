@@ -284,9 +284,8 @@ impl<'a> WireCommand<'a> {
         if client_id.is_none() && self.token.is_none() {
             return Err(missing("clientId"));
         }
-        let key = self.key.map(|key| key.0.parse()).transpose();
-        let key =
-            key.map_err(|_| Refusal::new(ErrorCode::BadRequest, "field `key` must be the `key` of a `welcome`"))?;
+        // One that no server has issued, or an earlier version has, cannot take a name back, so it counts as absent.
+        let key = self.key.and_then(|key| key.0.parse().ok());
         Ok(ClientCommand::Hello { client_id, key, token: self.token.map(|token| token.0) })
     }
 

@@ -264,7 +264,7 @@ macro_rules! hex_type {
             type Err = ForeignValue;
 
             fn from_str(text: &str) -> Result<Self, ForeignValue> {
-                let is_hex = text.len() == $digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                let is_hex = text.len() == $digits && text.bytes().all(|b| b.is_ascii_hexdigit());
                 if !is_hex {
                     return Err(ForeignValue);
                 }

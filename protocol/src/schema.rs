@@ -158,7 +158,7 @@ enum Command {
         /// The name to take.
         client_id: Option<ClientId>,
         /// The `key` of an earlier `welcome`, which takes the name back from this client's own dead connection.
-        key: Option<ClientKey>,
+        key: Option<String>,
         /// A token, where names are authenticated.
         token: Option<String>,
         /// The answers carry it.
