@@ -102,6 +102,8 @@ impl FromRequest for Watcher {
 /// has nothing that its operation does not read.
 #[derive(Debug)]
 pub(crate) struct Operator {
+    /// Whether it decides about the whole server, too.
+    pub(crate) operates_server: bool,
     /// The name in its token; `None` for `CHAT_ADMIN_TOKEN`.
     pub(crate) name: Option<ClientId>,
 }
@@ -134,7 +136,8 @@ impl RoomsOperator {
     /// Refuses what it does not decide about.
     pub(crate) fn of(self, room: Option<&RoomName>) -> Result<Operator, HttpRefusal> {
         if self.operates(room) {
-            return Ok(Operator { name: self.claims.map(|claims| claims.client_id) });
+            let operates_server = self.operates(None);
+            return Ok(Operator { operates_server, name: self.claims.map(|claims| claims.client_id) });
         }
         let text = match room {
             Some(room) => format!("the token does not allow the room {room}"),

@@ -213,7 +213,7 @@ impl Session {
                     Ok(Some(format!("* {done}{exempt}")))
                 }
                 Ok(Err(NotDecided::Ineffective(why))) => {
-                    let text = format!("{why}{}", moderation::typed::advice(&why));
+                    let text = format!("{why}{}", moderation::typed::advice(&why, room.name()));
                     Err(Refusal::new(NotDecided::from(why).error_code(), text))
                 }
                 Ok(Err(why)) => Err(Refusal::new(why.error_code(), why.to_string())),

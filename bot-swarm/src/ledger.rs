@@ -11,7 +11,8 @@
 //!   those missing in that range are lost. Messages of other people and other swarms count as well.
 //! - A bot that is away at the end and did not return must have what it had received before it lost its connection.
 //! - After `"recovered":false`, or in a new epoch, messages that it had not received are lost, and also count as told. Of
-//!   a new epoch, these are the messages since the first bot of the process entered it.
+//!   a new epoch, and of those before it that the bot never entered, these are the messages since the first bot of the
+//!   process entered the epoch.
 //! - **In private**, two deliveries for each acknowledged message: one at the receiver, one at the sender. If the
 //!   server keeps inboxes, also every position (`seq`) of the bot's own inbox after the first message that it received
 //!   there, including those across lost connections that it resumed. If the server keeps none, a message to a client
@@ -73,8 +74,8 @@ pub struct Ledger {
     members: FxHashMap<(u32, u32), Member>,
     /// The bounds of the epochs, as far as entering bots were told them.
     entered: Waters,
-    /// Bots that came from an older epoch into this one, at this `seq`.
-    returns: Vec<(u32, Epoch, u64)>,
+    /// Bots that came from an older epoch of a room into a newer one, and the `seq` there.
+    returns: Vec<(u32, Epoch, Epoch, u64)>,
     private: PrivateBook,
     /// The deliveries between bots, with a server that does not number messages.
     pub peers: PeerBook,
@@ -102,11 +103,11 @@ impl Ledger {
     }
 
     /// A bot joined a room, or returned to it.
-    pub fn entered(&mut self, bot: u32, room: u32, standing: Standing) {
+    pub fn entered(&mut self, bot: u32, room: u32, standing: Standing, now: Nanos) {
         let Standing { epoch, seq, recovered } = standing;
         let record = self.rooms.entry(room).or_default();
         record.reach(epoch, seq);
-        self.entered.enter(room, epoch, seq);
+        self.entered.enter(room, epoch, seq, now);
         let Some(member) = self.members.get_mut(&(bot, room)) else {
             let (position, read) = (Position::after(epoch, seq), ReadPosition::default());
             self.members.insert((bot, room), Member { position, read, joined_at: seq, is_away: false, rests: false });
@@ -120,7 +121,7 @@ impl Ledger {
             let mut ended = std::mem::replace(position, Position::after(epoch, seq));
             ended.tell_lost_until(record.high_water(ended.epoch()).unwrap_or_default());
             self.tally += ended.tally(0);
-            self.returns.push((room, epoch, seq));
+            self.returns.push((room, ended.epoch(), epoch, seq));
         } else if !recovered {
             position.tell_lost_until(seq);
         }
@@ -453,8 +454,8 @@ impl Ledger {
             let target = if member.is_away { 0 } else { targets.high(*room, member.position.epoch()) };
             self.tally += member.position.tally(target);
         }
-        for (room, epoch, seq) in self.returns {
-            let missed = targets.low(room, epoch).map_or(0, |low| seq.saturating_sub(low));
+        for (room, from, to, seq) in self.returns {
+            let missed = targets.missed(room, from, to, seq);
             self.tally += Tally { expected: missed, lost: missed, lost_and_told: missed, ..Tally::default() };
         }
         self.tally += self.peers.close(said, unpromised);

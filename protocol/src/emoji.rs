@@ -6,7 +6,7 @@
 //!   most emoji are written as keyboards write them;
 //! - a letter and its accents are one character or several. In the form here they are composed (Unicode's NFC);
 //! - a zero-width joiner (U+200D) makes one emoji of two, and does nothing where it has nothing to join. Tags make a flag
-//!   of a region, and do nothing elsewhere. All other invisible characters do nothing in an emoji. In the form here, what does
+//!   of a region, and do nothing elsewhere. All other invisible characters of a grapheme do nothing. In the form here, what does
 //!   nothing is left out.
 
 use icu_normalizer::ComposingNormalizerBorrowed;

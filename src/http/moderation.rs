@@ -58,7 +58,11 @@ async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: Stri
                 NotDecided::NotStored | NotDecided::NotDone(_) => HttpCode::Unavailable,
                 NotDecided::NotAnOperator | NotDecided::OutsideOfToken => HttpCode::Forbidden,
             };
-            Err(HttpRefusal::new(code, error.to_string()))
+            let told = match error {
+                NotDecided::Ineffective(why) if !operator.operates_server => why.without_other_places().into(),
+                error => error,
+            };
+            Err(HttpRefusal::new(code, told.to_string()))
         }
     }
 }

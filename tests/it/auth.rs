@@ -236,13 +236,38 @@ async fn an_operator_whose_token_is_limited_to_rooms_reaches_no_other() {
             assert_eq!(listed.as_array().map(Vec::len), Some(count), "{path}: {listed}");
         }
     }
+    // What is not there is told without the places that the token does not allow.
+    let elsewhere = "; bob is muted on the whole server";
+    for (token, other_place) in [(&own, ""), (&all, elsewhere)] {
+        let path = format!("{sanctions}?measure=mute&clientId=bob&room=dev-9");
+        let refused = http(&server, "DELETE", &path, Some(token), "").await;
+        assert_eq!(refused.status, 404);
+        assert_eq!(refused.json()["message"], format!("there is no such sanction{other_place}"));
+    }
     assert_eq!(http(&server, "DELETE", "/api/rooms/dev-1", Some(&own), "").await.status, 204);
+    for (token, other_place) in [(&own, ""), (&all, elsewhere)] {
+        let mut olga = Client::connect(&server, &format!("/ws/dev-9?format=text&token={token}")).await;
+        olga.send_text("/unmute bob").await;
+        let advice = if other_place.is_empty() { "" } else { "; write /unmute bob everywhere" };
+        assert_eq!(olga.text().await, format!("! bad_request: there is no such sanction{other_place}{advice}"));
+    }
     for (token, answer) in [(&own, "! forbidden: the token is limited to its rooms"), (&all, "* bob is muted")] {
         let mut olga = Client::connect(&server, &format!("/ws/dev-2?format=text&token={token}")).await;
         olga.send_text("/mute bob everywhere").await;
         assert_eq!(olga.text().await, answer);
         olga.send_text("/mute bob").await;
         assert_eq!(olga.text().await, "* bob in dev-2 is muted");
+    }
+    let mut olga = Client::connect(&server, &format!("/ws/dev-2?format=text&token={all}")).await;
+    for (line, answer) in [
+        ("/mute carol", "* carol in dev-2 is muted"),
+        (
+            "/unmute carol everywhere",
+            "! bad_request: there is no such sanction; carol is muted in the room dev-2; write /unmute carol",
+        ),
+    ] {
+        olga.send_text(line).await;
+        assert_eq!(olga.text().await, answer);
     }
 }
 
@@ -252,8 +277,8 @@ async fn a_key_that_no_server_has_issued_is_none_and_takes_no_name_back() {
     let keys = ["", "0", "5kQ", &"x".repeat(32)];
     for (name, key) in ["alice", "bob", "carol", "dave"].into_iter().zip(keys) {
         let path = format!("/ws?clientId={name}&key={key}");
-        let mut holder = Client::connect(&server, &path).await;
-        holder.expect(&json!({"type": "welcome", "clientId": name}).to_string()).await;
+        let (_holder, welcome) = Client::enter(&server, &path).await;
+        assert_eq!(welcome["clientId"], name);
         raw::handshake(&server, &path).await.expect_refusal(409, "name_taken");
         let mut guest = Client::connect(&server, "/ws").await;
         guest.send_json(&json!({"type": "hello", "clientId": name, "key": key, "id": "h"})).await;

@@ -237,12 +237,13 @@ fn word(text: &str) -> Option<(&str, &str)> {
 /// What an operator is told behind a sanction of another one.
 pub const EXEMPT: &str = "; it does not stop an operator, and this client is one now";
 
-/// What an operator types instead of a decision that has no effect: behind its reason.
-pub fn advice(why: &Ineffective) -> String {
+/// What an operator who is in this room types instead of a decision that has no effect: behind its reason.
+pub fn advice(why: &Ineffective, current: Option<&RoomName>) -> String {
     match why {
         Ineffective::NotThere(Some(elsewhere)) => match &elsewhere.room {
+            Some(room) if Some(room) == current => format!("; write {}", lifting(elsewhere)),
             Some(room) => format!("; /join {room} to take that back"),
-            None => format!("; write /un{} {} {EVERYWHERE}", elsewhere.measure.as_str(), elsewhere.who()),
+            None => format!("; write {} {EVERYWHERE}", lifting(elsewhere)),
         },
         Ineffective::NotThere(None)
         | Ineffective::TooManySanctions(_)
@@ -250,6 +251,10 @@ pub fn advice(why: &Ineffective) -> String {
         | Ineffective::TooManyInvited(..)
         | Ineffective::NotInvited => String::new(),
     }
+}
+
+fn lifting(target: &Target) -> String {
+    format!("/un{} {}", target.measure.as_str(), target.who())
 }
 
 /// What an operator is told: the decision holds.

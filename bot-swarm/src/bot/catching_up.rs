@@ -67,7 +67,7 @@ impl Bot {
             }
             ledger.has_inbox(self.identity.number, standing);
         } else if self.reading.home.resumed(recovered) {
-            ledger.entered(self.identity.number, self.identity.room, standing);
+            ledger.entered(self.identity.number, self.identity.room, standing, self.worker.now());
         } else {
             return;
         }

@@ -178,7 +178,7 @@ impl Bot {
         let is_new = ledger.resume_point(self.identity.number, self.identity.room).is_none();
         if is_new && let Some(first) = &welcome.first_room {
             let standing = Standing { epoch: first.epoch, seq: first.seq.0, recovered: true };
-            ledger.entered(self.identity.number, self.identity.room, standing);
+            ledger.entered(self.identity.number, self.identity.room, standing, self.worker.now());
             self.reading.home.begin_anew();
         }
         drop(ledger);

@@ -218,7 +218,7 @@ impl Bot {
         let Visit::Asked(asked) = self.conduct.visit else { return };
         if self.worker.roster.room(asked).name == *room {
             self.conduct.visit = Visit::In(asked);
-            self.worker.ledger.borrow_mut().entered(self.identity.number, asked, standing);
+            self.worker.ledger.borrow_mut().entered(self.identity.number, asked, standing, self.worker.now());
         }
     }
 

@@ -35,7 +35,7 @@ fn whispered(sender: u32, receiver: u32, number: u32) -> Marker {
 fn ledger(bots: u32) -> Ledger {
     let mut ledger = Ledger::new(RUN, Audience::All);
     for bot in 0..bots {
-        ledger.entered(bot, ROOM, Standing { epoch: EPOCH, seq: 10, recovered: true });
+        ledger.entered(bot, ROOM, Standing { epoch: EPOCH, seq: 10, recovered: true }, Nanos(0));
     }
     ledger
 }
@@ -47,7 +47,8 @@ impl Ledger {
 
     fn comes_back(&mut self, bot: u32, epoch: Epoch, seq: u64, recovered: bool) {
         self.interrupted(bot, ROOM);
-        self.entered(bot, ROOM, Standing { epoch, seq, recovered });
+        // The tests number the epochs in their order.
+        self.entered(bot, ROOM, Standing { epoch, seq, recovered }, Nanos(epoch.0));
     }
 
     fn has_inbox_at(&mut self, bot: u32, epoch: u64, seq: u64, recovered: bool) {

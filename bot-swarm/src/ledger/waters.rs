@@ -3,16 +3,21 @@
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
 
-/// A `seq` in each epoch of each room.
-type SeqOfEpoch = FxHashMap<(u32, Epoch), u64>;
+use crate::clock::Nanos;
+
+/// The beginning of an epoch, as the first bot that entered it knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Beginning {
+    seq: u64,
+    at: Nanos,
+}
 
 /// The bounds of each epoch of each room between which bots were told, or must be told, everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Waters {
     /// The newest known `seq`.
-    high: SeqOfEpoch,
-    /// The `seq` at which the first bot entered.
-    low: SeqOfEpoch,
+    high: FxHashMap<(u32, Epoch), u64>,
+    low: FxHashMap<(u32, Epoch), Beginning>,
 }
 
 impl Waters {
@@ -22,10 +27,10 @@ impl Waters {
         *high = seq.max(*high);
     }
 
-    /// Notes that a bot was told this `seq` as the newest when it entered the room.
-    pub(super) fn enter(&mut self, room: u32, epoch: Epoch, seq: u64) {
-        let low = self.low.entry((room, epoch)).or_insert(seq);
-        *low = seq.min(*low);
+    /// Notes that a bot was told this `seq` as the newest when it entered the room at this time.
+    pub(super) fn enter(&mut self, room: u32, epoch: Epoch, seq: u64, at: Nanos) {
+        let low = self.low.entry((room, epoch)).or_insert(Beginning { seq, at });
+        *low = Beginning { seq: seq.min(low.seq), at: at.min(low.at) };
     }
 
     /// The newest `seq` of an epoch; 0 if no bot knows one.
@@ -33,9 +38,16 @@ impl Waters {
         self.high.get(&(room, epoch)).copied().unwrap_or_default()
     }
 
-    /// The `seq` at which the first bot entered an epoch, if any did.
-    pub(super) fn low(&self, room: u32, epoch: Epoch) -> Option<u64> {
-        self.low.get(&(room, epoch)).copied()
+    /// The number of messages that a bot missed which came from the older epoch into the newer one, at this `seq`: those
+    /// before it in the newer one, and all of the epochs between.
+    pub(super) fn missed(&self, room: u32, from: Epoch, to: Epoch, seq: u64) -> u64 {
+        let beginning = |epoch| self.low.get(&(room, epoch));
+        let Some((older, newer)) = beginning(from).zip(beginning(to)) else { return 0 };
+        let between = self.low.iter().filter(|((of, epoch), low)| {
+            *of == room && ![from, to].contains(epoch) && (older.at..newer.at).contains(&low.at)
+        });
+        let skipped = between.map(|((_, epoch), low)| self.high(room, *epoch).saturating_sub(low.seq));
+        skipped.fold(seq.saturating_sub(newer.seq), u64::saturating_add)
     }
 
     /// Adds what others know.
@@ -43,8 +55,8 @@ impl Waters {
         for ((room, epoch), seq) in other.high {
             self.reach(room, epoch, seq);
         }
-        for ((room, epoch), seq) in other.low {
-            self.enter(room, epoch, seq);
+        for ((room, epoch), Beginning { seq, at }) in other.low {
+            self.enter(room, epoch, seq, at);
         }
     }
 }

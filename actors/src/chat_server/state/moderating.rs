@@ -189,6 +189,13 @@ impl ChatState {
                 turn.reply(Answer::Decided(reply, Err(NotDecided::OutsideOfToken)));
             }
             Some(operator) => {
+                // The reason that the decision itself gives may tell of other places.
+                if let Act::Lift(target) = &act
+                    && !operator.operates(None)
+                    && self.moderation.sanction(target).is_none()
+                {
+                    return turn.reply(Answer::Decided(reply, Err(Ineffective::NotThere(None).into())));
+                }
                 let by = operator.name().as_str().into();
                 self.decide_as_operator(Decision { by, act, reason }, reply, turn);
             }

@@ -49,7 +49,7 @@ fn a_new_epoch_loses_what_was_known_of_the_old_one() {
 /// Another worker's bot may have been the first.
 #[test]
 fn what_is_said_in_a_new_epoch_before_a_bot_is_back_is_lost_and_told() {
-    let (mut early, mut late, mut last) = (ledger(1), ledger(1), ledger(1));
+    let (mut early, mut late, mut last, mut absent) = (ledger(1), ledger(1), ledger(1), ledger(1));
     early.comes_back(0, Epoch(2), 4, false);
     for seq in 5..=7 {
         early.hears(0, seq, 0, u32::try_from(seq).unwrap());
@@ -57,15 +57,18 @@ fn what_is_said_in_a_new_epoch_before_a_bot_is_back_is_lost_and_told() {
     late.comes_back(0, Epoch(2), 6, false);
     late.hears(0, 7, 0, 7);
     last.comes_back(0, Epoch(2), 7, false);
-    last.comes_back(0, Epoch(3), 0, false);
+    last.comes_back(0, Epoch(3), 2, false);
+    last.hears(0, 3, 0, 8);
+    absent.comes_back(0, Epoch(3), 3, false);
     let mut waters = early.waters();
     waters.merge(late.waters());
     waters.merge(last.waters());
+    waters.merge(absent.waters());
     let told = |missed, received| {
         let expected = missed + received;
         Tally { expected, received, lost: missed, lost_and_told: missed, ..Tally::default() }
     };
-    for (ledger, sums) in [(early, told(0, 3)), (late, told(2, 1)), (last, told(3, 0))] {
+    for (ledger, sums) in [(early, told(0, 3)), (late, told(2, 1)), (last, told(3, 1)), (absent, told(3 + 1, 0))] {
         assert_eq!(ledger.close(&waters, |_| 0, &[]).0, sums);
     }
 }

@@ -129,7 +129,7 @@ fn a_bot_that_left_a_room_expects_only_what_it_received() {
     ledger.hears(0, 12, 0, 2);
     assert_eq!(ledger.outstanding(&ledger.waters()), 0);
     assert_eq!(ledger.hears(1, 12, 0, 2), Verdict::Wrong, "it is not in the room");
-    ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: 12, recovered: true });
+    ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: 12, recovered: true }, Nanos(0));
     for bot in 0..2 {
         ledger.hears(bot, 13, 0, 3);
     }
@@ -210,7 +210,7 @@ fn a_text_that_comes_after_a_resume_behind_its_deletion_is_resurrected() {
         ledger.room_change(0, ROOM, 12, &change("edited"));
         ledger.room_change(0, ROOM, 13, &change("deleted"));
         // The other one is back, and gets what it has missed.
-        ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: joined_at, recovered: true });
+        ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: joined_at, recovered: true }, Nanos(0));
         ledger.room_place(1, ROOM, 11);
         ledger.room_change(1, ROOM, 12, &change(what));
         ledger.room_change(1, ROOM, 13, &change("deleted"));
@@ -219,7 +219,7 @@ fn a_text_that_comes_after_a_resume_behind_its_deletion_is_resurrected() {
     let mut ledger = ledger(2);
     ledger.hears(0, 11, 0, 1);
     ledger.room_change(0, ROOM, 12, &change("deleted"));
-    ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: 12, recovered: true });
+    ledger.entered(1, ROOM, Standing { epoch: EPOCH, seq: 12, recovered: true }, Nanos(0));
     ledger.hears(1, 11, 0, 1);
     assert_eq!(ledger.findings().resurrected, 1);
 }
