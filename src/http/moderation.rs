@@ -58,10 +58,7 @@ async fn decide(state: &ServerState, operator: &Operator, act: Act, reason: Stri
                 NotDecided::NotStored | NotDecided::NotDone(_) => HttpCode::Unavailable,
                 NotDecided::NotAnOperator | NotDecided::OutsideOfToken => HttpCode::Forbidden,
             };
-            let told = match error {
-                NotDecided::Ineffective(why) if !operator.operates_server => why.without_other_places().into(),
-                error => error,
-            };
+            let told = if operator.operates_server { error } else { error.without_other_places() };
             Err(HttpRefusal::new(code, told.to_string()))
         }
     }

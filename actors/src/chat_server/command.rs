@@ -347,6 +347,13 @@ pub enum NotDecided {
 }
 
 impl NotDecided {
+    /// The reason for an operator whose token is limited to rooms: it does not tell of other places.
+    #[must_use]
+    pub fn without_other_places(self) -> Self {
+        let tells = matches!(self, Self::Ineffective(Ineffective::NotThere(_)));
+        if tells { Ineffective::NotThere(None).into() } else { self }
+    }
+
     /// The code of the refusal to a client of the chat.
     pub fn error_code(&self) -> ErrorCode {
         match self {

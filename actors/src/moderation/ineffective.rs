@@ -23,14 +23,6 @@ pub enum Ineffective {
     NotInvited,
 }
 
-impl Ineffective {
-    /// The reason for an operator whose token is limited to rooms: it does not tell of other places.
-    #[must_use]
-    pub fn without_other_places(self) -> Self {
-        if let Self::NotThere(_) = self { Self::NotThere(None) } else { self }
-    }
-}
-
 fn elsewhere(target: Option<&Target>) -> String {
     target.map_or_else(String::new, |target| {
         let place =
