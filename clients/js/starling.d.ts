@@ -58,7 +58,8 @@ export type Status =
   | { state: "open" }
   /** `until`: when the client tries again, in milliseconds since the Unix epoch. */
   | { state: "waiting"; until: number; reason: string }
-  | { state: "stopped"; why: Stop; reason: string };
+  /** `until`: the end of a ban that has one, in milliseconds since the Unix epoch. */
+  | { state: "stopped"; why: Stop; reason: string; until?: number | undefined };
 
 /** The clients that have reacted to a message with one emoji. */
 export interface Reactions {

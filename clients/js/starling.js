@@ -192,7 +192,7 @@ class Connection {
   /** The server's message that the token has expired. */
   #tokenEnded = "";
   /** What the server has said about a ban, before its close frame. */
-  #ban = "";
+  #ban = { reason: "", until: /** @type {number | undefined} */ (undefined) };
   /** Whether the server has asked for the current pause. */
   #isPauseAsked = false;
   /** @type {Record<"attempt" | "connect" | "life" | "queue", any>} */
@@ -393,7 +393,7 @@ class Connection {
     const { type, id } = frame;
     if (type === "closing") this.#closing = frame;
     // The close frame that follows has no room for the operator's reason.
-    if (type === "error" && frame.code === "banned" && frame.room === undefined) this.#ban = String(frame.message);
+    if (type === "error" && frame.code === "banned" && frame.room === undefined) this.#ban = { reason: String(frame.message), until: frame.until };
     const asked = this.#asked.get(id);
     const isTokenWanted = type === "error" && frame.code === "unauthorized" && id === undefined;
     if (asked && type === "error" && frame.code === "rate_limited" && !asked.isTold) {
@@ -427,7 +427,7 @@ class Connection {
         this.#drop();
         this.#wait(pauseMs(0), error.message);
       } else {
-        this.#stopped(error.code, error.message);
+        this.#stopped(error.code, error.message, this.#ban.until);
       }
     });
   }
@@ -507,7 +507,7 @@ class Connection {
     this.#pingedAt = null;
     this.#closing = null;
     this.#tokenEnded = "";
-    this.#ban = "";
+    this.#ban = { reason: "", until: undefined };
     const asked = [...this.#asked.values()];
     this.#asked.clear();
     for (const { done } of asked) done(lost(), { type: "" });
@@ -532,7 +532,7 @@ class Connection {
       this.#set({ state: "connecting" });
       this.#authorize(tokenEnded);
     } else if (stop) {
-      this.#stopped(stop, stop === "banned" && ban ? ban : reason);
+      this.#stopped(stop, (stop === "banned" && ban.reason) || reason, ban.until);
     } else {
       this.#wait(pauseMs(this.#attempts++, code === TRY_LATER ? PAUSE_MS.tryLater : undefined), reason || "the connection was lost");
     }
@@ -571,18 +571,18 @@ class Connection {
         this.#wait(Math.max(pause, 1_000 * Number(answer.headers.get("retry-after") ?? 0)), reason);
       } else if (answer.status === 403 && (this.#refusals += 1) >= this.on.rooms().length) {
         // The server has refused every room as the first room of a connection.
-        this.#stopped(refusal.code === "banned" ? "banned" : "forbidden", reason);
+        this.#stopped(refusal.code === "banned" ? "banned" : "forbidden", reason, refusal.until);
       }
     } catch {
       // The request failed too; the pause goes on.
     }
   }
 
-  /** @param {string} why @param {string} reason */
-  #stopped(why, reason) {
+  /** @param {string} why @param {string} reason @param {number} [until] the end of a ban */
+  #stopped(why, reason, until) {
     this.#drop();
     this.#isAuthorizing = false;
-    this.#set({ state: "stopped", why, reason });
+    this.#set({ state: "stopped", why, reason, until });
   }
 
   /** @param {number} ms @param {string} reason */

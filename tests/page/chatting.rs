@@ -97,7 +97,7 @@ async fn rooms_are_made_counted_left_and_remembered_with_their_drafts() {
     alice.until_last(&["one"]).await;
 
     bob.click("#browse-button").await;
-    bob.click_text("#dev1 here · 1 message").await;
+    bob.click_text("#dev1 here · newest #1").await;
     bob.until_last(&["one"]).await;
     bob.click("[data-key='#lobby']").await;
     alice.say("two").await;

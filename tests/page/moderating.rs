@@ -79,11 +79,13 @@ async fn an_operator_mutes_takes_it_back_slows_down_and_bans_and_the_client_sees
     until_text(
         &bob,
         "#status-text",
-        "An operator has banned you from the chat. (you are banned on this server: no ads at all)",
+        "An operator has banned you from the chat (you are banned on this server: no ads at all).",
     )
     .await;
+    until_text(&bob, "#status-text", "). It ends on ").await;
     bob.driver.refresh().await.unwrap();
-    until_text(&bob, "#status-text", "An operator has banned you from the chat.").await;
+    until_text(&bob, "#status-text", "An operator has banned you from the chat").await;
+    until_text(&bob, "#status-text", "). It ends on ").await;
     assert_eq!(olga.texts().await, ["buy this", "hello bob", "buy that", "one"]);
 }
 

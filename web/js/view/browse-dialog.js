@@ -64,7 +64,7 @@ export class BrowseDialog {
       el("button", { type: "button", click: () => this.#open(room) },
         el("span", { class: "hash", "aria-hidden": "true" }, "#"),
         el("span", { class: "name" }, room),
-        el("span", { class: "note" }, `${count.toLocaleString()} here · ${seq.toLocaleString()} ${seq === 1 ? "message" : "messages"}${this.chat.conversations.has(roomKey(room)) ? " · joined" : ""}`)))));
+        el("span", { class: "note" }, `${count.toLocaleString()} here · ${seq === 0 ? "no messages" : `newest #${seq.toLocaleString()}`}${this.chat.conversations.has(roomKey(room)) ? " · joined" : ""}`)))));
   }
 
   /** @param {string} room */

@@ -5,6 +5,7 @@
  * @typedef {import("../starling.js").Status} State
  */
 
+import { endLabel } from "../times.js";
 import { byId, el } from "./dom.js";
 
 export class StatusBanner {
@@ -60,12 +61,14 @@ export class StatusBanner {
         } else {
           /** @type {Record<string, string>} */
           const texts = {
-            removed: "An operator has removed you from the chat.", banned: "An operator has banned you from the chat.", ended: "The connection was closed.",
-            refused: "The server closed the connection.", forbidden: "The server does not allow this page.",
-            unauthorized: "The server needs a token.",
+            removed: "An operator has removed you from the chat", banned: "An operator has banned you from the chat", ended: "The connection was closed",
+            refused: "The server closed the connection", forbidden: "The server does not allow this page",
+            unauthorized: "The server needs a token",
           };
+          const now = Date.now();
           const reason = state.reason ? ` (${state.reason})` : "";
-          this.#say(`${texts[state.why] ?? texts.refused}${reason}`, [retry()]);
+          const end = state.until === undefined ? "" : `It ends ${endLabel(state.until, now)}.`;
+          this.#say(`${texts[state.why] ?? texts.refused}${reason}. ${end}`.trimEnd(), [retry()]);
         }
         break;
       default:
