@@ -112,8 +112,8 @@ enum Shown {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watcher {
     pub(crate) is_operator: bool,
-    /// Whether it may see the names of clients and rooms: operators for all rooms may. If names are not authenticated, anyone may,
-    /// because anyone may then list the rooms and enter them.
+    /// Whether it may see the names of clients and rooms: operators for all rooms may. If names are not authenticated,
+    /// anyone may, because anyone may then list the rooms and enter them.
     pub(crate) sees_names: bool,
     /// The expiry of its token, in milliseconds since the Unix epoch.
     pub(crate) expires_at: Option<u64>,

@@ -102,7 +102,7 @@ impl Ledger {
         }
     }
 
-    /// A bot joined a room, or returned to it.
+    /// A bot joined a room, or returned to it. The times order the epochs of a room, whose numbers have no order.
     pub fn entered(&mut self, bot: u32, room: u32, standing: Standing, now: Nanos) {
         let Standing { epoch, seq, recovered } = standing;
         let record = self.rooms.entry(room).or_default();

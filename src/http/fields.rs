@@ -20,12 +20,12 @@ pub(super) fn bad(error: impl fmt::Display) -> HttpRefusal {
     HttpRefusal::new(HttpCode::BadRequest, error.to_string())
 }
 
-/// The name of a client in a path.
+/// Reads the name of a client, in whatever part of a request. The refusal is `bad_name`.
 pub(crate) fn client_of(text: &str) -> Result<ClientId, HttpRefusal> {
     ClientId::parse(text).map_err(|error| HttpRefusal::new(HttpCode::BadName, error.to_string()))
 }
 
-/// The name of a room in a path.
+/// Reads the name of a room, in whatever part of a request. The refusal is `bad_room`.
 pub(crate) fn room_of(text: &str) -> Result<RoomName, HttpRefusal> {
     RoomName::parse(text).map_err(|error| HttpRefusal::new(HttpCode::BadRoom, error.to_string()))
 }

@@ -17,7 +17,8 @@ struct Beginning {
 pub struct Waters {
     /// The newest known `seq`.
     high: FxHashMap<(u32, Epoch), u64>,
-    low: FxHashMap<(u32, Epoch), Beginning>,
+    /// By room, so that a return looks at the epochs of its room only.
+    low: FxHashMap<u32, FxHashMap<Epoch, Beginning>>,
 }
 
 impl Waters {
@@ -29,7 +30,7 @@ impl Waters {
 
     /// Notes that a bot was told this `seq` as the newest when it entered the room at this time.
     pub(super) fn enter(&mut self, room: u32, epoch: Epoch, seq: u64, at: Nanos) {
-        let low = self.low.entry((room, epoch)).or_insert(Beginning { seq, at });
+        let low = self.low.entry(room).or_default().entry(epoch).or_insert(Beginning { seq, at });
         *low = Beginning { seq: seq.min(low.seq), at: at.min(low.at) };
     }
 
@@ -41,12 +42,11 @@ impl Waters {
     /// The number of messages that a bot missed which came from the older epoch into the newer one, at this `seq`: those
     /// before it in the newer one, and all of the epochs between.
     pub(super) fn missed(&self, room: u32, from: Epoch, to: Epoch, seq: u64) -> u64 {
-        let beginning = |epoch| self.low.get(&(room, epoch));
-        let Some((older, newer)) = beginning(from).zip(beginning(to)) else { return 0 };
-        let between = self.low.iter().filter(|((of, epoch), low)| {
-            *of == room && ![from, to].contains(epoch) && (older.at..newer.at).contains(&low.at)
-        });
-        let skipped = between.map(|((_, epoch), low)| self.high(room, *epoch).saturating_sub(low.seq));
+        let Some(epochs) = self.low.get(&room) else { return 0 };
+        let Some((older, newer)) = epochs.get(&from).zip(epochs.get(&to)) else { return 0 };
+        let between =
+            epochs.iter().filter(|(epoch, low)| ![from, to].contains(epoch) && (older.at..newer.at).contains(&low.at));
+        let skipped = between.map(|(epoch, low)| self.high(room, *epoch).saturating_sub(low.seq));
         skipped.fold(seq.saturating_sub(newer.seq), u64::saturating_add)
     }
 
@@ -55,8 +55,10 @@ impl Waters {
         for ((room, epoch), seq) in other.high {
             self.reach(room, epoch, seq);
         }
-        for ((room, epoch), Beginning { seq, at }) in other.low {
-            self.enter(room, epoch, seq, at);
+        for (room, epochs) in other.low {
+            for (epoch, Beginning { seq, at }) in epochs {
+                self.enter(room, epoch, seq, at);
+            }
         }
     }
 }
