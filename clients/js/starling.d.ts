@@ -59,7 +59,7 @@ export type Status =
   /** `until`: when the client tries again, in milliseconds since the Unix epoch. */
   | { state: "waiting"; until: number; reason: string }
   /** `until`: the end of a ban that has one, in milliseconds since the Unix epoch. */
-  | { state: "stopped"; why: Stop; reason: string; until?: number | undefined };
+  | { state: "stopped"; why: Stop; reason: string; until?: number };
 
 /** The clients that have reacted to a message with one emoji. */
 export interface Reactions {

@@ -582,7 +582,7 @@ class Connection {
   #stopped(why, reason, until) {
     this.#drop();
     this.#isAuthorizing = false;
-    this.#set({ state: "stopped", why, reason, until });
+    this.#set({ state: "stopped", why, reason, ...(until !== undefined && { until }) });
   }
 
   /** @param {number} ms @param {string} reason */

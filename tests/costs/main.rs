@@ -182,7 +182,7 @@ fn a_heartbeat_costs_no_more_than_recorded() {
 
 #[test]
 fn an_idle_connection_takes_no_more_memory_than_recorded() {
-    const RECORDED: f64 = 1_870.0;
+    const RECORDED: f64 = 1_970.0;
     let open_files = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: open_files, maximum: open_files }).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -195,9 +195,9 @@ fn an_idle_connection_takes_no_more_memory_than_recorded() {
         }
         server.memory_mib().0 * 1_048_576.0
     };
-    // The first thousand take what they share.
-    let (before, after) = (grow(1_000), grow(3_000));
-    let each = (after - before) / 2_000.0;
+    // The first thousand take what they share. The allocator takes memory in large steps: the more, the steadier.
+    let (before, after) = (grow(1_000), grow(9_000));
+    let each = (after - before) / 8_000.0;
     println!("an idle connection: {each:.0} bytes, {RECORDED} recorded");
     assert!(each <= RECORDED * (1.0 + TOLERANCE), "an idle connection takes {each:.0} bytes, {RECORDED} were recorded");
     server.stop();

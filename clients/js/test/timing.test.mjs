@@ -602,19 +602,22 @@ test("one room that is refused does not keep the client out of the others", asyn
   assert.equal(made.status.why, "forbidden");
 });
 
-test("a banned client does not come back, and knows the operator's reason", async () => {
-  const made = await client();
-  newest().open();
-  newest().tell({ type: "error", code: "banned", message: "you are banned in the room dev", room: "dev" });
-  newest().tell({ type: "error", code: "banned", message: "you are banned on this server: spam" });
-  newest().break(4005, "banned by an operator");
-  assert.deepEqual(made.status, { state: "stopped", why: "banned", reason: "you are banned on this server: spam" });
-  const refusal = JSON.stringify({ code: "banned", message: "you are banned on this server: spam" });
-  fetch.mock.mockImplementation(() => Promise.resolve(new Response(refusal, { status: 403 })));
-  made.start();
-  newest().break();
-  await settle();
-  assert.deepEqual(made.status, { state: "stopped", why: "banned", reason: "you are banned on this server: spam" });
+test("a banned client does not come back, and knows the operator's reason and the end", async () => {
+  for (const end of [{}, { until: 1_750_000_000_000 }]) {
+    const ban = { code: "banned", message: "you are banned on this server: spam", ...end };
+    const stopped = { state: "stopped", why: "banned", reason: ban.message, ...end };
+    const made = await client();
+    newest().open();
+    newest().tell({ type: "error", code: "banned", message: "you are banned in the room dev", room: "dev", until: 1 });
+    newest().tell({ type: "error", ...ban });
+    newest().break(4005, "banned by an operator");
+    assert.deepEqual(made.status, stopped);
+    fetch.mock.mockImplementation(() => Promise.resolve(new Response(JSON.stringify(ban), { status: 403 })));
+    made.start();
+    newest().break();
+    await settle();
+    assert.deepEqual(made.status, stopped);
+  }
 });
 
 test("a client that operators take out of a room leaves it once, with the reason", async () => {
