@@ -4,11 +4,9 @@
 //! offered its outcome, or until the command is dropped on the way, so no path can leak it. Without a credit the
 //! session does not read its socket, so TCP slows the sender. So the credits in circulation bound every mailbox.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -45,15 +43,15 @@ impl Waits {
     }
 }
 
-/// A session waits for one of the server's credits until this is dropped.
+/// Counts a session that waits for one of the server's credits, until this is dropped.
 #[derive(Debug)]
-struct Waiting(Arc<Mutex<Waits>>);
+struct CountedWait(Arc<Mutex<Waits>>);
 
-impl Waiting {
+impl CountedWait {
     fn new(waits: &Arc<Mutex<Waits>>) -> Self {
-        let waiting = Self(Arc::clone(waits));
-        waiting.set(|sessions| sessions + 1);
-        waiting
+        let counted = Self(Arc::clone(waits));
+        counted.set(|sessions| sessions + 1);
+        counted
     }
 
     fn set(&self, sessions: impl FnOnce(u32) -> u32) {
@@ -64,7 +62,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for CountedWait {
     fn drop(&mut self) {
         self.set(|sessions| sessions - 1);
     }
@@ -132,11 +130,6 @@ impl OwnBound {
         // A credit may have been returned before the waker was registered.
         self.try_take().map_or(Poll::Pending, Poll::Ready)
     }
-
-    fn poll_all_back(&self, all: u32, cx: &Context<'_>) -> Poll<()> {
-        self.taker.register(cx.waker());
-        if self.left.load(Ordering::Acquire) == all { Poll::Ready(()) } else { Poll::Pending }
-    }
 }
 
 /// A credit of a session, returned on drop.
@@ -184,87 +177,65 @@ impl Ticket {
 #[derive(Debug)]
 pub struct SessionCredits {
     own: u32,
-    gate: RefCell<Gate>,
+    bound: Arc<OwnBound>,
+    /// A credit of the session that waits for its counterpart of the server; usually `None`.
+    half: Option<Box<Half>>,
 }
 
+/// A credit of a session, while the server has none left.
 #[derive(Debug)]
-struct Gate {
-    session: Arc<OwnBound>,
+struct Half {
+    session: OwnCredit,
     server: PollSemaphore,
-    waits: Arc<Mutex<Waits>>,
-    /// A credit of the session whose counterpart of the server is still to be acquired.
-    half: Option<OwnCredit>,
-    /// While no credit of the server is left for [`half`](Self::half).
-    waiting: Option<Waiting>,
-    ready: Option<Credit>,
+    _wait: CountedWait,
 }
 
 impl SessionCredits {
     /// The credits of a session that may have `own` commands in flight.
-    pub fn new(own: u32, server: &ServerCredits) -> Self {
-        let gate = Gate {
-            session: Arc::new(OwnBound {
-                left: AtomicU32::new(own),
-                asked_bytes: AtomicU32::new(0),
-                taker: AtomicWaker::new(),
-            }),
-            server: PollSemaphore::new(Arc::clone(&server.semaphore)),
-            waits: Arc::clone(&server.waits),
-            half: None,
-            waiting: None,
-            ready: None,
-        };
-        Self { own, gate: RefCell::new(gate) }
+    pub fn new(own: u32) -> Self {
+        let bound = OwnBound { left: AtomicU32::new(own), asked_bytes: AtomicU32::new(0), taker: AtomicWaker::new() };
+        Self { own, bound: Arc::new(bound), half: None }
     }
 
-    /// Ready when both credits of the next command are acquired.
-    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let gate = &mut *self.gate.borrow_mut();
-        if gate.ready.is_some() {
-            return Poll::Ready(());
-        }
-        if gate.half.is_none() {
-            match gate.session.poll_take(cx) {
-                Poll::Ready(credit) => gate.half = Some(credit),
-                Poll::Pending => return Poll::Pending,
+    /// Takes both credits of the next command.
+    pub fn poll_take(&mut self, server: &ServerCredits, cx: &mut Context<'_>) -> Poll<Credit> {
+        let half = match &mut self.half {
+            Some(half) => half,
+            none => {
+                let session = ready!(self.bound.poll_take(cx));
+                if let Ok(permit) = Arc::clone(&server.semaphore).try_acquire_owned() {
+                    return Poll::Ready(Credit { session, _server: permit });
+                }
+                let wait = CountedWait::new(&server.waits);
+                let server = PollSemaphore::new(Arc::clone(&server.semaphore));
+                none.insert(Box::new(Half { session, server, _wait: wait }))
             }
-        }
-        match gate.server.poll_acquire(cx) {
-            Poll::Ready(Some(server)) => {
-                gate.ready = gate.half.take().map(|session| Credit { session, _server: server });
-                gate.waiting = None;
-                Poll::Ready(())
-            }
-            // The semaphores are never closed.
-            Poll::Ready(None) | Poll::Pending => {
-                gate.waiting.get_or_insert_with(|| Waiting::new(&gate.waits));
-                Poll::Pending
-            }
-        }
+        };
+        // The semaphore is never closed.
+        let Some(permit) = ready!(half.server.poll_acquire(cx)) else { return Poll::Pending };
+        let credit = self.half.take().map(|half| Credit { session: half.session, _server: permit });
+        credit.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Gives up waiting for a credit.
+    pub fn give_up(&mut self) {
+        self.half = None;
     }
 
     /// The sum of the most bytes that the answers to all commands in flight may have.
     pub fn asked_bytes(&self) -> usize {
-        self.gate.borrow().session.asked_bytes.load(Ordering::Acquire) as usize
+        self.bound.asked_bytes.load(Ordering::Acquire) as usize
     }
 
     /// Wakes this task when the session's next credit is returned.
     pub fn wake_at_return(&self, cx: &Context<'_>) {
-        self.gate.borrow().session.taker.register(cx.waker());
+        self.bound.taker.register(cx.waker());
     }
 
-    /// The credit that [`poll_ready`](Self::poll_ready) obtained.
-    pub fn take(&self) -> Option<Credit> {
-        self.gate.borrow_mut().ready.take()
-    }
-
-    /// Completes when no command of the session is in flight any more. Call it only once no more credits are taken.
-    pub fn all_back(&self) -> impl Future<Output = ()> + use<> {
-        let mut gate = self.gate.borrow_mut();
-        // These credits were acquired for a frame that will not arrive.
-        (gate.half, gate.ready, gate.waiting) = (None, None, None);
-        let (session, own) = (Arc::clone(&gate.session), self.own);
-        poll_fn(move |cx| session.poll_all_back(own, cx))
+    /// Ready when no command of the session is in flight any more.
+    pub fn poll_all_back(&self, cx: &Context<'_>) -> Poll<()> {
+        self.wake_at_return(cx);
+        if self.bound.left.load(Ordering::Acquire) == self.own { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -274,9 +245,9 @@ mod tests {
 
     use super::*;
 
-    fn take(credits: &SessionCredits) -> Option<Credit> {
-        match credits.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(()) => credits.take(),
+    fn take(credits: &mut SessionCredits, server: &ServerCredits) -> Option<Credit> {
+        match credits.poll_take(server, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(credit) => Some(credit),
             Poll::Pending => None,
         }
     }
@@ -284,20 +255,20 @@ mod tests {
     #[test]
     fn a_session_has_its_own_bound_and_gets_credits_back_on_drop() {
         let server = ServerCredits::new(10);
-        let session = SessionCredits::new(2, &server);
-        let (first, second) = (take(&session), take(&session));
+        let mut session = SessionCredits::new(2);
+        let (first, second) = (take(&mut session, &server), take(&mut session, &server));
         assert!(first.is_some() && second.is_some());
-        assert!(take(&session).is_none());
+        assert!(take(&mut session, &server).is_none());
         assert_eq!(server.in_use(), 2);
         drop(first);
-        assert!(take(&session).is_some());
+        assert!(take(&mut session, &server).is_some());
     }
 
     #[test]
     fn what_was_asked_for_counts_until_the_credit_is_back() {
         let server = ServerCredits::new(10);
-        let session = SessionCredits::new(3, &server);
-        let (mut first, mut second) = (take(&session).unwrap(), take(&session).unwrap());
+        let mut session = SessionCredits::new(3);
+        let (mut first, mut second) = (take(&mut session, &server).unwrap(), take(&mut session, &server).unwrap());
         first.expect_answer(100);
         second.expect_answer(5);
         second.expect_answer(7);
@@ -311,34 +282,36 @@ mod tests {
     #[test]
     fn all_sessions_together_have_a_bound() {
         let server = ServerCredits::new(1);
-        let (a, b) = (SessionCredits::new(5, &server), SessionCredits::new(5, &server));
-        let held = take(&a);
+        let (mut a, mut b) = (SessionCredits::new(5), SessionCredits::new(5));
+        let held = take(&mut a, &server);
         assert!(held.is_some());
-        assert!(take(&b).is_none());
+        assert!(take(&mut b, &server).is_none());
         drop(held);
-        assert!(take(&b).is_some());
+        assert!(take(&mut a, &server).is_none(), "the one that waits comes first");
+        assert!(take(&mut b, &server).is_some());
     }
 
     #[test]
     fn a_session_knows_when_nothing_of_it_is_on_its_way() {
-        let server = ServerCredits::new(10);
-        let session = SessionCredits::new(2, &server);
-        let first = take(&session);
-        assert!(session.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
-        let mut all_back = std::pin::pin!(session.all_back());
-        assert!(all_back.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(server.in_use(), 1, "what was not taken is given back");
+        let server = ServerCredits::new(1);
+        let mut session = SessionCredits::new(2);
+        let cx = Context::from_waker(Waker::noop());
+        let first = take(&mut session, &server);
+        assert!(take(&mut session, &server).is_none());
+        session.give_up();
+        assert!(session.poll_all_back(&cx).is_pending());
         drop(first);
-        assert!(all_back.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(session.poll_all_back(&cx).is_ready());
     }
 
     #[test]
     fn a_session_that_ends_gives_everything_back() {
-        let server = ServerCredits::new(3);
-        let session = SessionCredits::new(3, &server);
-        assert!(session.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
-        assert_eq!(server.in_use(), 1);
-        drop(session);
+        let server = ServerCredits::new(1);
+        let [mut a, mut b] = [0, 1].map(|_| SessionCredits::new(3));
+        let held = take(&mut a, &server);
+        assert!(take(&mut b, &server).is_none());
+        drop(b);
+        drop(held);
         assert_eq!(server.in_use(), 0);
     }
 
@@ -357,16 +330,17 @@ mod tests {
     fn a_session_waits_until_it_gets_a_credit_or_ends() {
         let server = ServerCredits::new(1);
         let waiting = || server.waits.lock().unwrap().sessions;
-        let [a, b, c] = [0, 1, 2].map(|_| SessionCredits::new(5, &server));
-        let held = take(&a);
-        for session in [&b, &b, &c] {
-            assert!(take(session).is_none());
+        let [mut a, mut b, mut c] = [0, 1, 2].map(|_| SessionCredits::new(5));
+        let held = take(&mut a, &server);
+        for session in [&mut b, &mut c] {
+            assert!(take(session, &server).is_none());
+            assert!(take(session, &server).is_none());
         }
         assert_eq!(waiting(), 2);
         drop(c);
         assert_eq!(waiting(), 1);
         drop(held);
-        assert!(take(&b).is_some());
+        assert!(take(&mut b, &server).is_some());
         assert_eq!(waiting(), 0);
         assert!(server.waited() > Duration::ZERO);
     }

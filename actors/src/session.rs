@@ -4,13 +4,14 @@
 //! no name. It writes only pongs and some lines of the console itself: all other answers come from the `ChatServer`
 //! through the hub, in the order of the frames.
 
+mod context;
 pub mod frames;
 mod inbound;
 
 use std::any::Any;
-use std::future::pending;
-use std::rc::Rc;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -18,13 +19,15 @@ use bytes::{Bytes, BytesMut};
 use log::debug;
 use starling_protocol::console::{self, ConsoleCommand};
 use starling_protocol::{ClientCommand, CommandFrame, ErrorCode, MessageId, Refusal, RoomName, codec, limits};
+use tokio::time::{Sleep, sleep};
 
-use self::frames::{BadFrame, Incoming};
-use self::inbound::{Inbound, Reading};
+use self::context::SessionContext;
+use self::frames::BadFrame;
+use self::inbound::{Inbound, Received};
 use crate::chat_server::command::{NotDecided, Request};
 use crate::clock::{self, Instant};
 use crate::config::ChatConfig;
-use crate::credits::Ticket;
+use crate::credits::{Credit, Ticket};
 use crate::frame::{self, Format};
 use crate::hub::{Closing, FromHub, LocalHub, SentToSession, SessionHandle};
 use crate::ids::SessionId;
@@ -36,6 +39,9 @@ use crate::socket::ReadHalf;
 /// The time in which a client that sends too fast is counted once.
 pub(crate) const LIMITED_SPAN: Duration = Duration::from_secs(10);
 
+/// Frames that a session handles before the other tasks of its thread have their turn.
+const FRAMES_AT_ONCE: u32 = 16;
+
 /// One connection's life in the chat, from the answer to its handshake to its end.
 ///
 /// However it ends, by its client, by its hub or by a panic, its drop removes it from the chat and from the hub.
@@ -43,16 +49,27 @@ pub(crate) const LIMITED_SPAN: Duration = Duration::from_secs(10);
 pub struct Session {
     id: SessionId,
     hub: LocalHub,
-    reading: Rc<Reading>,
+    inbound: Inbound,
     frames: RateLimit,
     /// `None` until the first `join` after the handshake, to save memory: most connections never send one.
     joins: Option<Box<RateLimit>>,
     /// The time at which the client was last counted as one that sends too fast.
     limited_at: Option<Instant>,
     /// The pong for the newest ping, if pings arrive faster than the rate limit; usually `None`.
-    late_pong: Option<Box<Bytes>>,
+    late_pong: Option<Box<LatePong>>,
+    /// How to close the connection, once all commands are answered.
+    closing: Option<Box<Closing>>,
+    /// Whether the client has ended its side.
+    client_ended: bool,
     /// Counts the connection against the limit of connections, until it is dropped.
     _permit: Box<dyn Any>,
+}
+
+/// A pong that waits for the rate limit.
+#[derive(Debug)]
+struct LatePong {
+    frame: Bytes,
+    time: Pin<Box<Sleep>>,
 }
 
 /// The content of a frame.
@@ -78,39 +95,93 @@ impl Session {
     /// run on the thread of the hub.
     pub fn start(hub: &LocalHub, id: SessionId, socket: impl Into<ReadHalf>, unread: BytesMut, permit: impl Any) {
         let now = clock::now();
-        let config = Arc::clone(hub.config());
-        let reading = Rc::new(Reading::new(config.session_credits, hub.metrics().credits()));
+        let config = hub.config();
         let session = Self {
             id,
             hub: hub.clone(),
-            reading: Rc::clone(&reading),
+            inbound: Inbound::new(hub.clone(), id, socket.into(), unread, now),
             frames: RateLimit::per_second(config.messages_per_second, config.burst, now),
             joins: None,
             limited_at: None,
             late_pong: None,
+            closing: None,
+            client_ended: false,
             _permit: Box::new(permit),
         };
         let mailbox = Mailbox::new(hub.metrics().mailboxes(ActorKind::Session));
-        let inbound = Inbound::new(hub.clone(), id, socket.into(), unread, reading);
-        let address = Self::create(|ctx| {
-            ctx.add_stream(inbound);
-            session
-        });
-        hub.open(id, SessionHandle::new(address.downgrade().recipient(), mailbox));
+        hub.open(id, SessionHandle::new(context::run(session), mailbox));
     }
 
     /// Closes the connection once all commands that the client has sent so far are answered. Later frames are ignored.
-    fn close(&mut self, closing: Closing, ctx: &mut Context<Self>) {
+    fn close(&mut self, closing: Closing) {
         // At once, not when the hub confirms the close: later frames of the same read must be ignored too.
-        self.reading.close();
+        self.inbound.close();
         self.send_late_pong();
-        let answered = self.reading.all_answered().into_actor(self);
-        ctx.spawn(answered.map(move |(), session, _| session.hub.close(session.id, closing)));
+        self.closing = Some(Box::new(closing));
     }
 
-    fn on_text(&mut self, text: &str, read_at: Instant, ctx: &mut Context<Self>) {
-        // Taken first, so that the credit is returned here if the frame leads to no request.
-        let Some(mut credit) = self.reading.take_credit() else { return };
+    /// Handles what has come from the client, and does what is due.
+    fn poll(&mut self, ctx: &mut SessionContext, cx: &mut task::Context<'_>) {
+        if !self.client_ended {
+            self.poll_frames(ctx, cx);
+        }
+        if self.late_pong.as_mut().is_some_and(|late| late.time.as_mut().poll(cx).is_ready()) {
+            self.send_late_pong();
+        }
+        if self.closing.is_some() && self.inbound.poll_all_answered(cx).is_ready() {
+            if let Some(closing) = self.closing.take() {
+                self.hub.close(self.id, *closing);
+            }
+        }
+    }
+
+    fn poll_frames(&mut self, ctx: &mut SessionContext, cx: &mut task::Context<'_>) {
+        for _ in 0..FRAMES_AT_ONCE {
+            match self.inbound.poll_next(cx) {
+                Poll::Ready(Some(received)) => self.on_frame(received),
+                Poll::Ready(None) => return self.on_end(ctx),
+                Poll::Pending => return,
+            }
+        }
+        // Other sessions come first.
+        cx.waker().wake_by_ref();
+    }
+
+    fn on_frame(&mut self, received: Result<Received, BadFrame>) {
+        if self.inbound.is_closing() {
+            return;
+        }
+        let read_at = self.inbound.read_at();
+        let stage = Arc::clone(&self.hub.worker().session);
+        let started = clock::now();
+        if received.is_ok() {
+            stage.waited(started.saturating_duration_since(read_at), 1);
+        }
+        match received {
+            Ok(Received::Text(text, credit)) => self.on_text(&text, credit, read_at),
+            Ok(Received::Ping(payload)) => self.on_ping(&payload, read_at),
+            Ok(Received::Nothing) => {}
+            Ok(Received::Close) => self.close(Closing::by_client()),
+            Err(BadFrame { code, reason }) => {
+                debug!("{:?} sent a bad frame: {reason}", self.id);
+                self.close(Closing::by_server(code, reason));
+            }
+        }
+        stage.worked(started.elapsed());
+    }
+
+    /// The client has ended its side but may still read, so its commands are answered before the session ends.
+    fn on_end(&mut self, ctx: &mut SessionContext) {
+        self.client_ended = true;
+        if self.hub.client_ended(self.id) {
+            return ctx.stop();
+        }
+        if !self.inbound.is_closing() {
+            self.close(Closing::lost());
+        }
+    }
+
+    fn on_text(&mut self, text: &str, mut credit: Credit, read_at: Instant) {
         self.hub.metrics().frame_received(text.len());
         let is_line = console::is_line(text);
         let (id, asked) = if is_line { (None, self.read_line(text)) } else { self.read_json(text) };
@@ -123,11 +194,11 @@ impl Session {
             // After the rate limit: verifying a token costs more than reading it.
             (Ok(()), Asked::Command(command)) => self.request(command),
             (Ok(()), Asked::Decide(act, reason)) => {
-                return self.decide(act, reason, Ticket::new(read_at, credit), ctx);
+                return self.decide(act, reason, Ticket::new(read_at, credit));
             }
-            (Ok(()), Asked::Settings(room)) => return self.tell_settings(room, Ticket::new(read_at, credit), ctx),
+            (Ok(()), Asked::Settings(room)) => return self.tell_settings(room, Ticket::new(read_at, credit)),
             (Ok(()), Asked::Help) => return self.hub.offer_lines(self.id, console::HELP),
-            (Ok(()), Asked::Quit) => return self.close(Closing::by_client(), ctx),
+            (Ok(()), Asked::Quit) => return self.close(Closing::by_client()),
         };
         let message_bytes = text.len() * if is_line { LINE_GROWTH } else { MESSAGE_GROWTH };
         credit.expect_answer(answer_bytes(&request, message_bytes, self.hub.config()));
@@ -199,7 +270,7 @@ impl Session {
     }
 
     /// Asks the chat for a decision, and tells the person its outcome. The later lines do not wait for it.
-    fn decide(&self, act: Act, reason: Box<str>, ticket: Ticket, ctx: &mut Context<Self>) {
+    fn decide(&self, act: Act, reason: Box<str>, ticket: Ticket) {
         let (hub, id) = (self.hub.clone(), self.id);
         let done = moderation::typed::done(&act);
         // A setting is one of the current room.
@@ -220,38 +291,35 @@ impl Session {
                 Err(why) => Err(Refusal::new(ErrorCode::Unavailable, format!("{why}: perhaps {done}"))),
             }
         };
-        self.tell_later(told, ticket, ctx);
+        self.tell_later(told, ticket);
     }
 
     /// Asks the chat for the settings of a room, and tells the person all of them.
-    fn tell_settings(&self, room: RoomName, ticket: Ticket, ctx: &mut Context<Self>) {
+    fn tell_settings(&self, room: RoomName, ticket: Ticket) {
         let (chat, id) = (self.hub.chat().clone(), self.id);
         let told = async move {
             let settings = chat.own_settings(id, room.clone()).await;
             let settings = settings.map_err(|why| Refusal::new(ErrorCode::Unavailable, why.to_string()))??;
             Ok(Some(console::settings_line(&room, &settings)))
         };
-        self.tell_later(told, ticket, ctx);
+        self.tell_later(told, ticket);
     }
 
     /// Tells a person a line, or a refusal, once it is known.
-    fn tell_later(
-        &self,
-        told: impl Future<Output = Result<Option<String>, Refusal>> + 'static,
-        ticket: Ticket,
-        ctx: &mut Context<Self>,
-    ) {
-        let told = told.into_actor(self).map(move |outcome, session, _| match outcome {
-            Ok(line) => {
-                if let Some(line) = line {
-                    session.hub.offer_lines(session.id, &line);
+    fn tell_later(&self, told: impl Future<Output = Result<Option<String>, Refusal>> + 'static, ticket: Ticket) {
+        let (hub, id) = (self.hub.clone(), self.id);
+        actix_rt::spawn(async move {
+            match told.await {
+                Ok(line) => {
+                    if let Some(line) = line {
+                        hub.offer_lines(id, &line);
+                    }
+                    drop(ticket);
                 }
-                drop(ticket);
+                // The chat counts refusals in a row.
+                Err(refusal) => hub.chat().ask(id, None, Request::Refused(refusal), ticket),
             }
-            // The chat counts refusals in a row.
-            Err(refusal) => session.hub.chat().ask(session.id, None, Request::Refused(refusal), ticket),
         });
-        ctx.spawn(told);
     }
 
     /// Makes a request of a command. Refuses a message that is too large, and verifies a token.
@@ -275,25 +343,22 @@ impl Session {
 
     /// Answers a ping. If pings come faster than the rate limit, only the newest is answered, when the limit allows it:
     /// one pong answers all earlier pings (RFC 6455, 5.5.3).
-    fn on_ping(&mut self, payload: &Bytes, read_at: Instant, ctx: &mut Context<Self>) {
+    fn on_ping(&mut self, payload: &Bytes, read_at: Instant) {
         let pong = frame::pong(payload);
+        if let Some(late) = &mut self.late_pong {
+            late.frame = pong;
+            return;
+        }
         match self.frames.take(read_at) {
-            Ok(()) => {
-                self.late_pong = None;
-                self.hub.offer_frame(self.id, pong);
-            }
-            Err(wait) => {
-                if self.late_pong.replace(Box::new(pong)).is_none() {
-                    // It does not ask the limit again, because a steady stream of texts could take every token.
-                    ctx.run_later(wait, |session, _| session.send_late_pong());
-                }
-            }
+            Ok(()) => self.hub.offer_frame(self.id, pong),
+            // It does not ask the limit again, because a steady stream of texts could take every token.
+            Err(wait) => self.late_pong = Some(Box::new(LatePong { frame: pong, time: Box::pin(sleep(wait)) })),
         }
     }
 
     fn send_late_pong(&mut self) {
-        if let Some(pong) = self.late_pong.take() {
-            self.hub.offer_frame(self.id, *pong);
+        if let Some(late) = self.late_pong.take() {
+            self.hub.offer_frame(self.id, late.frame);
         }
     }
 }
@@ -341,62 +406,22 @@ fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) ->
 }
 
 impl Actor for Session {
-    type Context = Context<Self>;
+    type Context = SessionContext;
 }
 
 impl Handler<SentToSession> for Session {
     type Result = ();
 
-    fn handle(&mut self, SentToSession { message, in_mailbox }: SentToSession, ctx: &mut Context<Self>) {
+    fn handle(&mut self, SentToSession { message, in_mailbox }: SentToSession, ctx: &mut SessionContext) {
         drop(in_mailbox);
         match message {
             FromHub::Closing => {
-                self.reading.close();
+                self.inbound.close();
                 self.hub.chat().close_session(self.id);
             }
-            FromHub::CloseWhenAnswered(closing) if !self.reading.is_closing() => self.close(closing, ctx),
+            FromHub::CloseWhenAnswered(closing) if !self.inbound.is_closing() => self.close(closing),
             FromHub::CloseWhenAnswered(_) => {}
             FromHub::Stop => ctx.stop(),
-        }
-    }
-}
-
-impl StreamHandler<Result<Incoming, BadFrame>> for Session {
-    fn handle(&mut self, item: Result<Incoming, BadFrame>, ctx: &mut Context<Self>) {
-        if self.reading.is_closing() {
-            // Frames of a closing session are ignored; their credit is returned.
-            drop(self.reading.take_credit());
-            return;
-        }
-        let read_at = self.reading.read_at();
-        let stage = Arc::clone(&self.hub.worker().session);
-        let started = clock::now();
-        if item.is_ok() {
-            stage.waited(started.saturating_duration_since(read_at), 1);
-        }
-        match item {
-            Ok(Incoming::Text(text)) => self.on_text(&text, read_at, ctx),
-            Ok(Incoming::Ping(payload)) => self.on_ping(&payload, read_at, ctx),
-            Ok(Incoming::Nothing) => {}
-            Ok(Incoming::Close) => self.close(Closing::by_client(), ctx),
-            Err(BadFrame { code, reason }) => {
-                debug!("{:?} sent a bad frame: {reason}", self.id);
-                self.close(Closing::by_server(code, reason), ctx);
-            }
-        }
-        stage.worked(started.elapsed());
-    }
-
-    /// The client has ended its side but may still read, so its commands are answered before the session ends.
-    fn finished(&mut self, ctx: &mut Context<Self>) {
-        if self.hub.client_ended(self.id) {
-            return ctx.stop();
-        }
-        // The stream kept the session alive. Now this future does, until the hub stops the session after the last
-        // write.
-        ctx.spawn(pending().into_actor(self));
-        if !self.reading.is_closing() {
-            self.close(Closing::lost(), ctx);
         }
     }
 }

@@ -1,17 +1,15 @@
 //! Reads WebSocket messages from the socket, no faster than the limits allow.
 
-use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
-use futures_util::Stream;
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
 use crate::clock::{self, Instant};
-use crate::credits::{Credit, ServerCredits, SessionCredits};
+use crate::credits::{Credit, SessionCredits};
 use crate::hub::LocalHub;
 use crate::ids::SessionId;
 use crate::rate_limit::RateLimit;
@@ -25,48 +23,17 @@ const READ_BYTES: usize = 64 * 1024;
 /// have no answer that could refuse them, so a client that sends more is read more slowly.
 const SMALL_FRAMES_PER_COMMAND: u32 = 20;
 
-/// The state that the stream of messages shares with the session that handles them.
+/// A message that the session handles now.
 #[derive(Debug)]
-pub(super) struct Reading {
-    credits: SessionCredits,
-    read_at: Cell<Instant>,
-    /// Whether all further messages of the client are ignored.
-    is_closing: Cell<bool>,
-}
-
-impl Reading {
-    pub(super) fn new(own_credits: u32, server: &ServerCredits) -> Self {
-        Self {
-            credits: SessionCredits::new(own_credits, server),
-            read_at: Cell::new(clock::now()),
-            is_closing: Cell::new(false),
-        }
-    }
-
-    /// Ignores all further messages of the client; its texts are not even checked.
-    pub(super) fn close(&self) {
-        self.is_closing.set(true);
-    }
-
-    /// Whether all further messages of the client are ignored.
-    pub(super) fn is_closing(&self) -> bool {
-        self.is_closing.get()
-    }
-
-    /// The time at which the bytes of the current message were read.
-    pub(super) fn read_at(&self) -> Instant {
-        self.read_at.get()
-    }
-
-    /// Completes when no command of the session is in flight any more.
-    pub(super) fn all_answered(&self) -> impl Future<Output = ()> + use<> {
-        self.credits.all_back()
-    }
-
-    /// The credit of the current message.
-    pub(super) fn take_credit(&self) -> Option<Credit> {
-        self.credits.take()
-    }
+pub(super) enum Received {
+    /// A text that carries a command, with the command's credit.
+    Text(ByteString, Credit),
+    /// A ping, to be answered with its payload.
+    Ping(Bytes),
+    /// The client closes the connection.
+    Close,
+    /// It needs no reaction.
+    Nothing,
 }
 
 /// The messages of one connection. Ends when the peer has gone.
@@ -83,13 +50,17 @@ pub(super) struct Inbound {
     hub: LocalHub,
     session: SessionId,
     socket: ReadHalf,
-    reading: Rc<Reading>,
+    credits: SessionCredits,
+    /// The time at which the bytes of the current message were read.
+    read_at: Instant,
     frames: Frames,
     unread: BytesMut,
     /// Whether `unread` is a part of the thread's buffer.
     borrows_buffer: bool,
     /// Whether all further bytes are ignored.
     is_over: bool,
+    /// Whether all further messages are ignored, because the session is closing.
+    is_closing: bool,
     small_frames: RateLimit,
     /// A message that waits for a credit or for its rate limit; usually `None`.
     held: Option<Box<Incoming>>,
@@ -98,59 +69,130 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(
-        hub: LocalHub,
-        session: SessionId,
-        socket: ReadHalf,
-        unread: BytesMut,
-        reading: Rc<Reading>,
-    ) -> Self {
+    pub(super) fn new(hub: LocalHub, session: SessionId, socket: ReadHalf, unread: BytesMut, now: Instant) -> Self {
         let config = hub.config();
         let frames = Frames::new(config.frame_bytes, hub.is_deflated(session));
         let small_frames = |count: u32| count.saturating_mul(SMALL_FRAMES_PER_COMMAND);
-        let small_frames = RateLimit::per_second(
-            small_frames(config.messages_per_second),
-            small_frames(config.burst),
-            reading.read_at(),
-        );
+        let small_frames =
+            RateLimit::per_second(small_frames(config.messages_per_second), small_frames(config.burst), now);
+        let credits = SessionCredits::new(config.session_credits);
         Self {
             hub,
             session,
             socket,
-            reading,
+            credits,
+            read_at: now,
             frames,
             unread,
             borrows_buffer: false,
             is_over: false,
+            is_closing: false,
             small_frames,
             held: None,
             rate_timer: None,
         }
     }
 
-    /// Passes a message on: a text once it has a credit and space for its answer, other messages at their own rate.
-    fn poll_hand_on(&mut self, message: Incoming, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let may_go = if carries_command(&message) {
-            match self.poll_room(cx) {
-                Poll::Ready(()) => self.reading.credits.poll_ready(cx),
-                Poll::Pending => Poll::Pending,
+    /// The time at which the bytes of the current message were read.
+    pub(super) fn read_at(&self) -> Instant {
+        self.read_at
+    }
+
+    /// Ignores all further messages of the client; its texts are not even checked.
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+        self.frames.ignore_texts();
+        self.credits.give_up();
+    }
+
+    /// Whether all further messages of the client are ignored.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Ready when no command of the session is in flight any more.
+    pub(super) fn poll_all_answered(&self, cx: &Context<'_>) -> Poll<()> {
+        self.credits.poll_all_back(cx)
+    }
+
+    /// The next message; `None` when the peer has gone.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, BadFrame>>> {
+        if let Some(message) = self.held.take() {
+            let received = self.poll_receive(*message, cx);
+            if received.is_ready() {
+                self.hub.hold_back(self.session, false);
             }
-        } else {
-            self.poll_rate(&message, cx)
-        };
-        if may_go.is_pending() {
-            self.hub.hold_back(self.session, true);
-            self.held = Some(Box::new(message));
-            return Poll::Pending;
+            return received.map(|received| Some(Ok(received)));
         }
-        self.hub.worker().session.complete_n(1);
-        Poll::Ready(message)
+        loop {
+            if self.is_over {
+                self.unread = BytesMut::new();
+            }
+            match self.frames.decode(&mut self.unread) {
+                None => {}
+                Some(Ok(message)) => {
+                    self.hub.worker().session.arrive_n(1);
+                    self.is_over = matches!(message, Incoming::Close);
+                    let received = self.poll_receive(message, cx);
+                    if received.is_pending() {
+                        self.return_buffer();
+                    }
+                    return received.map(|received| Some(Ok(received)));
+                }
+                Some(Err(error)) => {
+                    self.is_over = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            // The thread's buffer is reused only once no connection holds a slice of it.
+            self.return_buffer();
+            if ready!(self.poll_read(cx)) == 0 {
+                return Poll::Ready(None);
+            }
+        }
+    }
+
+    /// Returns a message once it may be handled, and holds it until then: a text until it has a credit and there is
+    /// space for its answer, others until their own rate allows them.
+    fn poll_receive(&mut self, message: Incoming, cx: &mut Context<'_>) -> Poll<Received> {
+        let received = match message {
+            Incoming::Close => Poll::Ready(Received::Close),
+            Incoming::Text(_) if self.is_closing => Poll::Ready(Received::Nothing),
+            Incoming::Text(text) => match self.poll_credit(cx) {
+                Poll::Ready(credit) => Poll::Ready(Received::Text(text, credit)),
+                Poll::Pending => self.hold(Incoming::Text(text)),
+            },
+            Incoming::Ping(payload) => match self.poll_rate(cx) {
+                Poll::Ready(()) => Poll::Ready(Received::Ping(payload)),
+                Poll::Pending => self.hold(Incoming::Ping(payload)),
+            },
+            Incoming::Nothing => match self.poll_rate(cx) {
+                Poll::Ready(()) => Poll::Ready(Received::Nothing),
+                Poll::Pending => self.hold(Incoming::Nothing),
+            },
+        };
+        if received.is_ready() {
+            self.hub.worker().session.complete_n(1);
+        }
+        received
+    }
+
+    fn hold(&mut self, message: Incoming) -> Poll<Received> {
+        self.hub.hold_back(self.session, true);
+        self.held = Some(Box::new(message));
+        Poll::Pending
+    }
+
+    /// Ready when a command has a credit and its answer has space.
+    fn poll_credit(&mut self, cx: &mut Context<'_>) -> Poll<Credit> {
+        ready!(self.poll_room(cx));
+        self.credits.poll_take(self.hub.metrics().credits(), cx)
     }
 
     /// Ready when the client's pending and unsent answers leave space for one more. So answers alone can never fill the
     /// client's outbox; only messages of other clients can.
     fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        let (hub, credits) = (&self.hub, &self.reading.credits);
+        let (hub, credits) = (&self.hub, &self.credits);
         let most = hub.config().answers_bytes();
         let has_room = || hub.bytes_before_command(self.session) + credits.asked_bytes() < most;
         if has_room() {
@@ -162,11 +204,8 @@ impl Inbound {
         if has_room() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Ready when the rate allows a message without a command; a close is always allowed.
-    fn poll_rate(&mut self, message: &Incoming, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(message, Incoming::Close) {
-            return Poll::Ready(());
-        }
+    /// Ready when the rate allows a message without a command.
+    fn poll_rate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if let Some(sleep) = &mut self.rate_timer {
                 ready!(sleep.as_mut().poll(cx));
@@ -197,8 +236,7 @@ impl Inbound {
             Poll::Ready(count)
         });
         let count = ready!(count);
-        let now = clock::now();
-        self.reading.read_at.set(now);
+        self.read_at = clock::now();
         self.hub.heard(self.session);
         Poll::Ready(count)
     }
@@ -214,61 +252,10 @@ impl Inbound {
     }
 }
 
-impl Stream for Inbound {
-    type Item = Result<Incoming, BadFrame>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if let Some(message) = this.held.take() {
-            let handed_on = this.poll_hand_on(*message, cx);
-            if handed_on.is_ready() {
-                this.hub.hold_back(this.session, false);
-            }
-            return handed_on.map(|message| Some(Ok(message)));
-        }
-        loop {
-            if this.is_over {
-                this.unread = BytesMut::new();
-            }
-            if this.reading.is_closing() {
-                this.frames.ignore_texts();
-            }
-            match this.frames.decode(&mut this.unread) {
-                None => {}
-                Some(Ok(message)) => {
-                    this.hub.worker().session.arrive_n(1);
-                    this.is_over = matches!(message, Incoming::Close);
-                    let handed_on = this.poll_hand_on(message, cx);
-                    if handed_on.is_pending() {
-                        this.return_buffer();
-                    }
-                    return handed_on.map(|message| Some(Ok(message)));
-                }
-                Some(Err(error)) => {
-                    this.is_over = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-            // The thread's buffer is reused only once no connection holds a slice of it.
-            this.return_buffer();
-            match this.poll_read(cx) {
-                Poll::Ready(0) => return Poll::Ready(None),
-                Poll::Ready(_) => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
 impl Drop for Inbound {
     fn drop(&mut self) {
         if self.held.is_some() {
             self.hub.worker().session.complete_n(1);
         }
     }
-}
-
-/// Whether a message makes the session send a command on.
-fn carries_command(message: &Incoming) -> bool {
-    matches!(message, Incoming::Text(_))
 }
