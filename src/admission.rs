@@ -67,15 +67,25 @@ enum Worth {
 /// The place of a connection: it counts for the server and for its address until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _of_server: OwnedSemaphorePermit,
+    of_server: OwnedSemaphorePermit,
     /// `None` for a proxy's connection between requests; it counts for the client of each request.
     of_address: Option<AddressPlace>,
     peer: IpAddr,
     is_of_proxy: bool,
     worth: Worth,
-    _open: CountedConnection,
+    open: CountedConnection,
     /// `None` without a permit of [`Admission::places`].
+    taken: Option<CountedConnection>,
+}
+
+/// The place of a WebSocket, without what only requests need: there is one for each idle connection.
+#[derive(Debug)]
+pub(crate) struct WebSocketPlace {
+    _of_server: OwnedSemaphorePermit,
+    _of_address: Option<AddressPlace>,
+    _open: CountedConnection,
     _taken: Option<CountedConnection>,
+    _websocket: CountedWebSocket,
 }
 
 /// Counts a connection until it is dropped.
@@ -96,6 +106,17 @@ impl Drop for CountedConnection {
 }
 
 impl Place {
+    /// The place of a connection that has become a WebSocket.
+    pub(crate) fn of_websocket(self, counted: CountedWebSocket) -> WebSocketPlace {
+        WebSocketPlace {
+            _of_server: self.of_server,
+            _of_address: self.of_address,
+            _open: self.open,
+            _taken: self.taken,
+            _websocket: counted,
+        }
+    }
+
     /// Called when a request is answered: until the next one, a proxy's connection counts for no address.
     pub(crate) fn request_ended(&mut self) {
         if self.is_of_proxy {
@@ -161,13 +182,13 @@ impl Admission {
         let is_of_proxy = self.proxies.are_trusted(peer);
         let of_address = if is_of_proxy { Ok(None) } else { self.of_address(peer).map(Some) };
         let place = |permit, of_address, worth| Place {
-            _of_server: permit,
+            of_server: permit,
             of_address,
             peer,
             is_of_proxy,
-            _taken: (worth == Worth::Full).then(|| CountedConnection::new(&self.taken)),
+            taken: (worth == Worth::Full).then(|| CountedConnection::new(&self.taken)),
             worth,
-            _open: CountedConnection::new(&self.open),
+            open: CountedConnection::new(&self.open),
         };
         let refused = |refusal, of_address| {
             let permit = Arc::clone(&self.refusal_places).try_acquire_owned().ok()?;

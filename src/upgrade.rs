@@ -92,7 +92,7 @@ impl Upgrade {
                 if let Some(at) = accepted_at {
                     self.state.metrics().welcomed(clock::now().saturating_duration_since(at));
                 }
-                Session::start(&self.hub, session, read_half, unread, (place, counted));
+                Session::start(&self.hub, session, read_half, unread, place.of_websocket(counted));
                 Ok(())
             }
             Err(refusal) => {

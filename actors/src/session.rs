@@ -128,10 +128,11 @@ impl Session {
         if self.late_pong.as_mut().is_some_and(|late| late.time.as_mut().poll(cx).is_ready()) {
             self.send_late_pong();
         }
-        if self.closing.is_some() && self.inbound.poll_all_answered(cx).is_ready() {
-            if let Some(closing) = self.closing.take() {
-                self.hub.close(self.id, *closing);
-            }
+        if self.closing.is_some()
+            && self.inbound.poll_all_answered(cx).is_ready()
+            && let Some(closing) = self.closing.take()
+        {
+            self.hub.close(self.id, *closing);
         }
     }
 

@@ -24,6 +24,9 @@ pub(crate) enum NameClaim {
     HeldByItself(SessionId),
 }
 
+/// For some rooms of a session the entry behind which it sees them.
+type SeenBehind = SmallVec<[(RoomId, Seq); 1]>;
+
 /// One session that takes part in the chat.
 #[derive(Debug)]
 pub(crate) struct Participant {
@@ -38,8 +41,8 @@ pub(crate) struct Participant {
     pub(crate) inbox: Option<RoomId>,
     /// In the order of joining. The first one receives messages that name no room.
     rooms: SmallVec<[RoomId; 1]>,
-    /// The entry behind which it sees each of its rooms that has hidden its history meanwhile.
-    sees_behind: Vec<(RoomId, Seq)>,
+    /// The entry behind which it sees each of its rooms that has hidden its history meanwhile; usually `None`.
+    sees_behind: Option<Box<SeenBehind>>,
     /// Whether the session gets the presence of all its rooms, because a person reads its output.
     pub(crate) watches_presence: bool,
     errors_in_a_row: u32,
@@ -56,7 +59,7 @@ impl Participant {
             address,
             inbox: None,
             rooms: SmallVec::new(),
-            sees_behind: Vec::new(),
+            sees_behind: None,
             watches_presence: false,
             errors_in_a_row: 0,
         }
@@ -114,19 +117,22 @@ impl Participant {
 
     pub(crate) fn leave(&mut self, room: RoomId) {
         self.rooms.retain(|other| *other != room);
-        self.sees_behind.retain(|(other, _)| *other != room);
+        if let Some(rooms) = &mut self.sees_behind {
+            rooms.retain(|(other, _)| *other != room);
+        }
     }
 
     /// The entry behind which it sees a room, if that was [noted](Self::see_behind) while it was there.
     pub(crate) fn sees_behind(&self, room: RoomId) -> Option<Seq> {
-        self.sees_behind.iter().find(|(of, _)| *of == room).map(|(_, since)| *since)
+        self.sees_behind.as_ref()?.iter().find(|(of, _)| *of == room).map(|(_, since)| *since)
     }
 
     /// Notes that it sees one of its rooms behind this entry, or behind an earlier one that was noted before.
     pub(crate) fn see_behind(&mut self, room: RoomId, since: Seq) {
-        match self.sees_behind.iter_mut().find(|(of, _)| *of == room) {
+        let rooms = self.sees_behind.get_or_insert_default();
+        match rooms.iter_mut().find(|(of, _)| *of == room) {
             Some((_, known)) => *known = since.min(*known),
-            None => self.sees_behind.push((room, since)),
+            None => rooms.push((room, since)),
         }
     }
 }
