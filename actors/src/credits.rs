@@ -1,6 +1,6 @@
 //! Flow control: a command holds a credit from the read until every outbox has been offered its outcome.
 //!
-//! A session takes a credit before it decodes a frame. The credit travels with the command until the last hub has
+//! A session takes a credit before it handles a text. The credit travels with the command until the last hub has
 //! offered its outcome, or until the command is dropped on the way, so no path can leak it. Without a credit the
 //! session does not read its socket, so TCP slows the sender. So the credits in circulation bound every mailbox.
 

@@ -153,7 +153,7 @@ fn a_private_message_costs_no_more_than_recorded() {
 
 #[test]
 fn a_connection_costs_no_more_than_recorded() {
-    let recorded = Recorded { instructions: 273_000, system_calls: 20.2 };
+    let recorded = Recorded { instructions: 106_000, system_calls: 18.4 };
     costs_at_most("a connection, from its handshake to its end", &recorded, |server, times| {
         let server = Counted::start(server, &[]);
         for number in 0..times {
@@ -182,7 +182,7 @@ fn a_heartbeat_costs_no_more_than_recorded() {
 
 #[test]
 fn an_idle_connection_takes_no_more_memory_than_recorded() {
-    const RECORDED: f64 = 1_970.0;
+    const RECORDED: f64 = 1_450.0;
     let open_files = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: open_files, maximum: open_files }).unwrap();
     let folder = tempfile::tempdir().unwrap();

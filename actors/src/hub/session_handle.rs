@@ -33,7 +33,7 @@ pub(crate) struct SentToSession {
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     /// A recipient, so that the hub does not depend on the session. Weak, because a strong one is several times as
-    /// large and there is one per connection. The stream keeps the session.
+    /// large and there is one per connection. The task keeps the session.
     address: WeakRecipient<SentToSession>,
     mailbox: Arc<Mailbox>,
 }
