@@ -1,7 +1,7 @@
 //! Measures the work of a future for a stage.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use starling_actors::clock;
@@ -18,10 +18,12 @@ impl Drop for Counted {
 }
 
 /// Counts a future as one unit of work of the stage, and the time of its polls as the stage's time.
-pub(crate) async fn timed<F: Future>(stage: Arc<Stage>, work: F) -> F::Output {
+///
+/// Boxed, because an async function reserves the memory of a future that it is given twice, and so does the server that
+/// runs it.
+pub(crate) async fn timed<F: Future>(stage: Arc<Stage>, mut work: Pin<Box<F>>) -> F::Output {
     stage.arrive_n(1);
     let counted = Counted(stage);
-    let mut work = pin!(work);
     poll_fn(|cx| {
         let started = clock::now();
         let outcome = work.as_mut().poll(cx);
@@ -47,10 +49,10 @@ mod tests {
             let started = clock::now();
             while started.elapsed() < Duration::from_millis(10) {}
         };
-        let mut dropped = Box::pin(timed(Arc::clone(&stage), std::future::pending::<()>()));
+        let mut dropped = Box::pin(timed(Arc::clone(&stage), Box::pin(std::future::pending::<()>())));
         assert_eq!((&mut dropped).now_or_never(), None);
         assert_eq!((stage.backlog(), stage.completions()), (1, 0));
-        timed(Arc::clone(&stage), work).await;
+        timed(Arc::clone(&stage), Box::pin(work)).await;
         drop(dropped);
         assert_eq!((stage.backlog(), stage.completions()), (0, 2));
         assert!((0.01..0.9).contains(&stage.busy_seconds()), "{}", stage.busy_seconds());

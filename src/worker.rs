@@ -179,7 +179,8 @@ impl Worker {
             let http = http.new_service(());
             async move {
                 let connections = Rc::new(Connections { accept, state, upgrade, http: http.await? });
-                let serve = move |tcp: TcpStream| timed(Arc::clone(&http_stage), Rc::clone(&connections).serve(tcp));
+                let serve =
+                    move |tcp: TcpStream| timed(Arc::clone(&http_stage), Box::pin(Rc::clone(&connections).serve(tcp)));
                 Ok::<_, ()>(fn_service(serve))
             }
         })

@@ -21,7 +21,7 @@ use starling_protocol::console::{self, ConsoleCommand};
 use starling_protocol::{ClientCommand, CommandFrame, ErrorCode, MessageId, Refusal, RoomName, codec, limits};
 use tokio::time::{Sleep, sleep};
 
-use self::context::SessionContext;
+use self::context::{Polled, PolledContext};
 use self::frames::BadFrame;
 use self::inbound::{Inbound, Received};
 use crate::chat_server::command::{NotDecided, Request};
@@ -109,7 +109,8 @@ impl Session {
             _permit: Box::new(permit),
         };
         let mailbox = Mailbox::new(hub.metrics().mailboxes(ActorKind::Session));
-        hub.open(id, SessionHandle::new(context::run(session), mailbox));
+        let address = context::run(session).downgrade().recipient();
+        hub.open(id, SessionHandle::new(address, mailbox));
     }
 
     /// Closes the connection once all commands that the client has sent so far are answered. Later frames are ignored.
@@ -120,23 +121,7 @@ impl Session {
         self.closing = Some(Box::new(closing));
     }
 
-    /// Handles what has come from the client, and does what is due.
-    fn poll(&mut self, ctx: &mut SessionContext, cx: &mut task::Context<'_>) {
-        if !self.client_ended {
-            self.poll_frames(ctx, cx);
-        }
-        if self.late_pong.as_mut().is_some_and(|late| late.time.as_mut().poll(cx).is_ready()) {
-            self.send_late_pong();
-        }
-        if self.closing.is_some()
-            && self.inbound.poll_all_answered(cx).is_ready()
-            && let Some(closing) = self.closing.take()
-        {
-            self.hub.close(self.id, *closing);
-        }
-    }
-
-    fn poll_frames(&mut self, ctx: &mut SessionContext, cx: &mut task::Context<'_>) {
+    fn poll_frames(&mut self, ctx: &mut PolledContext, cx: &mut task::Context<'_>) {
         for _ in 0..FRAMES_AT_ONCE {
             match self.inbound.poll_next(cx) {
                 Poll::Ready(Some(received)) => self.on_frame(received),
@@ -172,7 +157,7 @@ impl Session {
     }
 
     /// The client has ended its side but may still read, so its commands are answered before the session ends.
-    fn on_end(&mut self, ctx: &mut SessionContext) {
+    fn on_end(&mut self, ctx: &mut PolledContext) {
         self.client_ended = true;
         if self.hub.client_ended(self.id) {
             return ctx.stop();
@@ -407,13 +392,30 @@ fn answer_bytes(request: &Request, message_bytes: usize, config: &ChatConfig) ->
 }
 
 impl Actor for Session {
-    type Context = SessionContext;
+    type Context = PolledContext;
+}
+
+impl Polled for Session {
+    fn poll(&mut self, ctx: &mut PolledContext, cx: &mut task::Context<'_>) {
+        if !self.client_ended {
+            self.poll_frames(ctx, cx);
+        }
+        if self.late_pong.as_mut().is_some_and(|late| late.time.as_mut().poll(cx).is_ready()) {
+            self.send_late_pong();
+        }
+        if self.closing.is_some()
+            && self.inbound.poll_all_answered(cx).is_ready()
+            && let Some(closing) = self.closing.take()
+        {
+            self.hub.close(self.id, *closing);
+        }
+    }
 }
 
 impl Handler<SentToSession> for Session {
     type Result = ();
 
-    fn handle(&mut self, SentToSession { message, in_mailbox }: SentToSession, ctx: &mut SessionContext) {
+    fn handle(&mut self, SentToSession { message, in_mailbox }: SentToSession, ctx: &mut PolledContext) {
         drop(in_mailbox);
         match message {
             FromHub::Closing => {

@@ -313,7 +313,8 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     let told = [alice.text().await, alice.text().await];
     let has = |wanted: &str| told.iter().any(|frame| frame.contains(wanted));
     assert!(has(r#""Message":"psst","seq":1,"to":"bob""#) && has(r#""type":"ack","id":"m1""#), "{told:?}");
-    drop((alice, server));
+    drop(alice);
+    server.stop();
 
     let server = TestServer::start(&variables);
     let mut alice = Client::open(&server, &of("alice")).await;
@@ -326,7 +327,8 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     bob.send_json(&json!({"Message": "what?", "to": "alice"})).await;
     bob.expect(r#"{"type":"message","to":"alice","seq":2}"#).await;
     alice.expect(r#"{"type":"message","clientId":"bob","to":"alice","seq":2}"#).await;
-    drop((alice, bob, server));
+    drop((alice, bob));
+    server.stop();
 
     let server = TestServer::start(&variables);
     let mut bob = Client::open(&server, &of("bob")).await;
