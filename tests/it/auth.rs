@@ -306,7 +306,7 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     let path = folder.path().join("starling.db");
     let variables = [JWT[0], JWT[1], ("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", path.to_str().unwrap())];
     let whisper = json!({"Message": "psst", "to": "bob", "id": "m1"});
-    let server = TestServer::start(&variables);
+    let mut server = TestServer::start(&variables);
     let mut alice = Client::connect(&server, &of("alice")).await;
     alice.send_json(&whisper).await;
     // The sender's and the receiver's copies are stored one after the other, and each is reported when it is stored.
@@ -316,7 +316,7 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     drop(alice);
     server.stop();
 
-    let server = TestServer::start(&variables);
+    let mut server = TestServer::start(&variables);
     let mut alice = Client::open(&server, &of("alice")).await;
     let welcome = alice.expect(r#"{"type":"welcome","inbox":{"seq":1}}"#).await;
     alice.send_json(&whisper).await;
