@@ -63,4 +63,8 @@ pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     if tokio::time::timeout(limit, gone).await.is_err() {
         info!("stopping with {} connections left", state.admission().websockets());
     }
+    // The `ChatServer` first handles what the sessions have told it, such as the delivery positions at their end.
+    if !state.chat().answers().await {
+        warn!("the ChatServer does not answer: it may not have noted what every client has received and read");
+    }
 }

@@ -306,17 +306,16 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     let path = folder.path().join("starling.db");
     let variables = [JWT[0], JWT[1], ("CHAT_HISTORY", "sqlite"), ("CHAT_HISTORY_PATH", path.to_str().unwrap())];
     let whisper = json!({"Message": "psst", "to": "bob", "id": "m1"});
-    let mut server = TestServer::start(&variables);
+    let server = TestServer::start(&variables);
     let mut alice = Client::connect(&server, &of("alice")).await;
     alice.send_json(&whisper).await;
     // The sender's and the receiver's copies are stored one after the other, and each is reported when it is stored.
     let told = [alice.text().await, alice.text().await];
     let has = |wanted: &str| told.iter().any(|frame| frame.contains(wanted));
     assert!(has(r#""Message":"psst","seq":1,"to":"bob""#) && has(r#""type":"ack","id":"m1""#), "{told:?}");
-    drop(alice);
-    server.stop();
+    drop((alice, server));
 
-    let mut server = TestServer::start(&variables);
+    let server = TestServer::start(&variables);
     let mut alice = Client::open(&server, &of("alice")).await;
     let welcome = alice.expect(r#"{"type":"welcome","inbox":{"seq":1}}"#).await;
     alice.send_json(&whisper).await;
@@ -327,8 +326,7 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
     bob.send_json(&json!({"Message": "what?", "to": "alice"})).await;
     bob.expect(r#"{"type":"message","to":"alice","seq":2}"#).await;
     alice.expect(r#"{"type":"message","clientId":"bob","to":"alice","seq":2}"#).await;
-    drop((alice, bob));
-    server.stop();
+    drop((alice, bob, server));
 
     let server = TestServer::start(&variables);
     let mut bob = Client::open(&server, &of("bob")).await;

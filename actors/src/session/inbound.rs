@@ -185,7 +185,11 @@ impl Inbound {
 
     /// Ready when a command has a credit and its answer has space.
     fn poll_credit(&mut self, cx: &mut Context<'_>) -> Poll<Credit> {
-        ready!(self.poll_room(cx));
+        if self.poll_room(cx).is_pending() {
+            // A client that does not read its answers keeps no credit from others.
+            self.credits.give_up();
+            return Poll::Pending;
+        }
         self.credits.poll_take(self.hub.metrics().credits(), cx)
     }
 
