@@ -47,6 +47,7 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
 }
 
 /// Refuses new connections, notifies every client, and waits until they have left or this time is over.
+/// Afterwards the `ChatServer` has at most five seconds to handle what their sessions have told it.
 pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     state.refuse_new();
     state.lab().end();
@@ -63,7 +64,7 @@ pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     if tokio::time::timeout(limit, gone).await.is_err() {
         info!("stopping with {} connections left", state.admission().websockets());
     }
-    // The `ChatServer` first handles what the sessions have told it, such as the delivery positions at their end.
+    // The end of a session is also when its client's delivery position is noted.
     if !state.chat().answers().await {
         warn!("the ChatServer does not answer: it may not have noted what every client has received and read");
     }

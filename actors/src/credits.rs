@@ -199,22 +199,25 @@ impl SessionCredits {
 
     /// Takes both credits of the next command.
     pub fn poll_take(&mut self, server: &ServerCredits, cx: &mut Context<'_>) -> Poll<Credit> {
-        let half = match &mut self.half {
-            Some(half) => half,
-            none => {
-                let session = ready!(self.bound.poll_take(cx));
-                if let Ok(permit) = Arc::clone(&server.semaphore).try_acquire_owned() {
-                    return Poll::Ready(Credit { session, _server: permit });
-                }
-                let wait = CountedWait::new(&server.waits);
-                let server = PollSemaphore::new(Arc::clone(&server.semaphore));
-                none.insert(Box::new(Half { session, server, _wait: wait }))
+        let mut half = if let Some(half) = self.half.take() {
+            half
+        } else {
+            let session = ready!(self.bound.poll_take(cx));
+            if let Ok(permit) = Arc::clone(&server.semaphore).try_acquire_owned() {
+                return Poll::Ready(Credit { session, _server: permit });
             }
+            let wait = CountedWait::new(&server.waits);
+            let server = PollSemaphore::new(Arc::clone(&server.semaphore));
+            Box::new(Half { session, server, _wait: wait })
         };
-        // The semaphore is never closed.
-        let Some(permit) = ready!(half.server.poll_acquire(cx)) else { return Poll::Pending };
-        let credit = self.half.take().map(|half| Credit { session: half.session, _server: permit });
-        credit.map_or(Poll::Pending, Poll::Ready)
+        match half.server.poll_acquire(cx) {
+            Poll::Ready(Some(permit)) => Poll::Ready(Credit { session: half.session, _server: permit }),
+            // The semaphore is never closed.
+            Poll::Ready(None) | Poll::Pending => {
+                self.half = Some(half);
+                Poll::Pending
+            }
+        }
     }
 
     /// Gives up waiting for a credit.

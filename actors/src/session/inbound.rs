@@ -155,32 +155,24 @@ impl Inbound {
     /// Returns a message once it may be handled, and holds it until then: a text until it has a credit and there is
     /// space for its answer, others until their own rate allows them.
     fn poll_receive(&mut self, message: Incoming, cx: &mut Context<'_>) -> Poll<Received> {
-        let received = match message {
-            Incoming::Close => Poll::Ready(Received::Close),
-            Incoming::Text(_) if self.is_closing => Poll::Ready(Received::Nothing),
-            Incoming::Text(text) => match self.poll_credit(cx) {
-                Poll::Ready(credit) => Poll::Ready(Received::Text(text, credit)),
-                Poll::Pending => self.hold(Incoming::Text(text)),
-            },
-            Incoming::Ping(payload) => match self.poll_rate(cx) {
-                Poll::Ready(()) => Poll::Ready(Received::Ping(payload)),
-                Poll::Pending => self.hold(Incoming::Ping(payload)),
-            },
-            Incoming::Nothing => match self.poll_rate(cx) {
-                Poll::Ready(()) => Poll::Ready(Received::Nothing),
-                Poll::Pending => self.hold(Incoming::Nothing),
-            },
+        let may_go = match &message {
+            Incoming::Close => Poll::Ready(None),
+            Incoming::Text(_) if self.is_closing => Poll::Ready(None),
+            Incoming::Text(_) => self.poll_credit(cx).map(Some),
+            Incoming::Ping(_) | Incoming::Nothing => self.poll_rate(cx).map(|()| None),
         };
-        if received.is_ready() {
-            self.hub.worker().session.complete_n(1);
-        }
-        received
-    }
-
-    fn hold(&mut self, message: Incoming) -> Poll<Received> {
-        self.hub.hold_back(self.session, true);
-        self.held = Some(Box::new(message));
-        Poll::Pending
+        let Poll::Ready(credit) = may_go else {
+            self.hub.hold_back(self.session, true);
+            self.held = Some(Box::new(message));
+            return Poll::Pending;
+        };
+        self.hub.worker().session.complete_n(1);
+        Poll::Ready(match (message, credit) {
+            (Incoming::Text(text), Some(credit)) => Received::Text(text, credit),
+            (Incoming::Ping(payload), _) => Received::Ping(payload),
+            (Incoming::Close, _) => Received::Close,
+            (Incoming::Text(_), None) | (Incoming::Nothing, _) => Received::Nothing,
+        })
     }
 
     /// Ready when a command has a credit and its answer has space.
