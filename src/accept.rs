@@ -1,18 +1,16 @@
 //! Prepares an accepted TCP connection for HTTP: admission, then the TLS handshake.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_rt::net::TcpStream;
 use log::debug;
 use prometheus::{IntCounter, Registry};
-use starling_actors::clock;
 use starling_actors::socket::Socket;
 
 use crate::http_stream::HttpStream;
+use crate::listener::Accepted;
 use crate::state::ServerState;
 use crate::tls::Tls;
 
@@ -58,18 +56,17 @@ impl Accept {
     /// The connection is not admitted, or its TLS handshake fails. It is closed in either case.
     pub(crate) async fn take(
         &self,
-        tcp: TcpStream,
+        accepted: Accepted,
         state: Arc<ServerState>,
-    ) -> Result<(Box<HttpStream>, Option<SocketAddr>), DispatchError> {
-        let accepted_at = clock::now();
-        let peer = tcp.peer_addr().ok();
+    ) -> Result<Box<HttpStream>, DispatchError> {
+        let Accepted { tcp, peer, at } = accepted;
         // Before TLS: a connection counts even while its handshake is running.
         let Some(place) = state.admission().accept(peer) else {
             self.closed.inc();
             return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
         };
         let Some(tls) = &self.tls else {
-            return Ok((HttpStream::accepted(Socket::Plain(tcp), place, state, accepted_at), peer));
+            return Ok(HttpStream::accepted(Socket::Plain(tcp), place, state, at));
         };
         // Boxed, so that a connection without TLS does not reserve its memory.
         let handshake = Box::pin(tokio::time::timeout(self.time, tls.acceptor().accept(tcp)));
@@ -80,7 +77,7 @@ impl Accept {
         match outcome {
             Ok(stream) => {
                 let socket = Socket::Tls(Box::new(stream));
-                Ok((HttpStream::accepted(socket, place, state, accepted_at), peer))
+                Ok(HttpStream::accepted(socket, place, state, at))
             }
             Err(error) => {
                 self.failures.inc();

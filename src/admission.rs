@@ -135,7 +135,7 @@ impl Drop for CountedWebSocket {
     }
 }
 
-/// A peer that has already gone has no address. All such peers count as one address.
+/// The address of a request's peer. Each connection has one, which the framework's type does not tell.
 fn ip_of(peer: Option<SocketAddr>) -> IpAddr {
     peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
 }
@@ -177,8 +177,8 @@ impl Admission {
     }
 
     /// Takes a place for an accepted connection. `None`: there is no place left, not even for its refusal.
-    pub(crate) fn accept(&self, peer: Option<SocketAddr>) -> Option<Place> {
-        let peer = ip_of(peer);
+    pub(crate) fn accept(&self, peer: SocketAddr) -> Option<Place> {
+        let peer = peer.ip();
         let is_of_proxy = self.proxies.are_trusted(peer);
         let of_address = if is_of_proxy { Ok(None) } else { self.of_address(peer).map(Some) };
         let place = |permit, of_address, worth| Place {

@@ -315,7 +315,7 @@ knobs! {
         /// into the program.
         web_dir: String = "CHAT_WEB_DIR", "", Folder;
         /// Filter of the log lines on standard error; while standard error is blocked, lines are dropped and counted.
-        log: String = "CHAT_LOG", "info,actix_server=warn", LogFilter;
+        log: String = "CHAT_LOG", "info", LogFilter;
         /// How log lines are written: text for people, or json, one object a line.
         log_format: Chosen<log_lines::Format> = "CHAT_LOG_FORMAT", "text", LOG_FORMATS;
     }

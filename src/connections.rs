@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use actix_http::Protocol;
 use actix_http::error::DispatchError;
-use actix_rt::net::TcpStream;
 use actix_service::Service;
 
 use crate::accept::Accept;
 use crate::http_stream::HttpStream;
+use crate::listener::Accepted;
 use crate::state::ServerState;
 use crate::upgrade::Upgrade;
 
@@ -29,8 +29,9 @@ where
     H: Service<(Box<HttpStream>, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>,
 {
     /// Serves a connection until it has ended or has become a session.
-    pub(crate) async fn serve(self: Rc<Self>, tcp: TcpStream) -> Result<(), DispatchError> {
-        let (mut stream, peer) = self.accept.take(tcp, Arc::clone(&self.state)).await?;
+    pub(crate) async fn serve(self: Rc<Self>, accepted: Accepted) -> Result<(), DispatchError> {
+        let peer = Some(accepted.peer);
+        let mut stream = self.accept.take(accepted, Arc::clone(&self.state)).await?;
         let served = match stream.first_handshake().await {
             Ok(Some(mut request)) => {
                 request.head_mut().peer_addr = peer;
@@ -45,6 +46,7 @@ where
 
     /// Boxed, so that a WebSocket does not reserve the memory of the framework's future.
     fn serve_http(&self, stream: Box<HttpStream>, peer: Option<SocketAddr>) -> Pin<Box<H::Future>> {
+        stream.hand_to_framework();
         Box::pin(self.http.call((stream, Protocol::Http1, peer)))
     }
 }

@@ -56,7 +56,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Unsent bytes of a response that the kernel may buffer. With the usual buffer of megabytes, an honest client on a
 /// slow line would seem to make no progress, because the kernel reports space only when a third of the buffer is free.
-pub(crate) const UNSENT_BYTES: u32 = 16 * 1024;
+const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// Written by the framework before it reads a body whose client has sent `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -86,14 +86,13 @@ pub(crate) struct HttpStream {
 }
 
 impl HttpStream {
-    /// A connection that was accepted at this time. Its socket has [`UNSENT_BYTES`] from the listening one.
+    /// A connection that was accepted at this time.
     pub(crate) fn accepted(socket: Socket, place: Place, state: Arc<ServerState>, at: clock::Instant) -> Box<Self> {
         Self::new(socket, place, state, Some(at))
     }
 
     /// A connection that [`Self::into_parts`] took apart for a WebSocket, and whose handshake is refused.
     pub(crate) fn refused(socket: Socket, place: Place, state: Arc<ServerState>) -> Box<Self> {
-        set_unsent_bytes(&socket, UNSENT_BYTES);
         Self::new(socket, place, state, None)
     }
 
@@ -114,6 +113,17 @@ impl HttpStream {
             progress: 0,
             timer,
         })
+    }
+
+    /// The framework gets the connection, so its responses may be long.
+    pub(crate) fn hand_to_framework(&self) {
+        set_unsent_bytes(&self.socket, UNSENT_BYTES);
+    }
+
+    /// The framework hands the connection back for a WebSocket.
+    pub(crate) fn take_from_framework(&self) {
+        // 0 restores the system's default.
+        set_unsent_bytes(&self.socket, 0);
     }
 
     /// The time at which the connection was accepted, if this is its first request.
@@ -159,8 +169,6 @@ impl HttpStream {
 
     /// The socket, its place, and the bytes that were read after the handshake.
     pub(crate) fn into_parts(self: Box<Self>) -> (Socket, Place, BytesMut) {
-        // 0 restores the system's default.
-        set_unsent_bytes(&self.socket, 0);
         (self.socket, self.place, self.unread)
     }
 

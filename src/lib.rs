@@ -23,6 +23,7 @@ mod http_limits;
 mod http_stream;
 mod lab;
 mod limit_metrics;
+mod listener;
 pub mod logging;
 mod memory_watch;
 pub mod moderate_command;
@@ -53,6 +54,7 @@ mod unread;
 mod upgrade;
 mod webhooks;
 mod worker;
+mod workers;
 
 pub use addresses::{ForwardedHeader, Networks};
 pub use auth::AuthError;

@@ -15,7 +15,6 @@ use starling_process::log_lines::say;
 pub use starling_process::log_lines::{Format, dropped};
 
 /// Targets whose lines are about a single connection: its bytes, its TLS, its end, or each attempt to reach NATS.
-/// `actix_server` is not in the list; its lines are about the workers and the listening socket.
 const OF_CONNECTIONS: &[&str] =
     &["actix_http", "actix_web", "actix_web_prom", "actix_codec", "rustls", "tokio_rustls", "mio", "async_nats"];
 

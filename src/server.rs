@@ -1,37 +1,31 @@
 //! Puts the parts together: the chat's actors, the worker threads, and the background tasks.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_rt::Arbiter;
-use actix_server::ServerHandle;
+use actix_rt::{Arbiter, ArbiterHandle};
 use log::{info, warn};
-use socket2::SockRef;
 use starling_actors::chat_server::{NodeSettings, PreparedChat};
 use starling_actors::credits::ServerCredits;
 use starling_actors::history::sqlite::SqliteStore;
 use starling_actors::history::{CannotOpen, History, KeptBytes};
 use starling_actors::vitals::{Death, VitalPart};
 use starling_actors::{ChatConfig, ChatServer, Metrics};
-use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::auth;
 use crate::config::{Config, HistoryMode};
-use crate::http_stream::UNSENT_BYTES;
 use crate::nats::NatsLog;
 use crate::start_error::StartError;
 use crate::state::ServerState;
 use crate::tls::{self, Tls};
 use crate::webhooks::Webhooks;
-use crate::worker::{SharedChat, SharedLog, WaitingChat, Worker};
-use crate::{environment, logging, memory_watch, shutdown, summary, threads};
-
-/// Most connections that the kernel has completed but no worker has accepted yet.
-const BACKLOG: u32 = 4_096;
+use crate::worker::{SharedChat, SharedLog, Worker};
+use crate::workers::Workers;
+use crate::{environment, listener, logging, memory_watch, shutdown, summary, threads};
 
 /// Longest time that the history may take to store its queued messages at the end.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
@@ -63,51 +57,32 @@ fn open_history(config: &Config, metrics: &Metrics) -> Result<History, CannotOpe
     })
 }
 
-/// Takes the address. Until the socket listens, the kernel refuses connections.
-///
-/// Returns also the address; for port 0, with the port that was chosen.
-fn bind(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let address = socket.local_addr()?;
-    Ok((socket, address))
-}
-
-/// Listens with a larger backlog than the standard library's 128, which is too small when many clients reconnect at
-/// once. The accepted sockets inherit the options, so each saves two system calls.
-fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
-    // Nagle's algorithm would delay small frames by up to 40 ms.
-    socket.set_nodelay(true)?;
-    SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES)?;
-    socket.listen(BACKLOG)?.into_std()
-}
-
-/// Gives the chat a thread of its own, or leaves it to the first worker's thread if there is only one core.
-fn give_thread(prepared: PreparedChat) -> (Option<Arbiter>, WaitingChat) {
-    if Config::cores() == 1 {
-        return (None, Arc::new(Mutex::new(Some(prepared))));
+/// Runs the chat on a thread of its own, or on the first worker's thread if there is only one core. Returns its own
+/// thread.
+fn run_chat(prepared: PreparedChat, first_worker: Option<ArbiterHandle>) -> io::Result<Option<Arbiter>> {
+    if let Some(thread) = first_worker.filter(|_| Config::cores() == 1) {
+        thread.spawn_fn(|| prepared.run_here());
+        return Ok(None);
     }
-    let arbiter = Arbiter::new();
-    arbiter.spawn_fn(|| {
+    let thread = Arbiter::try_new()?;
+    thread.spawn_fn(|| {
         threads::name_chat_server();
         prepared.run_here();
     });
-    (Some(arbiter), Arc::default())
+    Ok(Some(thread))
 }
 
-/// The chat of a server that starts.
-struct StartedChat {
+/// The chat of a server that starts. It does not run yet.
+struct NewChat {
     shared: SharedChat,
-    arbiter: Option<Arbiter>,
-    waiting_chat: WaitingChat,
+    prepared: PreparedChat,
     ended: oneshot::Receiver<bool>,
     kept: KeptBytes,
     webhooks: Option<Webhooks>,
 }
 
-impl StartedChat {
-    fn start(
+impl NewChat {
+    fn prepare(
         config: &Config,
         workers: usize,
         log: Option<NatsLog>,
@@ -128,9 +103,8 @@ impl StartedChat {
             None => ChatServer::prepare(of_chat.0, of_chat.1, of_chat.2),
             Some(log) => ChatServer::prepare_node(of_chat.0, of_chat.1, of_chat.2, node_settings(config, log))?,
         };
-        let (arbiter, waiting_chat) = give_thread(prepared);
         let shared = SharedChat { handle, config: chat_config, metrics, log: shared_log };
-        Ok(Self { shared, arbiter, waiting_chat, ended, kept, webhooks })
+        Ok(Self { shared, prepared, ended, kept, webhooks })
     }
 }
 
@@ -160,8 +134,9 @@ pub struct Server {
     config: Config,
     address: SocketAddr,
     state: Arc<ServerState>,
-    handle: ServerHandle,
-    chat_arbiter: Option<Arbiter>,
+    workers: Workers,
+    /// The thread of the chat, if it has one of its own.
+    chat_thread: Option<Arbiter>,
     /// Receives the outcome when the chat and its history have ended.
     chat_ended: oneshot::Receiver<bool>,
 }
@@ -195,10 +170,10 @@ impl Server {
         let tls = config.tls_files().map(|(cert, key)| Tls::load(cert, key)).transpose()?;
         let log = connect_to_log(&config).await?;
         let not_bound = |error| StartError::Bind { address: config.bind, error };
-        let (socket, address) = bind(config.bind).map_err(not_bound)?;
-        let workers = config.worker_count();
-        let StartedChat { shared, arbiter: chat_arbiter, waiting_chat, ended: chat_ended, kept, webhooks } =
-            StartedChat::start(&config, workers, log, open)?;
+        let (socket, address) = listener::bind(config.bind).map_err(not_bound)?;
+        let count = config.worker_count();
+        let NewChat { shared, prepared, ended: chat_ended, kept, webhooks } =
+            NewChat::prepare(&config, count, log, open)?;
 
         let open_files = environment::raise_open_files();
         let allowed = environment::connections_within(open_files);
@@ -206,28 +181,16 @@ impl Server {
             return Err(StartError::OpenFiles(open_files));
         }
         let connections = if config.connections == 0 { allowed } else { config.connections.min(allowed) };
-        let worker = Worker::register(&config, connections, shared, tls.clone(), waiting_chat)?;
+        let worker = Worker::register(&config, connections, shared, tls.clone())?;
         let (state, judged) = (Arc::clone(&worker.state), worker.judged.clone());
         if let Some(webhooks) = webhooks {
             webhooks.start(&config, &state, &worker.webhooks);
         }
         // Not before: the history may be opened for long, and a connection would wait without an answer.
-        let listener = listen(socket).map_err(not_bound)?;
-        let server = actix_server::Server::build()
-            .workers(workers)
-            .max_concurrent_connections(usize::MAX)
-            .shutdown_timeout(1)
-            .disable_signals()
-            .listen("starling", listener, move || worker.serve())
-            .map_err(StartError::Workers)?
-            .run();
-        let handle = server.handle();
-        let pulse = state.chat().vitals().pulse(VitalPart::Workers);
-        actix_rt::spawn(async move {
-            if let Err(error) = server.await {
-                pulse.unfit(&format_args!("the worker threads have ended: {error}"));
-            }
-        });
+        let socket = listener::listen(socket).map_err(not_bound)?;
+        let workers = Workers::start(count, &worker, socket).map_err(StartError::Threads)?;
+        // After the workers, so that on one core connections are answered before a node reads the log of the others.
+        let chat_thread = run_chat(prepared, workers.first()).map_err(StartError::Threads)?;
         let lab = state.lab().clone();
         actix_rt::spawn(state.diagnosis().clone().watch(judged, move |readings| lab.take(readings)));
         actix_rt::spawn(state.lab().clone().show());
@@ -236,12 +199,12 @@ impl Server {
         let spoken = if tls.is_some() { ", TLS" } else { "" };
         actix_rt::spawn(tls::reload_at(hangup, tls));
 
-        let plural = if workers == 1 { "" } else { "s" };
-        info!("listening on {address}: {workers} worker{plural}, up to {connections} connections{spoken}");
+        let plural = if count == 1 { "" } else { "s" };
+        info!("listening on {address}: {count} worker{plural}, up to {connections} connections{spoken}");
         if config.connections > allowed {
             warn!("CHAT_CONNECTIONS is {}, but the limit of open files allows {allowed}", config.connections);
         }
-        Ok(Self { config, address, state, handle, chat_arbiter, chat_ended })
+        Ok(Self { config, address, state, workers, chat_thread, chat_ended })
     }
 
     /// The address that the server listens on; for port 0, the port that was chosen.
@@ -281,9 +244,9 @@ impl Server {
         }
         // From here on the parts end on request, which is not a failure.
         let died = vitals.dead();
-        self.handle.stop(false).await;
-        if let Some(arbiter) = &self.chat_arbiter {
-            arbiter.stop();
+        self.workers.stop().await;
+        if let Some(thread) = &self.chat_thread {
+            thread.stop();
         }
         // The history ends with the chat: its queued messages are stored, and its file is released.
         let outcome = match tokio::time::timeout(LAST_COMMIT, self.chat_ended).await {

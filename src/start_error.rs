@@ -48,9 +48,9 @@ pub enum StartError {
     /// The positions of webhooks cannot be opened.
     #[error(transparent)]
     Webhooks(#[from] CannotKeep),
-    /// The worker threads cannot be started.
-    #[error("cannot start the worker threads: {0}")]
-    Workers(io::Error),
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Threads(io::Error),
     /// The metrics cannot be registered.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),

@@ -35,7 +35,6 @@ fn role(name: &str, is_main: bool) -> Role {
         "history-read" => "history_read",
         "history-search" => "history_search",
         "history-log" => "history_log",
-        _ if name.starts_with("actix-server") => "accept",
         _ if is_main => "main",
         _ => match name.strip_prefix("worker-") {
             Some(number) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
@@ -120,7 +119,6 @@ mod tests {
             ("worker-", false, ("other", "-")),
             ("tokio-runtime-w", false, ("other", "-")),
             ("chat-server", false, ("chat_server", "-")),
-            ("actix-server ac", false, ("accept", "-")),
             ("history", false, ("history", "-")),
             ("history-log", false, ("history_log", "-")),
             ("starling", true, ("main", "-")),

@@ -1,20 +1,19 @@
 //! A worker thread: its hub, and the service that takes its connections.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_codec::Framed;
 use actix_http::{HttpService, KeepAlive};
-use actix_rt::net::TcpStream;
-use actix_service::{ServiceFactory, fn_factory, fn_service, map_config};
+use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
-use starling_actors::chat_server::{ChatServerHandle, PreparedChat};
+use starling_actors::chat_server::ChatServerHandle;
 use starling_actors::ids::HubId;
 use starling_actors::metrics::MetricsCollector;
+use starling_actors::vitals::VitalPart;
 use starling_actors::{ChatConfig, LocalHub, Metrics, clock};
 
 use crate::accept::Accept;
@@ -28,6 +27,7 @@ use crate::http;
 use crate::http_stream::HttpStream;
 use crate::lab::{Lab, Subject};
 use crate::limit_metrics::Limits;
+use crate::listener::Source;
 use crate::nats::{LogCollector, LogReach};
 use crate::page::Pages;
 use crate::process_metrics::{ProcessMetrics, ResidentMemory};
@@ -41,9 +41,6 @@ use crate::timed::timed;
 use crate::tls::Tls;
 use crate::upgrade::Upgrade;
 use crate::webhooks::WebhookMetrics;
-
-/// The chat, for the first worker thread that takes it; `None` if it has a thread of its own.
-pub(crate) type WaitingChat = Arc<Mutex<Option<PreparedChat>>>;
 
 /// The parts of the chat that all worker threads share.
 pub(crate) struct SharedChat {
@@ -68,8 +65,6 @@ pub(crate) struct Worker {
     http_metrics: PrometheusMetrics,
     /// Longest time that the end of an HTTP connection may take.
     disconnect_time: Duration,
-    next_hub: Arc<AtomicU8>,
-    waiting_chat: WaitingChat,
     /// The metrics that the diagnosis judges.
     pub(crate) judged: Registry,
     pub(crate) webhooks: WebhookMetrics,
@@ -82,7 +77,6 @@ impl Worker {
         connections: u64,
         chat: SharedChat,
         tls: Option<Arc<Tls>>,
-        waiting_chat: WaitingChat,
     ) -> Result<Self, StartError> {
         let SharedChat { handle, config: chat_config, metrics, log } = chat;
         let registered = |error: prometheus::Error| StartError::Metrics(error.to_string());
@@ -130,19 +124,14 @@ impl Worker {
             accept: Accept::register(tls, config.handshake_time(), &registry, &judged).map_err(registered)?,
             http_metrics: count_requests(&registry)?,
             disconnect_time: config.handshake_time(),
-            next_hub: Arc::default(),
-            waiting_chat,
             judged,
             webhooks: WebhookMetrics::register(&registry).map_err(registered)?,
         })
     }
 
-    /// Starts the hub of this worker thread. Called once on each of them.
-    fn start_hub(&self) -> LocalHub {
-        if let Some(prepared) = self.waiting_chat.lock().ok().and_then(|mut chat| chat.take()) {
-            prepared.run_here();
-        }
-        let (state, number) = (&self.state, self.next_hub.fetch_add(1, Relaxed));
+    /// Starts the hub of this worker thread.
+    fn start_hub(&self, number: u8) -> LocalHub {
+        let state = &self.state;
         threads::name_worker(number);
         LocalHub::start(
             HubId(number),
@@ -152,10 +141,11 @@ impl Worker {
         )
     }
 
-    /// Makes the service for the connections of this worker thread.
-    pub(crate) fn serve(&self) -> impl ServiceFactory<TcpStream, Config = ()> + use<> {
-        let (state, accept) = (Arc::clone(&self.state), Arc::clone(&self.accept));
-        let hub = self.start_hub();
+    /// Serves the connections of this worker thread.
+    pub(crate) async fn serve(self, number: u8, source: Source) {
+        let pulse = self.state.chat().vitals().pulse(VitalPart::Worker);
+        let hub = self.start_hub(number);
+        let (accept, state) = (self.accept, self.state);
         let http_stage = Arc::clone(&hub.worker().http);
         let upgrade = Upgrade::new(hub, Arc::clone(&state));
         let plain = map_config(http::app(Arc::clone(&state), self.http_metrics.clone()), |()| AppConfig::default());
@@ -168,22 +158,24 @@ impl Worker {
             .upgrade(fn_service(move |(request, framed): (_, Framed<Box<HttpStream>, _>)| {
                 let upgrade = Rc::clone(&later);
                 async move {
-                    upgrade.serve(request, framed.into_parts().io).await;
+                    let stream = framed.into_parts().io;
+                    stream.take_from_framework();
+                    upgrade.serve(request, stream).await;
                     Ok::<_, actix_web::Error>(())
                 }
             }))
             .finish(plain);
-        fn_factory(move || {
-            let (accept, state) = (Arc::clone(&accept), Arc::clone(&state));
-            let (upgrade, http_stage) = (Rc::clone(&upgrade), Arc::clone(&http_stage));
-            let http = http.new_service(());
-            async move {
-                let connections = Rc::new(Connections { accept, state, upgrade, http: http.await? });
-                let serve =
-                    move |tcp: TcpStream| timed(Arc::clone(&http_stage), Box::pin(Rc::clone(&connections).serve(tcp)));
-                Ok::<_, ()>(fn_service(serve))
-            }
-        })
+        let Ok(http) = http.new_service(()).await else {
+            return pulse.unfit(&"a worker thread cannot make its HTTP service");
+        };
+        let connections = Rc::new(Connections { accept, state, upgrade, http });
+        let serve = |accepted| {
+            let served = Box::pin(Rc::clone(&connections).serve(accepted));
+            actix_rt::spawn(timed(Arc::clone(&http_stage), served));
+        };
+        if let Err(error) = source.for_each(serve).await {
+            pulse.unfit(&format_args!("a worker thread cannot wait for connections: {error}"));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Time and randomness: the one place that reads them.
 
+use std::cell::RefCell;
 use std::ops::{Add, AddAssign};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -97,15 +98,23 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// 128 random bits from the operating system, for keys.
+/// 128 random bits from the operating system, for keys. Each thread draws 32 numbers with one system call.
 ///
 /// # Panics
 /// If the operating system has no randomness: the server must not hand out predictable keys.
 pub fn secret() -> u128 {
-    let mut bytes = [0; 16];
-    #[expect(clippy::expect_used, reason = "without randomness of the system no key may be handed out")]
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    u128::from_ne_bytes(bytes)
+    thread_local!(static DRAWN: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) });
+    DRAWN.with_borrow_mut(|drawn| {
+        let bytes = drawn.pop().unwrap_or_else(|| {
+            let mut bytes = [[0; 16]; 32];
+            #[expect(clippy::expect_used, reason = "without randomness of the system no key may be handed out")]
+            getrandom::fill(bytes.as_flattened_mut()).expect("the system gives random bytes");
+            let [first, others @ ..] = bytes;
+            drawn.extend(others);
+            first
+        });
+        u128::from_ne_bytes(bytes)
+    })
 }
 
 /// Generates distinct numbers from a seed (splitmix64). For names and epochs, not for secrets.

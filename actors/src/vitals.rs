@@ -20,8 +20,8 @@ pub enum VitalPart {
     History,
     /// The thread of the log of several nodes.
     Log,
-    /// The HTTP server: the accept loop and the worker threads.
-    Workers,
+    /// A worker thread; the first one also accepts connections.
+    Worker,
 }
 
 /// The reason that a server ends without being asked to.
@@ -42,7 +42,7 @@ impl fmt::Display for VitalPart {
             Self::Hub => "a hub",
             Self::History => "a thread of the history",
             Self::Log => "the thread of the log",
-            Self::Workers => "the HTTP server",
+            Self::Worker => "a worker thread",
         })
     }
 }

@@ -1,6 +1,8 @@
 //! The whole system: the real server, tested from outside.
 
 #[cfg(test)]
+mod accepting;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod circles;

@@ -317,10 +317,10 @@ async fn the_threads_have_names_and_the_machine_a_clock() {
     // The threads are read at most once a second, so the first figures may be older than the last thread.
     let are_there = |figures: &Exposition| {
         let samples = &figures.families["chat_thread_cpu_seconds_total"].samples;
-        ["worker", "accept", "history"].iter().all(|role| samples.iter().any(|sample| sample.labels["role"] == *role))
+        ["worker", "main", "history"].iter().all(|role| samples.iter().any(|sample| sample.labels["role"] == *role))
     };
     let figures = figures_when(&server, "every thread is counted", are_there).await;
-    for role in ["worker", "accept", "history"] {
+    for role in ["worker", "main", "history"] {
         for name in ["chat_thread_cpu_seconds_total", "chat_thread_run_queue_seconds_total"] {
             assert!(figures.value(name, &[("role", role)]) >= 0.0, "{name} {role}");
         }

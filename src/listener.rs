@@ -1,0 +1,160 @@
+//! The listening socket. The first worker thread accepts its connections, and passes the others their share.
+
+use std::io;
+use std::net::{self, SocketAddr};
+use std::time::Duration;
+
+use log::error;
+use rustix::io::Errno;
+use starling_actors::clock;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+/// Most connections that the kernel has completed but that are not accepted yet.
+const BACKLOG: u32 = 4_096;
+
+/// The time until the next attempt if the system has no resources for a connection, such as open files.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// An accepted connection, registered with the thread that serves it.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) tcp: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) at: clock::Instant,
+}
+
+/// An accepted connection on its way to another thread.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    tcp: net::TcpStream,
+    peer: SocketAddr,
+    at: clock::Instant,
+}
+
+/// The source of the connections of one worker thread.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The socket, for the first worker; the others are behind it.
+    Socket(net::TcpListener, Vec<UnboundedSender<Passed>>),
+    /// The first worker.
+    First(UnboundedReceiver<Passed>),
+}
+
+/// Takes the address. Until the socket listens, the kernel refuses connections.
+///
+/// Returns also the address; for port 0, with the port that was chosen.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+/// Listens with a larger backlog than the standard library's 128, which is too small when many clients reconnect at
+/// once.
+pub(crate) fn listen(socket: TcpSocket) -> io::Result<net::TcpListener> {
+    // Nagle's algorithm would delay small frames by up to 40 ms. The accepted sockets inherit the option.
+    socket.set_nodelay(true)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// The sources of this number of workers, which share the connections of the socket equally.
+pub(crate) fn sources(socket: net::TcpListener, workers: usize) -> impl Iterator<Item = Source> {
+    let (others, queues): (Vec<_>, Vec<_>) = (1..workers).map(|_| mpsc::unbounded_channel()).unzip();
+    std::iter::once(Source::Socket(socket, others)).chain(queues.into_iter().map(Source::First))
+}
+
+impl Source {
+    /// Serves each connection of this thread. Completes when the first worker has ended.
+    ///
+    /// # Errors
+    /// The thread cannot wait for the socket.
+    pub(crate) async fn for_each(self, mut serve: impl FnMut(Accepted)) -> io::Result<()> {
+        match self {
+            Self::Socket(socket, others) => {
+                let socket = TcpListener::from_std(socket)?;
+                loop {
+                    serve(accept(&socket).await);
+                    for other in &others {
+                        pass(accept(&socket).await, other);
+                    }
+                }
+            }
+            Self::First(mut passed) => {
+                while let Some(Passed { tcp, peer, at }) = passed.recv().await {
+                    match TcpStream::from_std(tcp) {
+                        Ok(tcp) => serve(Accepted { tcp, peer, at }),
+                        Err(error) => log_lost(&error),
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn accept(socket: &TcpListener) -> Accepted {
+    loop {
+        match socket.accept().await {
+            Ok((tcp, peer)) => return Accepted { tcp, peer, at: clock::now() },
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                error!("cannot accept connections: {error}; the next attempt is in {PAUSE:?}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn pass(Accepted { tcp, peer, at }: Accepted, other: &UnboundedSender<Passed>) {
+    match tcp.into_std() {
+        // A worker that has ended ends the server.
+        Ok(tcp) => drop(other.send(Passed { tcp, peer, at })),
+        Err(error) => log_lost(&error),
+    }
+}
+
+fn log_lost(error: &io::Error) {
+    error!("a connection was closed at once, because it cannot be registered with a worker thread: {error}");
+}
+
+/// Whether only one connection has failed, so that the next one can be accepted. `accept` also reports the network's
+/// errors of a connection.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    const OF_ONE: [Errno; 11] = [
+        Errno::CONNABORTED,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::INTR,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PERM,
+        Errno::PROTO,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| OF_ONE.contains(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_one_connection_does_not_pause_the_others() {
+        for (error, is_of_one) in [
+            (Errno::CONNABORTED, true),
+            (Errno::PROTO, true),
+            (Errno::MFILE, false),
+            (Errno::NFILE, false),
+            (Errno::NOBUFS, false),
+            (Errno::NOMEM, false),
+            (Errno::INVAL, false),
+        ] {
+            assert_eq!(is_of_one_connection(&error.into()), is_of_one, "{error}");
+        }
+    }
+}
