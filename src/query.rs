@@ -21,6 +21,9 @@ pub(crate) fn parameters(query: &str) -> Result<Map<String, Value>, HttpRefusal>
 
 /// Reads the parameters of a type whose fields are all optional texts. Others are ignored.
 pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, HttpRefusal> {
-    let twice = |_| HttpRefusal::new(HttpCode::BadRequest, "the query has a parameter twice");
-    Query::from_query(query).map(Query::into_inner).map_err(twice)
+    Query::from_query(query).map(Query::into_inner).or_else(|error| {
+        // Optional texts cannot be read only if one of them stands twice.
+        parameters(query)?;
+        Err(HttpRefusal::new(HttpCode::BadRequest, error.to_string()))
+    })
 }

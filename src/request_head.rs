@@ -188,6 +188,10 @@ fn check(
     if !host_holds || absolute.is_some_and(|(host, _)| !is_host(host)) {
         return Err(bad("the request must have one valid Host"));
     }
+    // A proxy that checks another one of two would let in whom it should not.
+    if lines(request, &header::AUTHORIZATION).count() > 1 {
+        return Err(bad("the request must not have two Authorization fields"));
+    }
 
     let (host, path) = absolute.map_or((None, target), |(host, path)| (Some(host), path));
     let path = prefix.strip(path);

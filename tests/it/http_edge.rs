@@ -112,7 +112,10 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         (get("Host: a:65536\r\n"), 400, "bad_request"),
         (get("Host: [a]\r\n"), 400, "bad_request"),
         ("GET http://a:port/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
-        // 3.2: the request target.
+        // RFC 9110, 11.6.2: Authorization is one field.
+        (get("Host: x\r\nAuthorization: Bearer a\r\nauthorization: Bearer b\r\n"), 400, "bad_request"),
+        (shake("1.1", "Authorization: Bearer a\r\nAuthorization: Bearer a\r\n"), 400, "bad_request"),
+        // RFC 9112, 3.2: the request target.
         ("GET healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("GET * HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         ("GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),

@@ -193,7 +193,7 @@ async fn a_wrong_decision_is_refused_and_only_operators_decide() {
             "`before` must be a whole number, 0 or more, not \"first\"",
         ),
         ("GET", "/api/rooms/dev/messages?limit=ten", Value::Null, "`limit` must be 1 to 200"),
-        ("GET", "/api/rooms/dev/messages?limit=1&limit=2", Value::Null, "the query has a parameter twice"),
+        ("GET", "/api/rooms/dev/messages?limit=1&limit=2", Value::Null, "the query has the parameter `limit` twice"),
     ] {
         let answer = operate(&server, method, path, &body).await;
         answer.expect_refusal(400, "bad_request");
