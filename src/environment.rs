@@ -14,6 +14,9 @@ use crate::admission::EXTRA_PLACES;
 /// the connections that a full server answers.
 const FILES_RESERVED: u64 = 128 + EXTRA_PLACES;
 
+/// Files of the event loop of a worker thread.
+const FILES_PER_WORKER: u64 = 4;
+
 /// The server's settings, each under the name of its variable; if two set the same variable, the later one wins: `.env`
 /// in the current folder, the variables of the process, then these flags. The variables that Kubernetes adds for a
 /// Service named `chat` are left out.
@@ -53,7 +56,7 @@ pub(crate) fn raise_open_files() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024)
 }
 
-/// The number of connections that a limit of open files allows.
-pub(crate) fn connections_within(open_files: u64) -> u64 {
-    open_files.saturating_sub(FILES_RESERVED)
+/// The number of connections that a limit of open files allows to this number of workers.
+pub(crate) fn connections_within(open_files: u64, workers: usize) -> u64 {
+    open_files.saturating_sub(FILES_RESERVED + FILES_PER_WORKER * workers as u64)
 }

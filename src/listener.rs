@@ -8,10 +8,17 @@ use log::error;
 use rustix::io::Errno;
 use starling_actors::clock;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
 /// Most connections that the kernel has completed but that are not accepted yet.
 const BACKLOG: u32 = 4_096;
+
+/// Most connections on their way to one of the other workers. The first worker serves further ones itself.
+const PASSED_MAX: usize = 128;
+
+/// Most connections that are accepted one after the other before other tasks of the thread have their turn. With more, who
+/// is connected would wait longer while thousands come.
+const AT_ONCE: usize = 16;
 
 /// The time until the next attempt if the system has no resources for a connection, such as open files.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -36,9 +43,9 @@ pub(crate) struct Passed {
 #[derive(Debug)]
 pub(crate) enum Source {
     /// The socket, for the first worker; the others are behind it.
-    Socket(net::TcpListener, Vec<UnboundedSender<Passed>>),
+    Socket(net::TcpListener, Vec<Sender<Passed>>),
     /// The first worker.
-    First(UnboundedReceiver<Passed>),
+    First(Receiver<Passed>),
 }
 
 /// Takes the address. Until the socket listens, the kernel refuses connections.
@@ -62,7 +69,7 @@ pub(crate) fn listen(socket: TcpSocket) -> io::Result<net::TcpListener> {
 
 /// The sources of this number of workers, which share the connections of the socket equally.
 pub(crate) fn sources(socket: net::TcpListener, workers: usize) -> impl Iterator<Item = Source> {
-    let (others, queues): (Vec<_>, Vec<_>) = (1..workers).map(|_| mpsc::unbounded_channel()).unzip();
+    let (others, queues): (Vec<_>, Vec<_>) = (1..workers).map(|_| mpsc::channel(PASSED_MAX)).unzip();
     std::iter::once(Source::Socket(socket, others)).chain(queues.into_iter().map(Source::First))
 }
 
@@ -75,10 +82,17 @@ impl Source {
         match self {
             Self::Socket(socket, others) => {
                 let socket = TcpListener::from_std(socket)?;
+                let mut turn = 0_usize;
                 loop {
-                    serve(accept(&socket).await);
-                    for other in &others {
-                        pass(accept(&socket).await, other);
+                    let accepted = accept(&socket).await;
+                    // The turn behind the last of the others is the first worker's.
+                    match others.get(turn % (others.len() + 1)) {
+                        Some(other) if other.capacity() > 0 => pass(accepted, other),
+                        Some(_) | None => serve(accepted),
+                    }
+                    turn = turn.wrapping_add(1);
+                    if turn.is_multiple_of(AT_ONCE) {
+                        tokio::task::yield_now().await;
                     }
                 }
             }
@@ -108,10 +122,10 @@ async fn accept(socket: &TcpListener) -> Accepted {
     }
 }
 
-fn pass(Accepted { tcp, peer, at }: Accepted, other: &UnboundedSender<Passed>) {
+fn pass(Accepted { tcp, peer, at }: Accepted, other: &Sender<Passed>) {
     match tcp.into_std() {
         // A worker that has ended ends the server.
-        Ok(tcp) => drop(other.send(Passed { tcp, peer, at })),
+        Ok(tcp) => drop(other.try_send(Passed { tcp, peer, at })),
         Err(error) => log_lost(&error),
     }
 }
@@ -141,7 +155,29 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[actix::test]
+    async fn a_worker_that_takes_no_connections_keeps_at_most_its_queue_from_being_served() {
+        const CLIENTS: usize = 3 * PASSED_MAX;
+        let (socket, address) = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut sources = sources(listen(socket).unwrap(), 2);
+        let (first, _takes_none) = (sources.next().unwrap(), sources.next().unwrap());
+        let _clients: Vec<_> = (0..CLIENTS).map(|_| net::TcpStream::connect(address).unwrap()).collect();
+        let served = Cell::new(0);
+        let all_but_its_queue = async {
+            while served.get() < CLIENTS - PASSED_MAX {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = first.for_each(|_| served.set(served.get() + 1)) => panic!("{ended:?}"),
+            () = all_but_its_queue => {}
+        }
+        assert_eq!(served.get(), CLIENTS - PASSED_MAX);
+    }
 
     #[test]
     fn an_error_of_one_connection_does_not_pause_the_others() {

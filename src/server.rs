@@ -176,7 +176,7 @@ impl Server {
             NewChat::prepare(&config, count, log, open)?;
 
         let open_files = environment::raise_open_files();
-        let allowed = environment::connections_within(open_files);
+        let allowed = environment::connections_within(open_files, count);
         if allowed == 0 {
             return Err(StartError::OpenFiles(open_files));
         }

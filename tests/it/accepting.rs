@@ -23,6 +23,21 @@ async fn the_workers_have_equal_shares_of_the_connections() {
     .await;
 }
 
+#[actix::test]
+async fn all_connections_that_the_open_files_allow_are_answered_with_many_workers_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited = starling().under(&["prlimit", "--nofile=690:690"]);
+    let server = limited.start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "64")]);
+    // 128 more than those that may be WebSockets are answered.
+    let mut connections = Vec::new();
+    for _ in 0..50 + 128 {
+        let mut connection = Raw::open(server.address()).await;
+        connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(connection.answer().await.status, 200);
+        connections.push(connection);
+    }
+}
+
 /// Sets the limit of open files of another process.
 fn set_open_files(process: &Process, most: Option<u64>) {
     let limit = Rlimit { current: most, maximum: getrlimit(Resource::Nofile).maximum };
@@ -40,7 +55,7 @@ fn used_up(process: &Process) -> u64 {
 async fn without_files_for_connections_the_server_says_so_and_accepts_them_later() {
     for workers in ["1", "2"] {
         let folder = tempfile::tempdir().unwrap();
-        let server = starling().start(folder.path(), &[("CHAT_WORKERS", workers)]);
+        let server = starling().start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", workers)]);
         let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
         set_open_files(&server, Some(used_up(&server)));
         let waits = Raw::open(server.address()).await;

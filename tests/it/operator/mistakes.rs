@@ -85,14 +85,15 @@ fn no_fault_of_a_dotenv_file_shows_a_secret_and_each_names_its_line() {
 fn what_cannot_work_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let starling = env!("CARGO_BIN_EXE_starling");
-    for (limit, refused_at) in [("384", true), ("385", false)] {
+    for (limit, refused_at) in [("388", true), ("389", false)] {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -n $1 && exec timeout --preserve-status 2 \"$2\"", "sh", limit, starling]);
-        let output = shell.env("CHAT_BIND", "127.0.0.1:0").current_dir(folder.path()).output().unwrap();
+        shell.envs([("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "1")]);
+        let output = shell.current_dir(folder.path()).output().unwrap();
         let stderr = text(&output.stderr);
         if refused_at {
             assert_eq!(output.status.code(), Some(1), "{stderr}");
-            assert!(stderr.contains("ERROR starling] the limit of open files is 384 and leaves none"), "{stderr}");
+            assert!(stderr.contains("ERROR starling] the limit of open files is 388 and leaves none"), "{stderr}");
         } else {
             assert!(stderr.contains("up to 1 connections"), "{stderr}");
         }
