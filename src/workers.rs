@@ -26,7 +26,7 @@ pub(crate) struct Workers {
 impl Workers {
     /// Starts this number of threads, which serve the connections of this socket. Must run on an actix system.
     ///
-    /// The first worker accepts them for all. A thread of its own would take a fifth of the CPU of each connection
+    /// The first worker accepts them for all. A thread of its own would take a seventh of the CPU of each connection
     /// where there is one core, because the two threads would take turns.
     ///
     /// # Errors
