@@ -135,7 +135,7 @@ impl Drop for CountedWebSocket {
     }
 }
 
-/// The address of a request's peer. Each connection has one, which the framework's type does not tell.
+/// The address of a request's peer. The framework's type makes it optional, but every connection has one.
 fn ip_of(peer: Option<SocketAddr>) -> IpAddr {
     peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
 }

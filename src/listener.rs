@@ -16,8 +16,8 @@ const BACKLOG: u32 = 4_096;
 /// Most connections on their way to one of the other workers. The first worker serves further ones itself.
 const PASSED_MAX: usize = 128;
 
-/// Most connections that are accepted one after the other before other tasks of the thread have their turn. With more, who
-/// is connected would wait longer while thousands come.
+/// Most connections that are accepted in a row before the other tasks of the thread run. With more, connected clients
+/// would wait longer while thousands connect.
 const AT_ONCE: usize = 16;
 
 /// The time until the next attempt if the system has no resources for a connection, such as open files.
@@ -25,19 +25,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// An accepted connection, registered with the thread that serves it.
 #[derive(Debug)]
-pub(crate) struct Accepted {
-    pub(crate) tcp: TcpStream,
+pub(crate) struct Accepted<Tcp = TcpStream> {
+    pub(crate) tcp: Tcp,
     pub(crate) peer: SocketAddr,
     pub(crate) at: clock::Instant,
 }
 
-/// An accepted connection on its way to another thread.
-#[derive(Debug)]
-pub(crate) struct Passed {
-    tcp: net::TcpStream,
-    peer: SocketAddr,
-    at: clock::Instant,
-}
+/// An accepted connection on its way to another thread, registered with none.
+type Passed = Accepted<net::TcpStream>;
 
 /// The source of the connections of one worker thread.
 #[derive(Debug)]
@@ -97,7 +92,7 @@ impl Source {
                 }
             }
             Self::First(mut passed) => {
-                while let Some(Passed { tcp, peer, at }) = passed.recv().await {
+                while let Some(Accepted { tcp, peer, at }) = passed.recv().await {
                     match TcpStream::from_std(tcp) {
                         Ok(tcp) => serve(Accepted { tcp, peer, at }),
                         Err(error) => log_lost(&error),
@@ -125,7 +120,7 @@ async fn accept(socket: &TcpListener) -> Accepted {
 fn pass(Accepted { tcp, peer, at }: Accepted, other: &Sender<Passed>) {
     match tcp.into_std() {
         // A worker that has ended ends the server.
-        Ok(tcp) => drop(other.try_send(Passed { tcp, peer, at })),
+        Ok(tcp) => drop(other.try_send(Accepted { tcp, peer, at })),
         Err(error) => log_lost(&error),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn parameters(query: &str) -> Result<Map<String, Value>, HttpRefusal>
 /// Reads the parameters of a type whose fields are all optional texts. Others are ignored.
 pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, HttpRefusal> {
     Query::from_query(query).map(Query::into_inner).or_else(|error| {
-        // Optional texts cannot be read only if one of them stands twice.
+        // Reading optional texts fails only if one of them stands twice.
         parameters(query)?;
         Err(HttpRefusal::new(HttpCode::BadRequest, error.to_string()))
     })

@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use test_kit::raw::Raw;
-use test_kit::{Client, Process, figures_when};
+use test_kit::{Client, Exposition, Process, figures_when};
 
 use crate::harness::{TestServer, starling};
 
@@ -27,10 +27,13 @@ async fn the_workers_have_equal_shares_of_the_connections() {
 async fn all_connections_that_the_open_files_allow_are_answered_with_many_workers_too() {
     let folder = tempfile::tempdir().unwrap();
     let limited = starling().under(&["prlimit", "--nofile=690:690"]);
-    let server = limited.start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "64")]);
+    let settings = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "64"), ("CHAT_HANDSHAKE_SECONDS", "60")];
+    let server = limited.start(folder.path(), &settings);
+    let promised = Exposition::scrape(&server).await.value("chat_connections_limit", &[]);
+    assert!(promised > 0.5);
     // 128 more than those that may be WebSockets are answered.
     let mut connections = Vec::new();
-    for _ in 0..50 + 128 {
+    while (connections.len() as f64) < promised + 128.0 {
         let mut connection = Raw::open(server.address()).await;
         connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert_eq!(connection.answer().await.status, 200);
