@@ -68,22 +68,18 @@ impl Accept {
         let Some(tls) = &self.tls else {
             return Ok(HttpStream::accepted(Socket::Plain(tcp), place, state, at));
         };
-        // Boxed, so that a connection without TLS does not reserve its memory.
-        let handshake = Box::pin(tokio::time::timeout(self.time, tls.acceptor().accept(tcp)));
-        let outcome = match handshake.await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        // The connection closes after the failure is counted: whoever sees the end finds it in the figures.
+        let failed = |error: io::Error| {
+            self.failures.inc();
+            debug!("TLS handshake failed: {error}");
+            Err(DispatchError::Io(error))
         };
-        match outcome {
-            Ok(stream) => {
-                let socket = Socket::Tls(Box::new(stream));
-                Ok(HttpStream::accepted(socket, place, state, at))
-            }
-            Err(error) => {
-                self.failures.inc();
-                debug!("TLS handshake failed: {error}");
-                Err(DispatchError::Io(error))
-            }
+        // Boxed, so that a connection without TLS does not reserve its memory.
+        let mut handshake = Box::pin(tokio::time::timeout(self.time, tls.acceptor().accept(tcp).into_fallible()));
+        match handshake.as_mut().await {
+            Ok(Ok(stream)) => Ok(HttpStream::accepted(Socket::Tls(Box::new(stream)), place, state, at)),
+            Ok(Err((error, _open))) => failed(error),
+            Err(_) => failed(io::ErrorKind::TimedOut.into()),
         }
     }
 }
