@@ -12,6 +12,7 @@ pub mod backup;
 mod change;
 mod checkpoints;
 mod command;
+mod command_queue;
 mod commit;
 mod connections;
 mod continuity;
@@ -24,6 +25,7 @@ mod open;
 mod open_error;
 pub mod operator;
 mod ownership;
+mod pacing;
 mod page;
 mod reader;
 mod report;
@@ -38,7 +40,6 @@ mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use smallvec::SmallVec;
@@ -47,6 +48,7 @@ use starling_protocol::Seq;
 pub use self::settings::SqliteSettings;
 
 use self::command::{Append, NewCopy, WriterCommand};
+use self::command_queue::CommandSender;
 use self::lock::Lock;
 use self::numbers::FreeNumbers;
 use self::open::Opened;
@@ -94,9 +96,9 @@ pub struct SqliteStore {
 }
 
 struct Threads {
-    writer: Option<Sender<Vec<WriterCommand>>>,
+    writer: CommandSender,
     /// Dropped to stop the checkpoint thread.
-    checkpoints: Option<Sender<()>>,
+    checkpoints: Option<std::sync::mpsc::Sender<()>>,
     readers: Readers,
     searches: Arc<Searches>,
     /// The writer thread.
@@ -145,8 +147,8 @@ impl SqliteStore {
     fn hand_on(&mut self, done: &mut Vec<Completion>) {
         let turn = std::mem::take(&mut self.turn);
         self.turn_messages = 0;
-        let unsent = match self.threads.as_ref().and_then(|threads| threads.writer.as_ref()) {
-            Some(writer) => writer.send(turn).err().map(|error| error.0),
+        let unsent = match &self.threads {
+            Some(threads) => threads.writer.send(turn).err(),
             None => Some(turn),
         };
         let Some(unsent) = unsent else { return };
@@ -232,8 +234,9 @@ impl HistoryStore for SqliteStore {
         let (checkpoints, thread) =
             checkpoints::start((opened.checkpoints, files), commands.clone(), &self.metrics, vitals);
         others.push(thread);
-        let (writer, checkpoints) = (Some(commands), Some(checkpoints));
-        self.threads = Some(Threads { writer, checkpoints, readers, searches, writing: Some(writing), others });
+        let checkpoints = Some(checkpoints);
+        self.threads =
+            Some(Threads { writer: commands, checkpoints, readers, searches, writing: Some(writing), others });
     }
 
     fn reported(&mut self, report: StoreReport, done: &mut Vec<Completion>) {
@@ -372,7 +375,7 @@ impl Drop for SqliteStore {
         threads.others.drain(..).for_each(join);
         // The writer commits its queue. Its connection must be the last to close: a read-only connection cannot
         // checkpoint the write-ahead log.
-        drop(threads.writer.take());
+        threads.writer.close();
         threads.writing.take().into_iter().for_each(join);
     }
 }

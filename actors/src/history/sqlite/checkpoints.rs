@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::command::WriterCommand;
+use super::command_queue::CommandSender;
 use super::file::OpenFiles;
 use crate::clock;
 use crate::history::HistoryMetrics;
@@ -21,7 +22,7 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Starts the thread. It ends when the returned sender is dropped.
 pub(super) fn start(
     (connection, files): (Connection, Arc<OpenFiles>),
-    writer: Sender<Vec<WriterCommand>>,
+    writer: CommandSender,
     metrics: &Arc<HistoryMetrics>,
     vitals: &Vitals,
 ) -> (Sender<()>, JoinHandle<()>) {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,10 +13,12 @@ use rustc_hash::FxHashMap;
 use starling_protocol::Seq;
 
 use super::command::{Append, WriterCommand};
+use super::command_queue::{Closed, CommandReceiver, CommandSender, command_queue};
 use super::commit::{DuePart, Forgotten, Numbering, is_of_a_message, write, write_singly};
 use super::due_positions::DuePositions;
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
+use super::pacing::Pacing;
 use super::report::Report;
 use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
@@ -92,9 +93,10 @@ struct Writer {
     sink: ReportSink,
     /// Receives the rooms that have changed.
     searches: Arc<Searches>,
-    turns: Receiver<Vec<WriterCommand>>,
+    commands: CommandReceiver,
     /// Received commands that are not processed yet.
     queue: VecDeque<WriterCommand>,
+    pacing: Pacing,
     due: Due,
     /// Whether a message that the log of several nodes has placed was refused. Then no later message is stored, so that
     /// the next start has all messages up to one record, and reads the rest from the log again.
@@ -115,8 +117,8 @@ pub(super) fn start(
     (sink, searches): (ReportSink, Arc<Searches>),
     (bounds, dropped): (Bounds, Vec<DbRoom>),
     vitals: &Vitals,
-) -> (Sender<Vec<WriterCommand>>, JoinHandle<()>) {
-    let (sender, turns) = mpsc::channel();
+) -> (CommandSender, JoinHandle<()>) {
+    let (sender, commands) = command_queue();
     let mut retention = Retention::new(&settings, clock::now());
     for room in dropped {
         retention.drop_room(room, clock::now());
@@ -129,8 +131,9 @@ pub(super) fn start(
         metrics,
         sink,
         searches,
-        turns,
+        commands,
         queue: VecDeque::new(),
+        pacing: Pacing::default(),
         due: Due::default(),
         lacks_placed: false,
         numbers_from: None,
@@ -149,12 +152,12 @@ impl Writer {
             let is_idle = self.queue.is_empty() && (self.due.is_empty() || self.probe_at.is_some());
             if is_idle {
                 let due = self.probe_at.unwrap_or(self.retention.due());
-                match self.turns.recv_timeout(due.saturating_duration_since(clock::now())) {
-                    Ok(turn) => self.queue.extend(turn),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => break,
+                let wait = due.saturating_duration_since(clock::now());
+                if self.commands.receive(&mut self.queue, wait) == Err(Closed) {
+                    break;
                 }
             }
+            self.pause();
             // Retention runs after each commit, so that it also makes progress under constant load.
             if !self.queue.is_empty() || !self.due.is_empty() {
                 self.take();
@@ -178,10 +181,8 @@ impl Writer {
     /// Commits the queued commands, up to the limits of one commit.
     fn take(&mut self) {
         let started = clock::now();
-        while self.queue.len() < BATCH_MESSAGES_MAX {
-            let Ok(turn) = self.turns.try_recv() else { break };
-            self.queue.extend(turn);
-        }
+        self.commands.take(&mut self.queue);
+        self.pacing.begin(self.queue.len(), started);
         let (mut batch, mut messages, mut bytes) = (Vec::new(), 0, 0);
         // Messages for a new room may need the name of an ended room. They wait for the commit that frees the name.
         while messages < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX && self.due.forgotten.len() < FORGOTTEN_MAX {
@@ -237,6 +238,11 @@ impl Writer {
         } else if !batch.is_empty() || !self.due.is_empty() {
             self.store(batch, messages, started);
         }
+    }
+
+    /// Waits for messages that can share the next commit, if that is worth it.
+    fn pause(&mut self) {
+        std::thread::sleep(self.pacing.pause(self.queue.len(), clock::now()));
     }
 
     fn store(&mut self, mut batch: Vec<Append>, messages: usize, started: Instant) {
