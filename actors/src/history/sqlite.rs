@@ -323,8 +323,8 @@ impl HistoryStore for SqliteStore {
     fn end_turn(&mut self, done: &mut Vec<Completion>) {
         if self.has_queued() {
             self.hand_on(done);
-            // If the writer shares this core, it commits now, and messages that arrive meanwhile join the next commit.
-            // If it has a core of its own, this returns at once.
+            // If the writer shares this core and does not wait for more messages, it commits now, and messages that
+            // arrive meanwhile join the next commit. Otherwise this returns at once.
             std::thread::yield_now();
         }
     }

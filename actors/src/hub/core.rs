@@ -12,7 +12,7 @@ use super::messages::{Delivery, HubCommand, ToSession};
 use super::session_handle::SessionHandle;
 use super::wheel::{self, Tick, Wheel};
 use crate::chat_server::ChatServerHandle;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::config::ChatConfig;
 use crate::connection::{Connection, Queued, Written};
 use crate::frame::Format;
@@ -63,6 +63,8 @@ pub(super) struct Core {
     /// The number of turns so far. It selects the member that is written first, so that no member is always last.
     pub(super) turn: usize,
     pub(super) written: Written,
+    /// The end of the newest turn.
+    pub(super) turn_ended: Instant,
     /// Whether a room with [`MANY`](super::MANY) members was written since this was last asked.
     pub(super) wrote_to_many: bool,
 }
@@ -90,6 +92,7 @@ impl Core {
             outboxes_bytes: 0,
             turn: 0,
             written: Written::default(),
+            turn_ended: clock::now(),
             wrote_to_many: false,
         }
     }

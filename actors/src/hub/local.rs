@@ -267,7 +267,10 @@ impl LocalHub {
         let _pulse = self.chat().vitals().pulse(VitalPart::Hub);
         loop {
             poll_fn(|cx| self.poll_turn_ends(cx)).await;
-            self.read_sockets().await;
+            let is_calm = self.0.core.borrow().is_calm(clock::now());
+            if !is_calm {
+                self.read_sockets().await;
+            }
             self.end_turn();
             if self.chat().is_node() && std::mem::take(&mut self.0.core.borrow_mut().wrote_to_many) {
                 self.read_sockets().await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -20,6 +21,12 @@ use crate::stage::Stage;
 /// The number of members after which the clock is read again, for accurate latencies.
 const MEMBERS_PER_CLOCK_READ: usize = 64;
 
+/// The time without a turn after which the hub is calm.
+const CALM_AFTER: Duration = Duration::from_micros(250);
+
+/// The largest number of connections that a calm hub writes to at once.
+const FEW: usize = 16;
+
 /// Most empty batch buffers that are kept for reuse.
 const SPARE_BATCHES: usize = 64;
 
@@ -27,6 +34,14 @@ impl Core {
     /// Whether [`flush`](Self::flush) has work to do.
     pub(super) fn has_work(&self) -> bool {
         !self.touched.is_empty() || !self.touched_rooms.is_empty()
+    }
+
+    /// Whether the turn may end at once. If messages come seldom, none joins the writes of this turn. If one does come, few
+    /// connections are written to twice.
+    pub(super) fn is_calm(&self, now: Instant) -> bool {
+        let members = |room| self.rooms.get(room).map_or(0, |local| local.members.len());
+        now.saturating_duration_since(self.turn_ended) >= CALM_AFTER
+            && self.touched.len() + self.touched_rooms.iter().take(FEW + 1).map(members).sum::<usize>() <= FEW
     }
 
     /// Adds a message to its room's batch, which is written when the turn ends.
@@ -60,7 +75,8 @@ impl Core {
             }
         }
         self.relieve(now);
-        self.worker.socket_write.worked(now.elapsed());
+        self.turn_ended = clock::now();
+        self.worker.socket_write.worked(self.turn_ended.saturating_duration_since(now));
         blocked
             .retain(|session| self.entry(*session).is_some_and(|entry| !std::mem::replace(&mut entry.awaited, true)));
         blocked

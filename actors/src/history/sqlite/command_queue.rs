@@ -23,7 +23,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    commands: VecDeque<WriterCommand>,
+    turns: Vec<Vec<WriterCommand>>,
     is_receiver_asleep: bool,
     is_closed: bool,
 }
@@ -55,13 +55,13 @@ impl Shared {
 pub(super) struct CommandSender(Arc<Shared>);
 
 impl CommandSender {
-    /// Queues commands. Returns them if the queue is closed.
-    pub(super) fn send(&self, commands: Vec<WriterCommand>) -> Result<(), Vec<WriterCommand>> {
+    /// Queues the commands of a turn. Returns them if the queue is closed.
+    pub(super) fn send(&self, turn: Vec<WriterCommand>) -> Result<(), Vec<WriterCommand>> {
         self.0.change(|queue| {
             if queue.is_closed {
-                return Err(commands);
+                return Err(turn);
             }
-            queue.commands.extend(commands);
+            queue.turns.push(turn);
             Ok(())
         })
     }
@@ -81,26 +81,29 @@ pub(super) struct Closed;
 pub(super) struct CommandReceiver(Arc<Shared>);
 
 impl CommandReceiver {
-    /// Takes all queued commands. If there are none, it waits for them, but not longer than this.
+    /// Takes all queued commands. If there are none, it waits for them, at most for `wait`.
     pub(super) fn receive(&self, into: &mut VecDeque<WriterCommand>, wait: Duration) -> Result<(), Closed> {
         let mut queue = self.0.lock();
-        if queue.commands.is_empty() && !queue.is_closed {
+        if queue.turns.is_empty() && !queue.is_closed {
             queue.is_receiver_asleep = true;
             let is_asleep = |queue: &mut Queue| queue.is_receiver_asleep;
             let woken = self.0.has_changed.wait_timeout_while(queue, wait, is_asleep);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
             queue.is_receiver_asleep = false;
         }
-        if queue.commands.is_empty() && queue.is_closed {
+        if queue.turns.is_empty() && queue.is_closed {
             return Err(Closed);
         }
-        into.append(&mut queue.commands);
+        let turns = std::mem::take(&mut queue.turns);
+        drop(queue);
+        into.extend(turns.into_iter().flatten());
         Ok(())
     }
 
     /// Takes the commands that are queued now.
     pub(super) fn take(&self, into: &mut VecDeque<WriterCommand>) {
-        into.append(&mut self.0.lock().commands);
+        let turns = std::mem::take(&mut self.0.lock().turns);
+        into.extend(turns.into_iter().flatten());
     }
 }
 

@@ -18,7 +18,7 @@ use super::commit::{DuePart, Forgotten, Numbering, is_of_a_message, write, write
 use super::due_positions::DuePositions;
 use super::file::{FileFault, OpenFiles};
 use super::log_extent::LogExtent;
-use super::pacing::Pacing;
+use super::pacing::{Pacing, SMALL_BELOW};
 use super::report::Report;
 use super::retention::Retention;
 use super::schema::{Bounds, DbRoom};
@@ -182,7 +182,6 @@ impl Writer {
     fn take(&mut self) {
         let started = clock::now();
         self.commands.take(&mut self.queue);
-        self.pacing.begin(self.queue.len(), started);
         let (mut batch, mut messages, mut bytes) = (Vec::new(), 0, 0);
         // Messages for a new room may need the name of an ended room. They wait for the commit that frees the name.
         while messages < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX && self.due.forgotten.len() < FORGOTTEN_MAX {
@@ -242,10 +241,14 @@ impl Writer {
 
     /// Waits for messages that can share the next commit, if that is worth it.
     fn pause(&mut self) {
-        std::thread::sleep(self.pacing.pause(self.queue.len(), clock::now()));
+        if self.probe_at.is_none() {
+            let messages = self.queue.iter().take(SMALL_BELOW).map(WriterCommand::messages).sum();
+            std::thread::sleep(self.pacing.pause(messages, clock::now()));
+        }
     }
 
     fn store(&mut self, mut batch: Vec<Append>, messages: usize, started: Instant) {
+        self.pacing.start(messages, started);
         let committed = self.commit(&mut batch);
         self.metrics.writer.worked(clock::now().saturating_duration_since(started));
         match committed {
