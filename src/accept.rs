@@ -68,7 +68,7 @@ impl Accept {
         let Some(tls) = &self.tls else {
             return Ok(HttpStream::accepted(Socket::Plain(tcp), place, state, at));
         };
-        // The connection closes after the failure is counted: whoever sees the end finds it in the figures.
+        // The failure is counted before the connection closes, so whoever sees the end finds it in the metrics.
         let failed = |error: io::Error| {
             self.failures.inc();
             debug!("TLS handshake failed: {error}");

@@ -40,6 +40,7 @@ mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use smallvec::SmallVec;
@@ -98,7 +99,7 @@ pub struct SqliteStore {
 struct Threads {
     writer: CommandSender,
     /// Dropped to stop the checkpoint thread.
-    checkpoints: Option<std::sync::mpsc::Sender<()>>,
+    checkpoints: Option<Sender<()>>,
     readers: Readers,
     searches: Arc<Searches>,
     /// The writer thread.

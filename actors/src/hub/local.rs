@@ -263,6 +263,8 @@ impl LocalHub {
     /// Ends the turns of this hub, one after the other. One task for all turns: a task for each would cost an
     /// allocation per turn.
     ///
+    /// A turn of few connections ends without a yield if the last one is long ago
+    /// (`docs/decisions/0003-one-write-per-turn.md`).
     async fn end_turns(self) {
         let _pulse = self.chat().vitals().pulse(VitalPart::Hub);
         loop {

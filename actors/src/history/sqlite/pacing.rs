@@ -7,30 +7,30 @@ use crate::clock::Instant;
 /// The time from the start of a commit to the start of the next one, if that one is small and the pause pays.
 const INTERVAL: Duration = Duration::from_micros(1_500);
 
-/// The number of messages from which on a commit is not small: a pause would not make a message much cheaper.
+/// A commit with this many messages or more is not small: a pause would hardly make a message cheaper.
 pub(super) const SMALL_BELOW: usize = 64;
 
-/// A pause pays if it at least doubles the messages of the commit, and makes them as many as this.
+/// A pause pays if the commit then has at least twice the messages, and at least this many.
 const SHARED_MIN: usize = 3;
 
-/// The largest number of commits without a pause after one that did not pay.
-const UNPAUSED_MAX: u32 = 255;
+/// The largest number of pauses that are skipped after a pause that did not pay.
+const SKIPS_MAX: u32 = 255;
 
 /// Spaces small commits that follow each other fast.
 ///
 /// A message that is stored alone costs some 20 system calls and two switches of threads. A short pause lets several
 /// messages share them. It only costs time if messages are too few, or if their senders wait for this commit, and only
-/// a pause shows that. So after a pause that did not pay, commits go without one, and after each further such pause
-/// twice as many as after the last.
+/// a pause shows that. So after a pause that did not pay, the next ones are skipped, and after each further such pause
+/// twice as many.
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     /// The start of the last commit.
     last: Option<Instant>,
     /// The number of messages before the pause of the next commit. `None`: it has no pause.
     paused_with: Option<usize>,
-    /// The number of commits that go without a pause since the last one did not pay, and how many of them are left.
-    unpaused: u32,
-    left: u32,
+    /// The number of pauses that are skipped after the last one that did not pay.
+    skips: u32,
+    skips_left: u32,
 }
 
 impl Pacing {
@@ -42,8 +42,8 @@ impl Pacing {
         if pause.is_zero() || !(1..SMALL_BELOW).contains(&messages) {
             return Duration::ZERO;
         }
-        if self.left > 0 {
-            self.left -= 1;
+        if self.skips_left > 0 {
+            self.skips_left -= 1;
             return Duration::ZERO;
         }
         self.paused_with = Some(messages);
@@ -55,8 +55,8 @@ impl Pacing {
         self.last = Some(now);
         if let Some(before) = self.paused_with.take() {
             let has_paid = messages >= SHARED_MIN.max(2 * before);
-            self.unpaused = if has_paid { 0 } else { (2 * self.unpaused + 1).min(UNPAUSED_MAX) };
-            self.left = self.unpaused;
+            self.skips = if has_paid { 0 } else { (2 * self.skips + 1).min(SKIPS_MAX) };
+            self.skips_left = self.skips;
         }
     }
 }
@@ -68,13 +68,12 @@ mod tests {
 
     const COMMIT: Duration = Duration::from_micros(100);
 
-    /// The commits of a simulated writer.
-    struct Writer {
+    struct SimulatedWriter {
         pacing: Pacing,
         now: Instant,
     }
 
-    impl Writer {
+    impl SimulatedWriter {
         fn new() -> Self {
             Self { pacing: Pacing::default(), now: clock::now() }
         }
@@ -116,7 +115,7 @@ mod tests {
     #[test]
     fn messages_that_keep_coming_share_commits_and_wait_at_most_the_interval() {
         for (micros, most) in [(5, 25), (20, 25), (100, 80), (500, 350)] {
-            let (commits, longest) = Writer::new().takes_messages_every(Duration::from_micros(micros), 1_000);
+            let (commits, longest) = SimulatedWriter::new().takes_messages_every(Duration::from_micros(micros), 1_000);
             assert!(commits <= most, "{commits} commits of messages every {micros} us");
             assert!(longest <= INTERVAL + COMMIT, "{longest:?} for messages every {micros} us");
         }
@@ -125,7 +124,7 @@ mod tests {
     #[test]
     fn messages_of_which_too_few_can_share_a_commit_soon_do_not_wait() {
         for micros in [800, 1_000, 1_400] {
-            let (commits, longest) = Writer::new().takes_messages_every(Duration::from_micros(micros), 1_000);
+            let (commits, longest) = SimulatedWriter::new().takes_messages_every(Duration::from_micros(micros), 1_000);
             assert!(commits >= 990, "{commits} commits of messages every {micros} us");
             assert!(longest <= INTERVAL + COMMIT, "{longest:?} for messages every {micros} us");
         }
@@ -134,7 +133,7 @@ mod tests {
     #[test]
     fn messages_that_come_seldom_never_wait() {
         for millis in [2, 20, 1_000] {
-            let taken = Writer::new().takes_messages_every(Duration::from_millis(millis), 1_000);
+            let taken = SimulatedWriter::new().takes_messages_every(Duration::from_millis(millis), 1_000);
             assert_eq!(taken, (1_000, COMMIT));
         }
     }
@@ -142,19 +141,34 @@ mod tests {
     #[test]
     fn who_waits_for_the_commit_together_soon_goes_on_without_pauses() {
         for messages in [1, 2, 10, SMALL_BELOW - 1] {
-            let mut writer = Writer::new();
+            let mut writer = SimulatedWriter::new();
             writer.takes_rounds_of(messages, 2_000);
             assert!(writer.takes_rounds_of(messages, 10_000) < COMMIT * 107 / 100);
         }
-        assert_eq!(Writer::new().takes_rounds_of(SMALL_BELOW, 10_000), COMMIT);
+        assert_eq!(SimulatedWriter::new().takes_rounds_of(SMALL_BELOW, 10_000), COMMIT);
     }
 
     #[test]
     fn the_next_load_that_can_share_commits_does() {
-        let mut writer = Writer::new();
+        let mut writer = SimulatedWriter::new();
         writer.takes_rounds_of(1, 10_000);
-        writer.takes_messages_every(Duration::from_micros(500), UNPAUSED_MAX as usize + 1);
+        writer.takes_messages_every(Duration::from_micros(500), SKIPS_MAX as usize + 1);
         let (commits, _) = writer.takes_messages_every(Duration::from_micros(500), 1_000);
         assert!(commits <= 350, "{commits}");
+    }
+
+    #[test]
+    fn clients_that_each_wait_for_their_own_answer_share_commits() {
+        // Each sends again 50 us after the one before it, so the first of them waits for the others.
+        let mut writer = SimulatedWriter::new();
+        for _ in 0..100 {
+            let first = writer.now;
+            writer.now += writer.pacing.pause(1, writer.now);
+            let came = writer.now.saturating_duration_since(first).as_micros() / 50;
+            writer.pacing.start(usize::try_from(came).unwrap().clamp(1, 10), writer.now);
+            writer.now += COMMIT;
+            assert!(writer.now.saturating_duration_since(first) <= INTERVAL + COMMIT);
+        }
+        assert_eq!(writer.pacing.skips, 0, "the last pause has paid");
     }
 }

@@ -242,6 +242,7 @@ impl Writer {
     /// Waits for messages that can share the next commit, if that is worth it.
     fn pause(&mut self) {
         if self.probe_at.is_none() {
+            // It sleeps instead of waiting for the queue, so that senders need not wake it.
             let messages = self.queue.iter().take(SMALL_BELOW).map(WriterCommand::messages).sum();
             std::thread::sleep(self.pacing.pause(messages, clock::now()));
         }

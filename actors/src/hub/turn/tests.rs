@@ -60,3 +60,19 @@ fn people_get_lines() {
     assert_eq!(frames.after(1), lines[1]);
     assert_eq!(JoinedFrames::new(&batch[..1], Format::Text).after(0), lines[0]);
 }
+
+#[test]
+fn a_turn_ends_at_once_only_long_after_the_last_one_and_with_few_connections() {
+    let just_before = CALM_AFTER.checked_sub(Duration::from_nanos(1)).unwrap();
+    for (since_last, connections, at_once) in [
+        (CALM_AFTER, 1, true),
+        (CALM_AFTER, FEW, true),
+        (Duration::from_secs(9), FEW, true),
+        (CALM_AFTER, FEW + 1, false),
+        (Duration::from_secs(9), FEW + 1, false),
+        (just_before, 1, false),
+        (Duration::ZERO, 1, false),
+    ] {
+        assert_eq!(may_end_at_once(since_last, connections), at_once, "{connections} after {since_last:?}");
+    }
+}
