@@ -30,8 +30,10 @@ const FEW: usize = 16;
 /// Most empty batch buffers that are kept for reuse.
 const SPARE_BATCHES: usize = 64;
 
-/// Whether a turn may end without a yield, this long after the last one, if it writes to so many connections. If messages
-/// come seldom, a yield collects none. If one comes all the same, only a few connections are written to twice.
+/// Whether a turn may end without a yield, this long after the last one, if it writes to this many connections.
+///
+/// If messages come seldom, a yield collects none. If one comes all the same, only a few connections are written to
+/// twice.
 fn may_end_at_once(since_last: Duration, connections: usize) -> bool {
     since_last >= CALM_AFTER && connections <= FEW
 }

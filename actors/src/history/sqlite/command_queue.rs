@@ -94,9 +94,8 @@ impl CommandReceiver {
         if queue.turns.is_empty() && queue.is_closed {
             return Err(Closed);
         }
-        let turns = std::mem::take(&mut queue.turns);
         drop(queue);
-        into.extend(turns.into_iter().flatten());
+        self.take(into);
         Ok(())
     }
 

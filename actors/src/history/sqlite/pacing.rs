@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_which_too_few_can_share_a_commit_soon_do_not_wait() {
+    fn messages_that_are_too_few_to_share_commits_soon_do_not_wait() {
         for micros in [800, 1_000, 1_400] {
             let (commits, longest) = SimulatedWriter::new().takes_messages_every(Duration::from_micros(micros), 1_000);
             assert!(commits >= 990, "{commits} commits of messages every {micros} us");

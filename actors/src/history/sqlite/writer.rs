@@ -242,8 +242,9 @@ impl Writer {
     /// Waits for messages that can share the next commit, if that is worth it.
     fn pause(&mut self) {
         if self.probe_at.is_none() {
-            // It sleeps instead of waiting for the queue, so that senders need not wake it.
+            // The queue may be long, and a commit with this many messages is not small.
             let messages = self.queue.iter().take(SMALL_BELOW).map(WriterCommand::messages).sum();
+            // Sleeping, unlike waiting for the queue, spares the senders the wake-ups.
             std::thread::sleep(self.pacing.pause(messages, clock::now()));
         }
     }
