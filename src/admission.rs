@@ -46,6 +46,8 @@ pub(crate) struct Admission {
     refusal_places: Arc<Semaphore>,
     /// The number of open WebSockets.
     websockets: Arc<AtomicUsize>,
+    /// The number of requests whose answers are not written yet.
+    requests: Arc<AtomicUsize>,
     /// The number of connections with a place of any kind.
     open: IntGauge,
     /// The number of [`places`](Self::places) that are taken.
@@ -85,7 +87,7 @@ pub(crate) struct WebSocketPlace {
     _of_address: Option<AddressPlace>,
     _open: CountedConnection,
     _taken: Option<CountedConnection>,
-    _websocket: CountedWebSocket,
+    _websocket: Counted,
 }
 
 /// Counts a connection until it is dropped.
@@ -107,7 +109,7 @@ impl Drop for CountedConnection {
 
 impl Place {
     /// The place of a connection that has become a WebSocket.
-    pub(crate) fn of_websocket(self, counted: CountedWebSocket) -> WebSocketPlace {
+    pub(crate) fn of_websocket(self, counted: Counted) -> WebSocketPlace {
         WebSocketPlace {
             _of_server: self.of_server,
             _of_address: self.of_address,
@@ -125,11 +127,18 @@ impl Place {
     }
 }
 
-/// Counts a WebSocket until it is dropped.
+/// Counts a WebSocket or a request until it is dropped.
 #[derive(Debug)]
-pub(crate) struct CountedWebSocket(Arc<AtomicUsize>);
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
-impl Drop for CountedWebSocket {
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -170,6 +179,7 @@ impl Admission {
             plain_places: Arc::new(Semaphore::new(PLAIN_PLACES)),
             refusal_places: Arc::new(Semaphore::new(REFUSAL_PLACES)),
             websockets: Arc::default(),
+            requests: Arc::default(),
             open,
             taken,
             metrics,
@@ -271,13 +281,22 @@ impl Admission {
     }
 
     /// Counts one more WebSocket.
-    pub(crate) fn count_websocket(&self) -> CountedWebSocket {
-        self.websockets.fetch_add(1, Relaxed);
-        CountedWebSocket(Arc::clone(&self.websockets))
+    pub(crate) fn count_websocket(&self) -> Counted {
+        Counted::new(&self.websockets)
+    }
+
+    /// Counts one more request, until its answer is written.
+    pub(crate) fn count_request(&self) -> Counted {
+        Counted::new(&self.requests)
     }
 
     /// The number of open WebSockets, including those that were asked to close and have not yet done so.
     pub(crate) fn websockets(&self) -> usize {
         self.websockets.load(Relaxed)
+    }
+
+    /// The number of requests whose answers are not written yet; without endless answers.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Relaxed)
     }
 }

@@ -46,12 +46,12 @@ const ED25519_KEY_BYTES: usize = 32;
 /// Sizes of RSA moduli for which RS256 signatures can be verified.
 const RSA_MODULUS_BYTES: RangeInclusive<usize> = 2_048 / 8..=8_192 / 8;
 
-/// The claims of a token, as encoded.
+/// The claims of a token, as encoded. `Seconds` since the Unix epoch: own tokens have whole ones, other issuers may write
+/// fractions.
 #[derive(Debug, Serialize, Deserialize)]
-struct WireClaims {
+struct WireClaims<Seconds> {
     sub: String,
-    /// Seconds since the Unix epoch; other issuers write fractions.
-    exp: f64,
+    exp: Seconds,
     #[serde(skip_serializing_if = "Option::is_none")]
     rooms: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -133,7 +133,7 @@ fn reason_of(error: &ErrorKind) -> &'static str {
 }
 
 fn verify(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Claims, BadToken> {
-    let decoded = jsonwebtoken::decode::<WireClaims>(token, key, validation)
+    let decoded = jsonwebtoken::decode::<WireClaims<f64>>(token, key, validation)
         .map_err(|error| BadToken(reason_of(error.kind()).to_owned()))?;
     let WireClaims { sub, exp, rooms, admin } = decoded.claims;
     let client_id = ClientId::parse(&sub).map_err(|error| BadToken(format!("the token's `sub`: {error}")))?;
@@ -162,7 +162,7 @@ pub(crate) fn mint(
     seconds: u32,
 ) -> Option<Result<String, jsonwebtoken::errors::Error>> {
     let key = EncodingKey::from_secret(config.jwt_secret.as_bytes()?);
-    let exp = (clock::unix_ms() / 1_000) as f64 + f64::from(seconds);
+    let exp = clock::unix_ms() / 1_000 + u64::from(seconds);
     let claims = WireClaims { sub: name.to_string(), exp, rooms, admin };
     Some(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key))
 }

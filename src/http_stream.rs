@@ -33,7 +33,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::phase::Phase;
-use crate::admission::Place;
+use crate::admission::{Counted, Place};
 use crate::reader_left::ReaderLeft;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::request_body::Body;
@@ -70,6 +70,8 @@ pub(crate) struct HttpStream {
     place: Place,
     state: Arc<ServerState>,
     phase: Phase,
+    /// Counts the current request until its answer is written.
+    request: Option<Counted>,
     /// Bytes that were read but not passed on.
     unread: BytesMut,
     /// The number of bytes in `unread` that were searched for the end of the head.
@@ -105,6 +107,7 @@ impl HttpStream {
             place,
             state,
             phase: Phase::Head,
+            request: None,
             unread: BytesMut::new(),
             scanned: 0,
             is_for_head: false,
@@ -163,7 +166,10 @@ impl HttpStream {
             Follows::Nothing => Phase::Answer,
             Follows::Body(body) => Phase::Body(body),
             Follows::WebSocket => Phase::WebSocket,
-            Follows::EndlessAnswer => Phase::EndlessAnswer,
+            Follows::EndlessAnswer => {
+                self.request = None;
+                Phase::EndlessAnswer
+            }
         };
     }
 
@@ -212,6 +218,7 @@ impl HttpStream {
             if let Some(end) = request_head::end_of_head(&self.unread, self.scanned) {
                 self.scanned = 0;
                 let bytes = self.unread.split_to(end);
+                self.request = Some(self.state.admission().count_request());
                 match self.admit(&bytes) {
                     Ok(Head { bytes, follows }) => self.phase = Phase::HandOver(bytes, follows),
                     Err(refusal) => self.refuse(&refusal),
@@ -264,6 +271,7 @@ impl HttpStream {
     }
 
     fn begin_linger(&mut self) {
+        self.request = None;
         self.unread.clear();
         self.set_timer(LINGER);
         self.phase = Phase::Linger { left: LINGER_BYTES };
@@ -441,6 +449,7 @@ impl AsyncWrite for HttpStream {
         if this.is_answered && matches!(this.phase, Phase::Answer | Phase::Body(_)) {
             if matches!(this.phase, Phase::Answer) {
                 this.place.request_ended();
+                this.request = None;
                 this.accepted_at = None;
                 this.phase = Phase::Head;
                 this.set_timer(this.state.http_limits().head);

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::time::Duration;
 
-use log::error;
+use log::{Level, error, log};
 use rustix::io::Errno;
 use starling_actors::clock;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -22,6 +22,9 @@ const AT_ONCE: usize = 16;
 
 /// The time until the next attempt if the system has no resources for a connection, such as open files.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Shortest time between two errors in the log that connections cannot be accepted; further failures are told at `debug`.
+const TOLD_INTERVAL: Duration = Duration::from_mins(1);
 
 /// An accepted connection, registered with the thread that serves it.
 #[derive(Debug)]
@@ -77,9 +80,9 @@ impl Source {
         match self {
             Self::Socket(socket, others) => {
                 let socket = TcpListener::from_std(socket)?;
-                let mut turn = 0_usize;
+                let (mut turn, mut told) = (0_usize, None);
                 loop {
-                    let accepted = accept(&socket).await;
+                    let accepted = accept(&socket, &mut told).await;
                     // The turn behind the last of the others is the first worker's.
                     match others.get(turn % (others.len() + 1)) {
                         Some(other) if other.capacity() > 0 => pass(accepted, other),
@@ -104,13 +107,20 @@ impl Source {
     }
 }
 
-async fn accept(socket: &TcpListener) -> Accepted {
+/// `told`: when a failure was last told as an error.
+async fn accept(socket: &TcpListener, told: &mut Option<clock::Instant>) -> Accepted {
     loop {
         match socket.accept().await {
             Ok((tcp, peer)) => return Accepted { tcp, peer, at: clock::now() },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                error!("cannot accept connections: {error}; the next attempt is in {PAUSE:?}");
+                let now = clock::now();
+                let is_due = told.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_INTERVAL);
+                let level = if is_due { Level::Error } else { Level::Debug };
+                log!(level, "cannot accept connections: {error}; the next attempt is in {PAUSE:?}");
+                if is_due {
+                    *told = Some(now);
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -46,7 +46,8 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
     }
 }
 
-/// Refuses new connections, notifies every client, and waits until they have left or this time is over.
+/// Refuses new connections, notifies every client, and waits until they have left and every request is answered, or until
+/// this time is over.
 /// Afterwards the `ChatServer` has at most five seconds to handle what their sessions have told it.
 pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     state.refuse_new();
@@ -57,12 +58,13 @@ pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     }
     state.chat().drain("the server is stopping", limit);
     let gone = async {
-        while state.admission().websockets() > 0 {
+        while state.admission().websockets() + state.admission().requests() > 0 {
             tokio::time::sleep(LOOK).await;
         }
     };
     if tokio::time::timeout(limit, gone).await.is_err() {
-        info!("stopping with {} connections left", state.admission().websockets());
+        let admission = state.admission();
+        info!("stopping with {} WebSockets and {} requests left", admission.websockets(), admission.requests());
     }
     // The end of a session is also when its client's delivery position is noted.
     if !state.chat().answers().await {

@@ -58,11 +58,17 @@ fn used_up(process: &Process) -> u64 {
 async fn without_files_for_connections_the_server_says_so_and_accepts_them_later() {
     for workers in ["1", "2"] {
         let folder = tempfile::tempdir().unwrap();
-        let server = starling().start(folder.path(), &[("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", workers)]);
+        let settings = [("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", workers), ("CHAT_LOG", "debug")];
+        let server = starling().start(folder.path(), &settings);
         let (mut alice, _) = Client::enter(&server, "/ws?clientId=alice").await;
         set_open_files(&server, Some(used_up(&server)));
         let waits = Raw::open(server.address()).await;
-        server.line_with("cannot accept connections: Too many open files");
+        let failed = "cannot accept connections: Too many open files";
+        // An error once a minute; each attempt at `debug`.
+        assert!(server.line_with(failed).contains("ERROR"));
+        for _ in 0..2 {
+            assert!(server.line_with(failed).contains("DEBUG"));
+        }
         // Who is connected is served meanwhile.
         alice.send_text(r#"{"Message":"hello"}"#).await;
         alice.expect(r#"{"type":"message","Message":"hello"}"#).await;

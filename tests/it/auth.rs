@@ -4,7 +4,7 @@ use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use test_kit::Client;
@@ -351,6 +351,16 @@ async fn private_messages_wait_for_who_is_away_and_survive_a_restart() {
         let answer = http(&server, "GET", &format!("/api/rooms/{name}/messages"), Some(&admin), "").await;
         answer.expect_refusal(400, "bad_room");
     }
+}
+
+#[test]
+fn a_token_of_the_program_expires_at_a_whole_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = starling().run(folder.path(), &["token", "alice", "--seconds", "60"], &JWT);
+    let token = String::from_utf8(output.stdout).unwrap();
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    assert!(claims["exp"].is_u64(), "{claims}");
 }
 
 #[actix::test]

@@ -1,7 +1,7 @@
 //! The real program: its start, the errors of a failed start, and its end.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn a_rolling_restart_under_500_bots_loses_and_doubles_nothing() {
 }
 
 /// Waits until this many clients are connected and have sent as many messages.
-pub(crate) async fn everybody_talks(address: std::net::SocketAddr, clients: u32) {
+pub(crate) async fn everybody_talks(address: SocketAddr, clients: u32) {
     let clients = f64::from(clients) - 0.5;
     within("everybody is there and talks", async {
         loop {
@@ -126,12 +126,49 @@ pub(crate) async fn everybody_talks(address: std::net::SocketAddr, clients: u32)
 #[actix::test]
 async fn a_client_that_never_goes_does_not_keep_the_server() {
     let folder = folder();
-    let mut server = starling().start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "1")]);
+    let mut server = starling().start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "1"), ADMIN]);
     let silent = Raw::open(server.address()).await.shake_hands("/ws?clientId=silent").await;
     let half = Raw::open(server.address()).await;
+    let posting = begin_to_post(server.address()).await;
     server.signal(Signal::TERM);
     assert_eq!(server.exit_code().await, Some(0));
-    drop((silent, half));
+    drop((silent, half, posting));
+}
+
+const ADMIN: (&str, &str) = ("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein");
+
+const POST: &str = r#"{"clientId":"ops","Message":"the last words"}"#;
+
+/// Sends the head of a request whose body is [`POST`]. When this returns, the server waits for the body.
+async fn begin_to_post(server: SocketAddr) -> Raw {
+    let mut posting = Raw::open(server).await;
+    let head = format!(
+        "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nExpect: 100-continue\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        ADMIN.1,
+        POST.len()
+    );
+    posting.write(head.as_bytes()).await;
+    assert_eq!(posting.answer().await.status, 100);
+    posting
+}
+
+#[actix::test]
+async fn a_stopping_server_answers_the_requests_that_it_has_and_waits_for_no_others() {
+    let folder = folder();
+    let mut server = starling().start(folder.path(), &[ANY_PORT, ("CHAT_DRAIN_SECONDS", "600"), ADMIN]);
+    let mut idle = Raw::open(server.address()).await;
+    idle.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(idle.answer().await.status, 200);
+    let unsaid = Raw::open(server.address()).await;
+    let mut posting = begin_to_post(server.address()).await;
+    server.signal(Signal::TERM);
+    server.status_becomes("/readyz", 503).await;
+    posting.write(POST.as_bytes()).await;
+    let answer = posting.answer().await;
+    assert_eq!((answer.status, answer.json()["seq"].as_u64()), (200, Some(1)));
+    assert_eq!(server.exit_code().await, Some(0));
+    drop((idle, unsaid));
 }
 
 #[actix::test]

@@ -46,9 +46,12 @@ const refused = (problem) => ({ is: "refused", problem });
 
 const NO_TIME = "A time is a number with s, m, h, d or w, like 10m.";
 
+const OCTET = "(0|[1-9]\\d?|1\\d\\d|2[0-4]\\d|25[0-5])";
+const IPV4_ADDRESS = new RegExp(`^${OCTET}(\\.${OCTET}){3}$`, "u");
+
 /** Why a word is not a name that an operator means. An IPv6 address cannot be a name. @param {string} word */
 const targetProblem = (word) => {
-  if (/^\d+(\.\d+){3}$/u.test(word)) return `${word} is an address.`;
+  if (IPV4_ADDRESS.test(word)) return `${word} is an address.`;
   return is("everywhere", word) ? `${word} means the whole server.` : roomProblem(word);
 };
 

@@ -44,6 +44,9 @@ test("a line is a text, a command, or refused", () => {
     ["/seen-by server", { is: "set", change: { seenBy: null } }],
     ["/invite @bob", { is: "invite", name: "bob" }],
     ["/uninvite bob", { is: "uninvite", name: "bob" }],
+    // No addresses, so the server takes them as names, too.
+    ["/invite 999.1.1.1", { is: "invite", name: "999.1.1.1" }],
+    ["/invite 192.0.02.1", { is: "invite", name: "192.0.02.1" }],
   ]) assert.deepEqual(parseCommand(line), wanted);
   for (const line of ["/", "/ join dev", "/join", "/join no!", "/nick guest-1", "/nick", "/msg", "/msg bob", "/etc/hosts", " /etc/hosts",
     "/mute", "/mute bob 10", "/mute bob 10min spam", "/ban bob 0s", "/unmute bob 10m", "/slow", "/slow 10", "/slow 10s now", "/topic", "/writers", "/writers bob",
