@@ -119,7 +119,6 @@ def all_workloads():
         add(f"floor-pairs-{name}", f"50 rooms of 2, 50 messages/s: {name}", "-n 100 -p 100 --rooms 50 -r 50", path="/ws/{room}", **shape)
         add(f"floor-thousand-{name}", f"1,000 in a room, 100 messages/s: {name}", "-n 1000 -p 10 -r 100", **shape)
         add(f"floor-saturated-{name}", f"1,000 in a room, 32 in flight: {name}", "-n 1000 -p 10 --closed-loop --window 32", **shape)
-    add("floor-four-naive", "one room of 4, 2,000 messages/s: a first chat with actix", "-n 4 -p 4 -r 2000", server="naive")
 
     # Beside the workloads floor-*-starling.
     for handshake in ("full", "resumed"):
