@@ -64,7 +64,8 @@ pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     };
     if tokio::time::timeout(limit, gone).await.is_err() {
         let admission = state.admission();
-        info!("stopping with {} WebSockets and {} requests left", admission.websockets(), admission.requests());
+        let (websockets, requests) = (admission.websockets(), admission.requests());
+        info!("stopping, although clients are left: WebSockets: {websockets}, HTTP requests: {requests}");
     }
     // The end of a session is also when its client's delivery position is noted.
     if !state.chat().answers().await {
