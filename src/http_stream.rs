@@ -70,7 +70,7 @@ pub(crate) struct HttpStream {
     place: Place,
     state: Arc<ServerState>,
     phase: Phase,
-    /// Counts the current request until its answer is written.
+    /// Counts the current request until its answer is written; `None` between requests and during an endless answer.
     request: Option<Counted>,
     /// Bytes that were read but not passed on.
     unread: BytesMut,

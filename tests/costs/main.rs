@@ -58,7 +58,7 @@ fn keep_to_one_core() {
     let allowed = sched_getaffinity(None).unwrap();
     let cores: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
     let mut one = CpuSet::new();
-    // Tests that run at the same time share the cores.
+    // Each test is a process of its own, so tests that run at the same time spread over the cores.
     one.set(cores[std::process::id() as usize % cores.len()]);
     sched_setaffinity(None, &one).unwrap();
 }

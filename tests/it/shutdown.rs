@@ -17,6 +17,8 @@ use crate::harness::{TestServer, starling};
 
 const ANY_PORT: (&str, &str) = ("CHAT_BIND", "127.0.0.1:0");
 
+const ADMIN: (&str, &str) = ("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein");
+
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -134,8 +136,6 @@ async fn a_client_that_never_goes_does_not_keep_the_server() {
     assert_eq!(server.exit_code().await, Some(0));
     drop((silent, half, posting));
 }
-
-const ADMIN: (&str, &str) = ("CHAT_ADMIN_TOKEN", "letmein-letmein-letmein");
 
 const POST: &str = r#"{"clientId":"ops","Message":"the last words"}"#;
 
