@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::DEADLINE;
-use crate::raw::{PING, PONG, RawFrame, frame, handshake_request};
+use crate::raw::{CLOSE, PING, PONG, RawFrame, frame, handshake_request};
 
 /// Connects, optionally from a given local address. No read waits longer than `patience`.
 ///
@@ -98,26 +98,43 @@ impl Blocking {
             if frame.opcode != PING {
                 return Ok(frame);
             }
+            self.send(PONG, &frame.payload)?;
         }
     }
 
-    /// Discards frames up to the next ping, and answers it.
+    /// Discards frames up to the next ping, and returns its payload. The caller answers it.
     ///
     /// # Errors
     /// The connection has ended, or no frame arrives in time.
-    pub fn answer_ping(&mut self) -> io::Result<()> {
-        while self.receive_any()?.opcode != PING {}
-        Ok(())
+    pub fn receive_ping(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let frame = self.receive_any()?;
+            if frame.opcode == PING {
+                return Ok(frame.payload);
+            }
+        }
     }
 
-    /// Receives the next frame. Answers pings.
+    /// Closes the connection in order, and returns the number of pings that arrived before its end.
+    ///
+    /// # Errors
+    /// The connection has ended, or no frame arrives in time.
+    pub fn close(mut self) -> io::Result<usize> {
+        self.send(CLOSE, &1000_u16.to_be_bytes())?;
+        let mut pings = 0;
+        loop {
+            match self.receive_any()?.opcode {
+                CLOSE => return Ok(pings),
+                opcode => pings += usize::from(opcode == PING),
+            }
+        }
+    }
+
+    /// Receives the next frame.
     fn receive_any(&mut self) -> io::Result<RawFrame> {
         let mut room = [0; 16 * 1024];
         loop {
             if let Some(frame) = RawFrame::take(&mut self.unread) {
-                if frame.opcode == PING {
-                    self.send(PONG, &frame.payload)?;
-                }
                 return Ok(frame);
             }
             match self.socket.read(&mut room)? {

@@ -5,6 +5,7 @@ use std::ops::Sub;
 use std::path::Path;
 
 use tempfile::TempDir;
+use test_kit::process::Signal;
 use test_kit::{Process, Program};
 
 /// What a server has done since its start.
@@ -53,16 +54,34 @@ impl Counted {
         self.process.address()
     }
 
+    /// Suspends the server while `send` runs, so that it gets everything that was sent at once. How many system calls
+    /// it takes would otherwise depend on how busy the machine is.
+    pub(crate) fn while_suspended(&self, send: impl FnOnce()) {
+        self.process.signal(Signal::STOP);
+        send();
+        self.process.signal(Signal::CONT);
+    }
+
     /// Ends the server and returns its counts.
     pub(crate) fn stop(self) -> Counts {
-        self.process.stop();
-        let file = |name| std::fs::read_to_string(self.folder.path().join(name)).expect("valgrind has written it");
-        let counts = file(COUNTS);
+        let Self { process, folder } = self;
+        process.stop();
+        let counts = written(&folder, COUNTS);
         let totals = counts.lines().find_map(|line| line.strip_prefix("totals: "));
         let total: u64 = totals.and_then(|total| total.trim().parse().ok()).expect("callgrind tells the sum");
         let instructions = total - with_all_that_it_calls(BY_TIME, &counts);
-        Counts { instructions, system_calls: system_calls(&file(LOG)) as u64 }
+        Counts { instructions, system_calls: system_calls(&written(&folder, LOG)) }
     }
+
+    /// The system calls so far.
+    pub(crate) fn system_calls(&self) -> u64 {
+        system_calls(&written(&self.folder, LOG))
+    }
+}
+
+/// What valgrind has written to a file so far.
+fn written(folder: &TempDir, file: &str) -> String {
+    std::fs::read_to_string(folder.path().join(file)).expect("valgrind has written it")
 }
 
 const COUNTS: &str = "counts";
@@ -72,8 +91,8 @@ const LOG: &str = "log";
 /// per message on a busy machine: it reads clocks and files about itself, and wakes for its timers.
 ///
 /// A call that waits has a second line, for its end.
-fn system_calls(log: &str) -> usize {
-    let count = |wanted: &dyn Fn(&str) -> bool| log.lines().filter(|line| wanted(line)).count();
+fn system_calls(log: &str) -> u64 {
+    let count = |wanted: &dyn Fn(&str) -> bool| log.lines().filter(|line| wanted(line)).count() as u64;
     let is_call = |line: &str| line.starts_with("SYSCALL[") && line.contains(" sys_");
     let by_time = |line: &str| BY_TIME_CALLS.iter().any(|name| line.contains(name));
     let closes_of_files = count(&|line| is_call(line) && line.contains(" sys_openat"));
