@@ -83,14 +83,15 @@ impl SearchText {
     /// The largest length of a query, in bytes.
     pub const BYTES_MAX: usize = 256;
 
-    /// Splits a query into words between white space, and phrases between double quotes. `None` if the query contains
-    /// no word, or is longer than [`BYTES_MAX`](Self::BYTES_MAX).
+    /// Splits a query into words between white space, and phrases between double quotes. A NUL counts as a space,
+    /// because SQLite ends a query there. `None` if the query contains no word, or is longer than
+    /// [`BYTES_MAX`](Self::BYTES_MAX).
     pub fn parse(query: &str) -> Option<Self> {
         if query.len() > Self::BYTES_MAX {
             return None;
         }
         let mut terms = Vec::new();
-        for (index, part) in query.split('"').enumerate() {
+        for (index, part) in query.replace('\0', " ").split('"').enumerate() {
             let has_word = |text: &&str| text.chars().any(char::is_alphanumeric);
             let is_phrase = index % 2 == 1;
             let term = |text: &str| SearchTerm { text: text.to_owned(), is_phrase };
@@ -131,7 +132,9 @@ mod tests {
         let (word, phrase) = (|text: &str| (text.to_owned(), false), |text: &str| (text.to_owned(), true));
         assert_eq!(terms("green \"two words\" x"), Some(vec![word("green"), phrase("two words"), word("x")]));
         assert_eq!(terms("un\"closed one"), Some(vec![word("un"), phrase("closed one")]));
+        assert_eq!(terms("a\0b\0 \"c\0d\""), Some(vec![word("a"), word("b"), phrase("c d")]));
         assert_eq!(terms("  -- \"\" "), None);
+        assert_eq!(terms("\0"), None);
         let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
         assert!(terms(&longest).is_some() && terms(&too_long).is_none());
     }

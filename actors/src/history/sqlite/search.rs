@@ -200,7 +200,9 @@ impl Searches {
                     FAILING.warn(|| error.to_string());
                     follower.fail(&error);
                 }
-                Some(clock::now() + RETRY_INTERVAL)
+                let retry_at = clock::now() + RETRY_INTERVAL;
+                // Searches that fail must not put off the next step.
+                Some(continue_at.filter(|at| has_searched && *at < retry_at).unwrap_or(retry_at))
             });
         }
         if let Some(index) = &follower.index {
@@ -275,7 +277,7 @@ impl Follower {
 
     /// After a failure, reopens the index; removes it first if it is damaged.
     fn fail(&mut self, error: &IndexError) {
-        if !matches!(error, IndexError::History(_)) {
+        if !matches!(error, IndexError::History(_) | IndexError::Query(_)) {
             self.index = None;
         }
         if error.is_damage() {

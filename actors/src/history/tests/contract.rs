@@ -309,6 +309,35 @@ fn a_search_finds_the_newest_first_whatever_was_committed_before_it() {
 }
 
 #[test]
+fn whatever_a_query_contains_it_is_searched_and_no_part_of_it_is_syntax() {
+    for kind in KINDS.into_iter().filter(|kind| kind.keeps()) {
+        let mut subject = Subject::new(kind);
+        subject.say(LOBBY, &["green tea", "tea"]);
+        let longest = "tea ".repeat(64);
+        for (query, found) in [
+            ("green\0tea", vec![1]),
+            ("\0tea\0", vec![2, 1]),
+            ("\"green\0tea\"", vec![1]),
+            ("\"tea", vec![2, 1]),
+            ("tea - ( ) * ^ : + \"\"", vec![2, 1]),
+            ("green OR tea", vec![]),
+            ("text:tea", vec![]),
+            ("NEAR(green tea)", vec![]),
+            (longest.trim(), vec![2, 1]),
+        ] {
+            let read = |read: &mut ReadRequest| read.search = SearchText::parse(query);
+            assert_eq!(subject.read(LOBBY.0, read), Ok((found, false)), "{kind:?}: {query:?}");
+        }
+        let all_characters =
+            (0..=0x2fff).filter_map(char::from_u32).map(|character| format!("te{character}a x{character}"));
+        for query in all_characters {
+            let read = |read: &mut ReadRequest| read.search = SearchText::parse(&query);
+            assert!(subject.read(LOBBY.0, read).is_ok(), "{kind:?}: {query:?}");
+        }
+    }
+}
+
+#[test]
 fn a_forgotten_room_is_gone_and_the_next_with_its_number_begins_anew() {
     for kind in KINDS {
         let mut subject = Subject::new(kind);

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::ffi::SQLITE_ERROR;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::super::connections;
@@ -45,6 +46,9 @@ const BUSY: Duration = Duration::from_secs(2);
 pub(in crate::history::sqlite) enum IndexError {
     #[error("the history cannot be read: {0}")]
     History(rusqlite::Error),
+    /// The index is as it was, but this query cannot be carried out.
+    #[error("a search cannot be carried out: {0}")]
+    Query(rusqlite::Error),
     #[error("the search index cannot be used: {0}")]
     Index(#[from] rusqlite::Error),
     #[error("the search index cannot be used: {0}")]
@@ -62,6 +66,15 @@ impl IndexError {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         let Self::Index(error) = self else { return false };
         matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    }
+}
+
+/// The error of a query. SQLite reports an expression that it cannot parse as an error of SQL, and what is wrong with the
+/// file with codes of their own.
+fn of_query(error: rusqlite::Error) -> IndexError {
+    match error.sqlite_error().map(|error| error.extended_code) {
+        Some(SQLITE_ERROR) => IndexError::Query(error),
+        _ => IndexError::Index(error),
     }
 }
 
@@ -326,7 +339,7 @@ impl SearchIndex {
             "SELECT rowid FROM texts WHERE texts MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC",
         )?;
         let mut rows = select.query((expression, first, last))?;
-        while let Some(row) = rows.next()? {
+        while let Some(row) = rows.next().map_err(of_query)? {
             if take(row.get(0)?)? {
                 break;
             }

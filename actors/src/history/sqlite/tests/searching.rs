@@ -178,6 +178,24 @@ fn what_many_rooms_said_is_indexed_without_a_search() {
 }
 
 #[test]
+fn searches_that_fail_do_not_keep_messages_from_being_indexed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = settings(&folder).path;
+    let mut store = Store::open(settings(&folder));
+    store.append(1..=1);
+    assert_eq!(find(&mut store, "says"), [1]);
+    // A text that is not UTF-8 cannot be read.
+    Connection::open(&path).unwrap().execute("UPDATE messages SET text = CAST(x'ff' AS TEXT)", []).unwrap();
+    store.history.append(entry(2, [(RoomId(1), "other", draft(1))]), &mut Vec::new());
+    store.history.end_turn(&mut Vec::new());
+    store.next();
+    until("the message of the other room is indexed", || {
+        assert_eq!(store.try_read(HistoryPage::Newest, Some("says"), 5), Err(ReadError::Failed));
+        indexed(&path) == 2
+    });
+}
+
+#[test]
 fn an_older_database_is_brought_up_to_date_and_searched() {
     for version in 1..=u32::from(schema::VERSION) {
         let folder = tempfile::tempdir().unwrap();
