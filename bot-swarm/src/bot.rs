@@ -14,6 +14,7 @@ mod link;
 mod moves;
 mod plain;
 mod reading;
+mod requests;
 mod socket;
 mod speech;
 mod timekeeping;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
 use awc::ws;
-use starling_protocol::{ClientCommand, ClientId, CommandFrame, MessageId, PostMessage, Target, codec};
+use starling_protocol::{ClientCommand, ClientId, CommandFrame, MessageId, PostMessage, Seq, Target, codec};
 
 use crate::agenda::{Appointment, Errand};
 use crate::behaviour::{Behaviour, BehaviourKind, Move, Talk};
@@ -35,7 +36,7 @@ use crate::plan::Plan;
 use crate::worker_state::WorkerState;
 use attendance::Attendance;
 use fragments::Fragments;
-use in_flight::{Addressee, Outgoing};
+use in_flight::{Addressee, Outgoing, Request};
 use link::Link;
 use reading::Reading;
 use speech::{Draft, Next, Speech};
@@ -85,18 +86,17 @@ struct Conduct {
     next_move: Option<(Nanos, Move)>,
     /// The room that it visits or has asked to visit.
     visit: Visit,
-    /// Its changes of messages.
-    changes: Changes,
+    /// The messages that it may change.
+    changeable: Changeable,
 }
 
-/// The messages that a bot may change, in its home room, and its changes so far.
+/// The messages that a bot may change, in its home room.
 #[derive(Default)]
-struct Changes {
+struct Changeable {
     /// Its newest message, if it has not deleted it.
     own: Option<(u64, Outgoing)>,
     /// The newest message of anybody.
     heard: Option<u64>,
-    count: u64,
 }
 
 /// A bot's connection, and the state for its next one.
@@ -167,7 +167,7 @@ impl Bot {
         let friends = if behaviour.talk() == Talk::Friends { worker.roster.friends() } else { 0 };
         let bot = Self {
             identity: Identity { number, name: worker.roster.name(number), kind, room },
-            conduct: Conduct { behaviour, next_move: None, visit: Visit::None, changes: Changes::default() },
+            conduct: Conduct { behaviour, next_move: None, visit: Visit::None, changeable: Changeable::default() },
             state: BotState::Waiting,
             attendance: Attendance::default(),
             speech: Speech::new(friends),
@@ -209,13 +209,17 @@ impl Bot {
         }
         self.ask_for_missed();
         while self.speech.may_begin() && self.session.link.has_room() {
-            if let Some(message) = self.speech.take_postponed() {
+            if let Some(request) = self.speech.take_postponed() {
                 let worker = &self.worker;
                 worker.deferred.set(worker.deferred.get() - 1);
                 worker.unanswered.set(worker.unanswered.get() + 1);
                 worker.stats.borrow_mut().counters.sent_again += 1;
-                let Outgoing { to, planned, own_wait, bytes, .. } = message;
-                self.send(Draft { to, planned, own_wait, bytes });
+                if let Request::Message(Outgoing { to, planned, own_wait, bytes, .. }) = request {
+                    self.send(Draft { to, planned, own_wait, bytes });
+                } else {
+                    let serial = self.speech.ask(request);
+                    self.transmit(serial, request, false);
+                }
                 continue;
             }
             if self.worker.says_until.get().is_some_and(|until| now >= until) {
@@ -270,21 +274,34 @@ impl Bot {
     /// Gives a message its number and sends it.
     fn send(&mut self, draft: Draft) {
         let (serial, message) = self.speech.begin(draft);
-        self.transmit(serial, message, false);
+        self.transmit(serial, Request::Message(message), false);
         if self.is_plain() {
             self.has_said(serial, &message);
         }
     }
 
-    /// Sends all unanswered messages again, in order and with the same `id`s.
+    /// Sends all unanswered requests again, in order and with the same `id`s.
     fn send_again(&mut self) {
-        for (serial, message) in self.speech.under_way() {
+        for (serial, request) in self.speech.under_way() {
             self.worker.stats.borrow_mut().counters.sent_again += 1;
-            self.transmit(serial, message, true);
+            self.transmit(serial, request, true);
         }
     }
 
-    fn transmit(&self, serial: u64, message: Outgoing, is_again: bool) {
+    fn transmit(&self, serial: u64, request: Request, is_again: bool) {
+        let command = match request {
+            Request::Message(message) => return self.transmit_message(serial, message, is_again),
+            Request::Change(change) => self.change_command(change),
+            Request::Read { seq, .. } => ClientCommand::Read { place: self.home_place(), seq: Seq(seq) },
+            Request::Join(room) => {
+                ClientCommand::Join { room: self.worker.roster.room(room).name.clone(), resume: None, presence: false }
+            }
+            Request::Leave(room) => ClientCommand::Leave { room: self.worker.roster.room(room).name.clone() },
+        };
+        self.ask(Some(in_flight::message_id(self.worker.run, self.identity.number, serial)), command);
+    }
+
+    fn transmit_message(&self, serial: u64, message: Outgoing, is_again: bool) {
         let worker = &self.worker;
         let (target, marked_target) = match message.to {
             Addressee::Room => {

@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use starling_protocol::Epoch;
+use starling_protocol::limits::EMOJIS_PER_MESSAGE_MAX;
 
 use crate::clock::Nanos;
 use crate::last_receivers::{LastReceivers, PlaceKey};
@@ -242,25 +243,42 @@ impl Ledger {
         self.charge(witness)
     }
 
-    /// A bot says that it has read its room up to this message.
-    pub fn says_read(&mut self, bot: u32, room: u32, seq: u64) {
+    /// A bot was told how far it has read its room. `said`: it is the answer to the bot's statement that it has read up
+    /// to this message.
+    pub fn was_told_read(&mut self, bot: u32, room: u32, seq: u64, said: Option<u64>, now: Nanos) {
         if let Some(member) = self.members.get_mut(&(bot, room)) {
-            member.read.says(seq);
-        }
-    }
-
-    /// A bot was told how far it has read its room. `is_answer`: it had just said so.
-    pub fn was_told_read(&mut self, bot: u32, room: u32, seq: u64, is_answer: bool, now: Nanos) {
-        if let Some(member) = self.members.get_mut(&(bot, room)) {
-            self.tally.unread += u64::from(member.read.is_told(seq, is_answer, now));
+            self.tally.unread += u64::from(member.read.is_told(seq, said, now));
         }
     }
 
     /// The server accepted a bot's change of a message, and assigned this position.
-    pub fn change_acked(&mut self, bot: u32, room: u32, seq: u64) {
-        if let Some(member) = self.members.get(&(bot, room)) {
-            self.rooms.entry(room).or_default().reach(member.position.epoch(), seq);
+    pub fn change_acked(&mut self, room: u32, epoch: Epoch, seq: u64, change: &RoomChange<'_>) {
+        if seq <= change.of {
+            // The position is older than its message, so it is another message's, even if the record has forgotten it.
+            self.tally.contradictions += 1;
+            return;
         }
+        let record = self.rooms.entry(room).or_default();
+        let witness = record.witness(epoch, seq, change.fingerprint(), Source::Ack);
+        self.charge_ack(witness);
+    }
+
+    /// The server refused a change, because there is no such message.
+    pub fn is_said_to_be_gone(&mut self, room: u32, epoch: Epoch, of: u64) {
+        self.rooms.entry(room).or_default().is_said_to_be_gone(epoch, of);
+    }
+
+    /// The refusals because of a missing message that nobody was told the deletion of, see
+    /// [`is_said_to_be_gone`](Self::is_said_to_be_gone).
+    pub fn said_to_be_gone_and_not_deleted(&self) -> u64 {
+        self.rooms.values().map(RoomRecord::said_to_be_gone_and_not_deleted).sum()
+    }
+
+    /// Whether a message may have all reactions that a message can have.
+    pub fn may_be_full(&self, room: u32, epoch: Epoch, of: u64) -> bool {
+        // Each reaction has a position behind its message. A new emoji is refused sooner than a known one.
+        let newest = self.rooms.get(&room).and_then(|record| record.high_water(epoch));
+        newest.is_some_and(|newest| newest.saturating_sub(of) >= EMOJIS_PER_MESSAGE_MAX as u64)
     }
 
     /// Notes the position of an entry. Returns the epoch if the entry must be judged.
@@ -375,6 +393,10 @@ impl Ledger {
         if planned != Nanos::UNPLANNED {
             record.note_planned(epoch, seq, planned);
         }
+        self.charge_ack(witness);
+    }
+
+    fn charge_ack(&mut self, witness: Witness) {
         // A repetition is counted at its receivers.
         if matches!(witness, Witness::Contradicts { .. }) {
             self.charge(witness);

@@ -70,12 +70,8 @@ fn run(flags: &clap::ArgMatches) -> anyhow::Result<u8> {
             prepare(config.report.as_deref(), &[folder::JSON, folder::PAGE])?;
             let not_ended = || Report::of(&Outcome::not_ended(&config));
             let claim = begin(config.report.as_deref(), |folder| folder::write(folder, &not_ended()))?;
-            let coming = config.profile().bots_max();
-            if config.profile.is_none() && coming < config.count {
-                let count = config.count;
-                log::warn!(
-                    "only {coming} of {count} bots will start before the run ends (BOT_SECONDS, BOT_RAMP_PER_SECOND)"
-                );
+            if let Some(left_out) = config.bots_left_out() {
+                log::warn!("{left_out} when the run ends (BOT_SECONDS, BOT_RAMP_PER_SECOND)");
             }
             let report = within_system(async |stop| {
                 let mut progress = progress::to_stderr(config.profile().duration());

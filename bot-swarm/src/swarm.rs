@@ -244,6 +244,7 @@ impl Swarm {
             away: sums.away,
             footprint,
             server: watch.stages.take().and_then(server_stages::Watch::end),
+            notes: config.bots_left_out().into_iter().collect(),
             ..Outcome::default()
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::in_flight::{Addressee, Outgoing};
+use super::in_flight::{Addressee, Outgoing, Request};
 use super::link::{Greeting, Link};
 use super::{Bot, Talk};
 use crate::census::BotState;
@@ -52,7 +52,8 @@ impl Bot {
         let unprovoked = self.worker.presence.take_refusals(self.identity.number);
         self.worker.stats.borrow_mut().counters.refused_unprovoked += unprovoked;
         self.give_up_plan(now);
-        for message in self.speech.unanswered() {
+        // Only messages have a planned time; the worker has counted all requests that await their answer.
+        for message in self.speech.unanswered().into_iter().filter_map(Request::message) {
             let is_seen = self.is_seen(&message);
             self.charge(message.latency(now), message.planned, 1, true, is_seen);
         }

@@ -11,10 +11,9 @@ use starling_protocol::{
 };
 
 use super::fragments::TooLarge;
-use super::in_flight::{Addressee, Outgoing, serial_of};
+use super::in_flight::{Addressee, Outgoing, Request};
 use super::link::{Greeting, Link};
-use super::moves::CHANGE_ID;
-use super::{Bot, PAUSE_DEFAULT};
+use super::{Bot, Changeable, PAUSE_DEFAULT};
 use crate::agenda::Errand;
 use crate::census::BotState;
 use crate::clock::Nanos;
@@ -119,20 +118,15 @@ impl Bot {
                 if is_altered {
                     self.worker.ledger.borrow_mut().altered();
                 }
-                let (what, has_text) = (("edited", "", false), !text.is_empty());
-                let change = RoomChange { of: of.0, client: client_id.as_str(), what, is_deletion: false, has_text };
+                let change = RoomChange::edited(of.0, client_id.as_str(), !text.is_empty());
                 self.place_was_taken(room.as_ref(), Some(seq.0), at, Some(&change));
             }
             ServerEvent::Deleted(DeletedEvent { room, seq, of, client_id, at, .. }) => {
-                let what = ("deleted", "", false);
-                let change =
-                    RoomChange { of: of.0, client: client_id.as_str(), what, is_deletion: true, has_text: false };
+                let change = RoomChange::deleted(of.0, client_id.as_str());
                 self.place_was_taken(room.as_ref(), Some(seq.0), at, Some(&change));
             }
             ServerEvent::Reaction(ReactionEvent { room, seq, of, client_id, emoji, removed, at, .. }) => {
-                let what = ("reaction", emoji.as_str(), removed);
-                let change =
-                    RoomChange { of: of.0, client: client_id.as_str(), what, is_deletion: false, has_text: false };
+                let change = RoomChange::reaction(of.0, client_id.as_str(), emoji.as_str(), removed);
                 self.place_was_taken(room.as_ref(), Some(seq.0), at, Some(&change));
             }
             ServerEvent::Message(message) => self.delivered(&Delivery {
@@ -152,7 +146,7 @@ impl Bot {
             ServerEvent::Left { room, .. } if room == self.worker.roster.room(self.identity.room).name => {
                 return Err(Useless::HadToLeave);
             }
-            ServerEvent::Left { room, .. } => self.visited(&room),
+            ServerEvent::Left { id, room } => self.visited(id.as_ref(), &room),
             ServerEvent::Pong { id, at } => self.time_was_told(id.as_ref(), at),
             ServerEvent::Read(read) => self.was_told_of_read(&read),
             // A bot does not request these.
@@ -168,7 +162,7 @@ impl Bot {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.link_is_welcomed(Duration::from_millis(welcome.heartbeat_ms));
-        (self.conduct.changes.own, self.conduct.changes.heard) = (None, None);
+        self.conduct.changeable = Changeable::default();
         self.session.way_back.keep_key(welcome.key);
         // A token may assign another name than the bot asked for. Its messages are delivered under the assigned name.
         if self.identity.name != welcome.client_id {
@@ -185,6 +179,7 @@ impl Bot {
         self.finds_inbox(welcome.inbox.as_ref());
         self.note_whether_back();
         self.ask_for_missed();
+        self.withdraw_settled(welcome.first_room.as_ref().map(|room| room.epoch));
         self.send_again();
         self.plan_move();
         self.speak();
@@ -193,7 +188,7 @@ impl Bot {
     fn joined(&mut self, joined: &JoinedEvent) {
         match &joined.room {
             Some(room) if *room != self.worker.roster.room(self.identity.room).name => {
-                self.visits(room, Standing { epoch: joined.epoch, seq: joined.seq.0, recovered: true });
+                self.visits(room, joined);
             }
             _ => self.was_told_of_missed(joined),
         }
@@ -220,7 +215,7 @@ impl Bot {
                     if !self.reading.home.hears(seq, delivery.at) {
                         return;
                     }
-                    self.conduct.changes.heard = Some(seq);
+                    self.conduct.changeable.heard = Some(seq);
                     ledger.room_message(
                         self.identity.number,
                         self.identity.room,
@@ -302,55 +297,56 @@ impl Bot {
     }
 
     fn acked(&mut self, ack: &Ack) {
-        let worker = &self.worker;
-        worker.stats.borrow_mut().counters.acked_as_duplicates += u64::from(ack.duplicate);
-        if ack.id.as_str().starts_with(CHANGE_ID) {
-            let Some(seq) = ack.seq else { return self.error("ack without seq") };
-            let mut ledger = worker.ledger.borrow_mut();
-            return ledger.change_acked(self.identity.number, self.identity.room, seq.0);
-        }
-        let serial = serial_of(&ack.id, worker.run, self.identity.number);
-        let Some((serial, message)) = serial.and_then(|serial| Some((serial, self.speech.awaits_answer(serial)?)))
-        else {
-            return self.error("ack of nothing");
+        self.worker.stats.borrow_mut().counters.acked_as_duplicates += u64::from(ack.duplicate);
+        let Some((_, request)) = self.awaited(&ack.id) else { return self.error("ack of nothing") };
+        let answered = match request {
+            Request::Message(message) => self.message_acked(ack, message),
+            Request::Change(change) => self.change_acked(ack, change),
+            Request::Read { .. } | Request::Join(_) | Request::Leave(_) => Err("ack of nothing"),
         };
-        // An ack that does not say where the message is promises nothing: the message is still unanswered.
-        match message.to {
-            Addressee::Room => {
-                if ack.room.as_ref() != Some(&worker.roster.room(self.identity.room).name) {
-                    return self.error("ack of another room");
-                }
-                let Some(seq) = ack.seq else { return self.error("ack without seq") };
-                let mut ledger = worker.ledger.borrow_mut();
-                ledger.room_acked(self.identity.number, self.identity.room, seq.0, message.number, message.planned);
-                drop(ledger);
-                self.conduct.changes.own = Some((seq.0, message));
-            }
-            Addressee::Friend(friend) => {
-                let friend = worker.roster.friend(self.identity.number, friend);
-                if ack.to.as_ref() != Some(&worker.roster.name(friend)) {
-                    return self.error("ack of another receiver");
-                }
-                worker.ledger.borrow_mut().private_acked(self.identity.number, friend, message.number);
-            }
+        match answered {
+            Ok(()) => self.has_done(Some(&ack.id), request),
+            // An ack that does not say where the message is promises nothing: the message is still unanswered.
+            Err(kind) => self.error(kind),
         }
-        self.speech.answered(serial);
-        self.was_taken(&message);
-        self.answered();
     }
 
-    /// Records that the server accepted a message, and the time since its planned time without the bot's own wait.
-    pub(super) fn was_taken(&self, message: &Outgoing) {
+    /// Handles the ack of a message.
+    ///
+    /// # Errors
+    /// The kind of the error, if the ack does not say where the message is.
+    fn message_acked(&mut self, ack: &Ack, message: Outgoing) -> Result<(), &'static str> {
+        let (bot, room) = (self.identity.number, self.identity.room);
+        match message.to {
+            Addressee::Room => {
+                let seq = self.place_in_home(ack)?;
+                self.worker.ledger.borrow_mut().room_acked(bot, room, seq, message.number, message.planned);
+                self.conduct.changeable.own = Some((seq, message));
+            }
+            Addressee::Friend(friend) => {
+                let friend = self.worker.roster.friend(bot, friend);
+                if ack.to.as_ref() != Some(&self.worker.roster.name(friend)) {
+                    return Err("ack of another receiver");
+                }
+                self.worker.ledger.borrow_mut().private_acked(bot, friend, message.number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that the server accepted a request, and, for a message, the time since its planned time without the
+    /// bot's own wait.
+    pub(super) fn was_taken(&self, request: Request) {
         let worker = &self.worker;
         worker.unanswered.set(worker.unanswered.get() - 1);
         let mut stats = worker.stats.borrow_mut();
         stats.counters.acked += 1;
-        if message.planned != Nanos::UNPLANNED {
+        if let Some(message) = request.message().filter(|message| message.planned != Nanos::UNPLANNED) {
             stats.ack.record(message.latency(worker.now()));
         }
     }
 
-    /// Handles the answer to a message.
+    /// Handles the answer to a request.
     pub(super) fn answered(&mut self) {
         if self.attendance.is_departing() && self.is_answered() {
             return self.enter(self.worker.now(), Errand::Part);
@@ -359,37 +355,43 @@ impl Bot {
     }
 
     fn refused(&mut self, refusal: &Refusal) {
-        let is_change = refusal.id.as_ref().is_some_and(|id| id.as_str().starts_with(CHANGE_ID));
-        if is_change && matches!(refusal.code, ErrorCode::NoSuchMessage | ErrorCode::TooManyReactions) {
-            // Its message was deleted or dropped meanwhile, or is full.
-            return;
-        }
         self.error(refusal.code.as_str());
         let Some(id) = &refusal.id else { return };
-        self.visit_was_refused(id);
         let is_resume = self.resume_was_refused(id);
         let is_temporary = !self.conduct.behaviour.ignores_limits() && passes(refusal);
         if is_temporary || is_resume {
             let pause = refusal.retry_after_ms.map_or(PAUSE_DEFAULT, Duration::from_millis);
             self.speech.pause(self.worker.now().after(pause));
         }
-        let serial = serial_of(id, self.worker.run, self.identity.number);
-        if let Some(message) = serial.and_then(|serial| self.speech.answered(serial)) {
+        if let Some((serial, request)) = self.awaited(id) {
+            self.speech.answered(serial);
             if is_temporary {
-                self.speech.postpone(message);
+                self.speech.postpone(request);
                 let worker = &self.worker;
                 worker.unanswered.set(worker.unanswered.get() - 1);
                 worker.deferred.set(worker.deferred.get() + 1);
                 worker.stats.borrow_mut().counters.refused_for_now += 1;
             } else {
-                self.was_refused(self.is_provoked(refusal.code, &message));
+                self.was_refused(self.is_provoked(refusal.code, request));
+                self.visit_was_refused(request);
             }
         }
         self.answered();
     }
 
-    /// Whether there is a reason to refuse a message for good: its sender floods, or its receiver may be away.
-    fn is_provoked(&self, code: ErrorCode, message: &Outgoing) -> bool {
+    /// Whether there is a reason to refuse a request for good.
+    fn is_provoked(&self, code: ErrorCode, request: Request) -> bool {
+        match request {
+            // Its sender floods, or its receiver may be away.
+            Request::Message(message) => self.is_message_provoked(code, message),
+            Request::Change(change) => self.is_change_provoked(code, change),
+            // The visit has ended meanwhile, because the room was dropped.
+            Request::Leave(room) => self.conduct.visit.room() != Some(room),
+            Request::Read { .. } | Request::Join(_) => false,
+        }
+    }
+
+    fn is_message_provoked(&self, code: ErrorCode, message: Outgoing) -> bool {
         if self.conduct.behaviour.ignores_limits() {
             return true;
         }
@@ -403,7 +405,7 @@ impl Bot {
         true
     }
 
-    /// Counts a final refusal of a message.
+    /// Counts a final refusal of a request.
     pub(super) fn was_refused(&self, is_provoked: bool) {
         self.worker.unanswered.set(self.worker.unanswered.get() - 1);
         let counters = &mut self.worker.stats.borrow_mut().counters;

@@ -1,9 +1,9 @@
-//! Messages that a bot has sent and that the server has not answered.
+//! Messages and other requests that a bot has sent and that the server has not answered.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use starling_protocol::MessageId;
+use starling_protocol::{Epoch, MessageId};
 
 use crate::clock::Nanos;
 use crate::marker::OwnWait;
@@ -17,7 +17,7 @@ pub(crate) enum Addressee {
     Friend(u32),
 }
 
-/// The most unanswered messages of one bot. At the limit, the bot waits for an ack, and the planned times of its
+/// The most unanswered requests of one bot. At the limit, the bot waits for an ack, and the planned times of its
 /// messages stay. The limit is below the 20 consecutive errors at which the server closes a connection, so a bot that
 /// is refused for its rate learns it in time.
 pub(crate) const IN_FLIGHT_MAX: usize = 16;
@@ -43,65 +43,112 @@ impl Outgoing {
     }
 }
 
-/// The unanswered messages of one bot, in the order in which they were sent.
+/// The kind of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeKind {
+    /// The message gets another text, of as many bytes as this one says.
+    Edit(Outgoing),
+    Delete,
+    React {
+        emoji: &'static str,
+        remove: bool,
+    },
+}
+
+/// A request to change a message of the bot's room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AskedChange {
+    /// The epoch of the room to which `of` belongs.
+    pub(crate) epoch: Epoch,
+    /// The `seq` of the message.
+    pub(crate) of: u64,
+    pub(crate) kind: ChangeKind,
+}
+
+/// Anything that a bot asks of the server, and that the server must answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    Message(Outgoing),
+    Change(AskedChange),
+    /// The bot has read its room up to `seq`.
+    Read {
+        epoch: Epoch,
+        seq: u64,
+    },
+    /// It wants to visit the room of this number.
+    Join(u32),
+    /// It wants to leave a visited room.
+    Leave(u32),
+}
+
+impl Request {
+    /// The message, if it is one.
+    pub(crate) fn message(self) -> Option<Outgoing> {
+        if let Self::Message(message) = self { Some(message) } else { None }
+    }
+}
+
+/// The unanswered requests of one bot, in the order in which they were sent.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    messages: VecDeque<(u64, Outgoing)>,
+    requests: VecDeque<(u64, Request)>,
     last_serial: u64,
 }
 
 impl InFlight {
-    /// Adds a message and returns its serial number, which the answer repeats.
-    pub(crate) fn add(&mut self, message: Outgoing) -> u64 {
+    /// Adds a request and returns its serial number, which the answer repeats.
+    pub(crate) fn add(&mut self, request: Request) -> u64 {
         self.last_serial += 1;
-        self.messages.push_back((self.last_serial, message));
+        self.requests.push_back((self.last_serial, request));
         self.last_serial
     }
 
-    /// Takes the message with this serial number, because it was answered. `None` if it had been answered before.
-    pub(crate) fn take(&mut self, serial: u64) -> Option<Outgoing> {
+    /// Takes the request with this serial number, because it was answered. `None` if it had been answered before.
+    pub(crate) fn take(&mut self, serial: u64) -> Option<Request> {
         self.take_where(|known| known == serial)
     }
 
-    /// The message of this serial number, if it is not answered.
-    pub(crate) fn get(&self, serial: u64) -> Option<Outgoing> {
-        self.iter().find(|(known, _)| *known == serial).map(|(_, message)| message)
+    /// The request of this serial number, if it is not answered.
+    pub(crate) fn get(&self, serial: u64) -> Option<Request> {
+        self.iter().find(|(known, _)| *known == serial).map(|(_, request)| request)
     }
 
-    /// Takes the first message whose serial number satisfies the condition. `None` if there is none.
-    pub(crate) fn take_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Outgoing> {
-        let index = self.messages.iter().position(|(serial, _)| is_wanted(*serial))?;
-        self.messages.remove(index).map(|(_, message)| message)
+    /// Takes the first request whose serial number satisfies the condition. `None` if there is none.
+    pub(crate) fn take_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Request> {
+        let index = self.requests.iter().position(|(serial, _)| is_wanted(*serial))?;
+        self.requests.remove(index).map(|(_, request)| request)
     }
 
-    /// Takes all messages, in the order in which they were sent.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Outgoing> {
-        self.messages.drain(..).map(|(_, message)| message)
+    /// Takes all requests that satisfy the condition, in the order in which they were sent.
+    pub(crate) fn take_all(&mut self, is_wanted: impl Fn(Request) -> bool) -> Vec<Request> {
+        let (taken, kept) = self.requests.drain(..).partition::<VecDeque<_>, _>(|(_, request)| is_wanted(*request));
+        self.requests = kept;
+        taken.into_iter().map(|(_, request)| request).collect()
     }
 
     /// Whether the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
-        self.messages.len() >= IN_FLIGHT_MAX
+        self.requests.len() >= IN_FLIGHT_MAX
     }
 
-    /// All messages, mutable.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outgoing> {
-        self.messages.iter_mut().map(|(_, message)| message)
+    /// All requests, mutable.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Request> {
+        self.requests.iter_mut().map(|(_, request)| request)
     }
 
-    /// All messages with their serial numbers, in the order in which they were sent.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Outgoing)> {
-        self.messages.iter().copied()
+    /// All requests with their serial numbers, in the order in which they were sent.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Request)> {
+        self.requests.iter().copied()
     }
 }
 
-/// The `id` of a message. No other message of the same name has it, in this run or another, even if bots share a name.
+/// The `id` of a request. No other request of the same name has it, in this run or another, even if bots share a name.
 pub(crate) fn message_id(run: u32, bot: u32, serial: u64) -> MessageId {
     #[expect(clippy::expect_used, reason = "at most 8 + 1 + 8 + 1 + 20 characters, and not empty")]
     MessageId::parse(&format!("{run:08x}-{bot:x}-{serial}")).expect("a run and a serial number make an id")
 }
 
-/// The serial number in the `id` that an answer carries. `None`: the answer is not to a message of this bot in this
+/// The serial number in the `id` that an answer carries. `None`: the answer is not to a request of this bot in this
 /// run.
 pub(crate) fn serial_of(id: &MessageId, run: u32, bot: u32) -> Option<u64> {
     let (sender, serial) = id.as_str().rsplit_once('-')?;
@@ -114,8 +161,9 @@ pub(crate) fn serial_of(id: &MessageId, run: u32, bot: u32) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn message(number: u32) -> Outgoing {
-        Outgoing { to: Addressee::Room, number, planned: Nanos(0), own_wait: OwnWait::default(), bytes: 40 }
+    fn message(number: u32) -> Request {
+        let (planned, own_wait) = (Nanos(0), OwnWait::default());
+        Request::Message(Outgoing { to: Addressee::Room, number, planned, own_wait, bytes: 40 })
     }
 
     #[test]
@@ -127,7 +175,7 @@ mod tests {
         assert_eq!(in_flight.get(serial), Some(message(2)));
         assert_eq!((in_flight.take(serial), in_flight.get(serial)), (Some(message(2)), None));
         assert_eq!(in_flight.take(serials[1]), None);
-        assert_eq!(in_flight.iter().map(|(_, m)| m.number).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(in_flight.iter().map(|(_, it)| it).collect::<Vec<_>>(), [message(1), message(3)]);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use actix::Context;
-use starling_protocol::{
-    Change, ChangeMessage, ChangedPlace, ClientCommand, Emoji, MessageId, ReadEvent, RoomName, Seq, Target,
-};
+use starling_protocol::{ClientCommand, JoinedEvent, MessageId, RoomName, Target};
 
+use super::in_flight::{ChangeKind, Outgoing, Request};
 use super::link::Link;
 use super::{Bot, PART_AFTER, Visit};
 use crate::agenda::Errand;
@@ -14,10 +13,6 @@ use crate::behaviour::Move;
 use crate::census::BotState;
 use crate::clock::Nanos;
 use crate::ledger::Standing;
-use crate::marker::{MarkedTarget, Names};
-
-/// The beginning of the `id`s of changes.
-pub(super) const CHANGE_ID: &str = "change/";
 
 /// An editor deletes one message for so many edits and deletions.
 const DELETIONS_ONE_IN: u8 = 4;
@@ -28,14 +23,8 @@ const REMOVALS_ONE_IN: u8 = 4;
 /// The emoji of reactors.
 const EMOJIS: [&str; 4] = ["👍", "🎉", "👀", "👩\u{200d}💻"];
 
-/// The `id` of the frames with which a bot says how far it has read.
-const READ_ID: &str = "read";
-
 /// The `id` of the frames with which a bot says that it types.
 const TYPING_ID: &str = "typing";
-
-/// The `id` of the frames with which a bot joins and leaves visited rooms.
-const VISIT_ID: &str = "visit";
 
 impl Bot {
     /// Starts to take part, because the profile wants the bot from now on.
@@ -73,7 +62,7 @@ impl Bot {
         }
     }
 
-    /// Whether no message of the bot waits to be sent or answered.
+    /// Whether no message of the bot waits to be sent, and no request to be answered.
     pub(super) fn is_answered(&self) -> bool {
         self.speech.is_done(self.plan_end(self.worker.now()))
     }
@@ -114,8 +103,8 @@ impl Bot {
     /// Makes the noted move.
     pub(super) fn make_move(&mut self, due: Nanos, ctx: &mut Context<Self>) {
         let Some((_, next)) = self.conduct.next_move.take_if(|(noted, _)| *noted == due) else { return };
-        let is_free = self.session.link.is_up() && self.attendance.is_wanted() && self.is_caught_up();
-        if is_free && self.worker.quiet_since.get().is_none() {
+        let is_here = self.session.link.is_up() && self.attendance.is_wanted() && self.is_caught_up();
+        if is_here && self.speech.may_begin() && self.worker.quiet_since.get().is_none() {
             match next {
                 Move::Hop => self.hop(),
                 Move::ChangeOwn => self.change_own(),
@@ -133,7 +122,7 @@ impl Bot {
         match self.conduct.visit {
             Visit::In(room) => {
                 self.conduct.visit = Visit::Leaving(room);
-                self.ask_to_visit(room, |room| ClientCommand::Leave { room });
+                self.request(Request::Leave(room));
             }
             Visit::None => self.visit_another(None),
             // The answer has not arrived yet.
@@ -143,34 +132,29 @@ impl Bot {
 
     /// Edits its newest message, or deletes it.
     fn change_own(&mut self) {
-        let Some((of, message)) = self.conduct.changes.own else { return };
+        let Some((of, message)) = self.conduct.changeable.own else { return };
         if self.rng.u8(0..DELETIONS_ONE_IN) == 0 {
-            self.conduct.changes.own = None;
-            return self.ask_to_change(of, Change::Delete);
+            self.conduct.changeable.own = None;
+            return self.request_change(of, ChangeKind::Delete);
         }
-        let tag = self.worker.roster.room(self.identity.room).tag;
-        let marker = self.marker(message, MarkedTarget::Room(tag), false);
-        let names = Names { from: self.identity.name.as_str(), to: "" };
-        let bytes = self.worker.habits.sizes.draw(&mut self.rng) as usize;
-        self.ask_to_change(of, Change::Edit(marker.render(bytes, names).into()));
+        let bytes = self.worker.habits.sizes.draw(&mut self.rng);
+        self.request_change(of, ChangeKind::Edit(Outgoing { bytes, ..message }));
     }
 
     /// Reacts to the newest message of its room, or takes that back.
     fn react(&mut self) {
-        let Some(of) = self.conduct.changes.heard else { return };
-        let emoji = EMOJIS.get(self.rng.usize(0..EMOJIS.len())).and_then(|emoji| Emoji::parse(emoji).ok());
-        let Some(emoji) = emoji else { return };
+        let Some(of) = self.conduct.changeable.heard else { return };
+        let Some(emoji) = EMOJIS.get(self.rng.usize(0..EMOJIS.len())) else { return };
         let remove = self.rng.u8(0..REMOVALS_ONE_IN) == 0;
-        self.ask_to_change(of, Change::React { emoji, remove });
+        self.request_change(of, ChangeKind::React { emoji, remove });
     }
 
     /// Says that it has read the newest message of its room.
-    fn say_read(&self) {
-        let Some(seq) = self.conduct.changes.heard.filter(|_| !self.is_plain()) else { return };
-        let (bot, home) = (self.identity.number, self.identity.room);
-        self.worker.ledger.borrow_mut().says_read(bot, home, seq);
-        let place = ChangedPlace::Room(self.worker.roster.room(home).name.clone());
-        self.ask(MessageId::parse(READ_ID).ok(), ClientCommand::Read { place, seq: Seq(seq) });
+    fn say_read(&mut self) {
+        let Some(seq) = self.conduct.changeable.heard else { return };
+        if let Some(epoch) = self.home_epoch() {
+            self.request(Request::Read { epoch, seq });
+        }
     }
 
     /// Says that it types in its room.
@@ -182,70 +166,51 @@ impl Bot {
         }
     }
 
-    /// Handles how far a client has read a room.
-    pub(super) fn was_told_of_read(&self, read: &ReadEvent) {
-        let (bot, home) = (self.identity.number, self.identity.room);
-        let is_home = read.room.as_ref() == Some(&self.worker.roster.room(home).name);
-        // Others are told with CHAT_SEEN_BY.
-        if is_home && read.client_id == self.identity.name {
-            self.worker.ledger.borrow_mut().was_told_read(bot, home, read.seq.0, read.id.is_some(), self.worker.now());
-        }
-    }
-
-    fn ask_to_change(&mut self, of: u64, change: Change<'static>) {
-        if self.is_plain() {
-            return;
-        }
-        self.conduct.changes.count += 1;
-        let id = MessageId::parse(&format!("{CHANGE_ID}{:08x}-{}", self.worker.run, self.conduct.changes.count)).ok();
-        let place = ChangedPlace::Room(self.worker.roster.room(self.identity.room).name.clone());
-        self.ask(id, ClientCommand::Change(ChangeMessage { place, of: Seq(of), change }));
-    }
-
     fn visit_another(&mut self, but: Option<u32>) {
         let Some(room) = self.worker.roster.room_to_visit(self.identity.room, but, &mut self.rng) else { return };
         self.conduct.visit = Visit::Asked(room);
-        self.ask_to_visit(room, |room| ClientCommand::Join { room, resume: None, presence: false });
-    }
-
-    fn ask_to_visit(&self, room: u32, command: impl FnOnce(RoomName) -> ClientCommand<'static>) {
-        let name = self.worker.roster.room(room).name.clone();
-        self.ask(MessageId::parse(VISIT_ID).ok(), command(name));
+        self.request(Request::Join(room));
     }
 
     /// Handles the server's consent to visit a room.
-    pub(super) fn visits(&mut self, room: &RoomName, standing: Standing) {
+    pub(super) fn visits(&mut self, room: &RoomName, joined: &JoinedEvent) {
         let Visit::Asked(asked) = self.conduct.visit else { return };
         if self.worker.roster.room(asked).name == *room {
             self.conduct.visit = Visit::In(asked);
+            let standing = Standing { epoch: joined.epoch, seq: joined.seq.0, recovered: true };
             self.worker.ledger.borrow_mut().entered(self.identity.number, asked, standing, self.worker.now());
+            self.has_done(joined.id.as_ref(), Request::Join(asked));
         }
     }
 
     /// Handles the end of a visit: the bot visits another room.
-    pub(super) fn visited(&mut self, room: &RoomName) {
+    pub(super) fn visited(&mut self, id: Option<&MessageId>, room: &RoomName) {
         let Some(visited) = self.conduct.visit.room() else { return };
         if self.worker.roster.room(visited).name == *room {
             self.end_visit();
-            self.visit_another(Some(visited));
+            self.has_done(id, Request::Leave(visited));
+            // A bot that is about to go would not get the answer.
+            if !self.is_closing() {
+                self.visit_another(Some(visited));
+            }
         }
     }
 
-    /// Notes that the bot is no longer in the visited room.
+    /// Notes that the bot is no longer in the visited room. A request to join one is sent again on its next connection.
     pub(super) fn end_visit(&mut self) {
-        if let Some(room) = std::mem::replace(&mut self.conduct.visit, Visit::None).room() {
+        if let Some(room) = self.conduct.visit.room() {
+            self.conduct.visit = Visit::None;
             self.worker.ledger.borrow_mut().left(self.identity.number, room);
         }
     }
 
-    /// Handles a refusal of the request with this id.
-    pub(super) fn visit_was_refused(&mut self, id: &MessageId) {
-        if id.as_str() == VISIT_ID {
-            self.conduct.visit = match self.conduct.visit {
-                Visit::None | Visit::Asked(_) => Visit::None,
-                Visit::In(room) | Visit::Leaving(room) => Visit::In(room),
-            };
-        }
+    /// Handles the refusal of a request for good.
+    pub(super) fn visit_was_refused(&mut self, request: Request) {
+        self.conduct.visit = match (request, self.conduct.visit) {
+            (Request::Join(_), Visit::Asked(_)) => Visit::None,
+            (Request::Leave(_), Visit::Leaving(room)) => Visit::In(room),
+            (_, visit) => visit,
+        };
     }
 
     /// Leaves by its own choice, and returns after a while.
@@ -273,6 +238,20 @@ impl Bot {
         let is_over = self.worker.quiet_since.get().is_some();
         if let Some(next) = self.session.link.read_on(due, self.worker.now(), bytes_per_second, is_over) {
             self.enter(next, Errand::Read);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_protocol::Emoji;
+
+    use super::*;
+
+    #[test]
+    fn a_reaction_is_told_to_everybody_as_the_reactor_writes_it() {
+        for emoji in EMOJIS {
+            assert_eq!(Emoji::parse(emoji).unwrap().as_str(), emoji);
         }
     }
 }

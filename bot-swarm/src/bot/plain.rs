@@ -8,7 +8,7 @@ use awc::ws;
 
 use super::Bot;
 use super::fragments::TooLarge;
-use super::in_flight::Outgoing;
+use super::in_flight::{Outgoing, Request};
 use crate::agenda::Errand;
 use crate::clock::Nanos;
 use crate::dialect::Dialect;
@@ -121,8 +121,8 @@ impl Bot {
             Heard::Answer(answer) => self.session.link.send(answer),
             Heard::Said(said) => self.hear_said(said),
             Heard::Taken(id) => match self.speech.answered_where(|serial| foreign.wire_id(serial) == id) {
-                Some(message) => {
-                    self.was_taken(&message);
+                Some(request) => {
+                    self.was_taken(request);
                     self.answered();
                 }
                 None => self.error("ack of nothing"),
@@ -130,7 +130,7 @@ impl Bot {
             Heard::Refused(id, why) => {
                 self.error(&why);
                 let id = id.and_then(|id| self.speech.answered_where(|serial| foreign.wire_id(serial) == id));
-                if let Some(message) = id {
+                if let Some(message) = id.and_then(Request::message) {
                     self.worker.promises_no_more(self.identity.number, message.number);
                     self.was_refused(self.conduct.behaviour.ignores_limits());
                     self.answered();
@@ -168,8 +168,8 @@ impl Bot {
     /// Handles the return of the bot's own message, which serves as its ack.
     fn is_echoed(&mut self, number: u32) {
         // An echo bot writes to one room only, so its serial numbers are equal to its message numbers.
-        let Some(message) = self.speech.answered(u64::from(number)) else { return };
-        self.was_taken(&message);
+        let Some(request) = self.speech.answered(u64::from(number)) else { return };
+        self.was_taken(request);
         self.answered();
     }
 }

@@ -1,9 +1,9 @@
-//! The messages of a bot: planned, postponed and unanswered.
+//! The messages of a bot, and its other requests: planned, postponed and unanswered.
 
 use std::collections::VecDeque;
 
 use super::attendance::Absence;
-use super::in_flight::{Addressee, InFlight, Outgoing};
+use super::in_flight::{Addressee, InFlight, Outgoing, Request};
 use crate::clock::Nanos;
 use crate::marker::OwnWait;
 use crate::plan::Plan;
@@ -36,10 +36,10 @@ pub(super) struct Speech {
     /// Messages of the plan that were due when the swarm became quiet, and are not sent.
     owed: u64,
     in_flight: InFlight,
-    /// Messages whose connection was lost before their answer, at a server that does not detect repetitions.
-    in_doubt: Vec<Outgoing>,
-    /// Temporarily refused messages; they are sent again before any new one.
-    postponed: VecDeque<Outgoing>,
+    /// Requests whose connection was lost before their answer, at a server that does not detect repetitions.
+    in_doubt: Vec<Request>,
+    /// Temporarily refused requests; they are sent again before any new message.
+    postponed: VecDeque<Request>,
     paused_until: Nanos,
     /// The earliest appointment to speak that is entered and not delivered.
     speaks_at: Option<Nanos>,
@@ -125,8 +125,10 @@ impl Speech {
 
     /// Adds an absence of the bot's own choice to the wait of each message that is to be sent again.
     pub(super) fn has_waited(&mut self, absence: Absence) {
-        for message in self.in_flight.iter_mut().chain(&mut self.postponed) {
-            if message.planned != Nanos::UNPLANNED {
+        for request in self.in_flight.iter_mut().chain(&mut self.postponed) {
+            if let Request::Message(message) = request
+                && message.planned != Nanos::UNPLANNED
+            {
                 message.own_wait = message.own_wait.and(absence.after(message.planned));
             }
         }
@@ -144,60 +146,71 @@ impl Speech {
             *count
         });
         let message = Outgoing { to, number, planned, own_wait, bytes };
-        (self.in_flight.add(message), message)
+        (self.in_flight.add(Request::Message(message)), message)
     }
 
-    /// Whether another message may be sent.
+    /// Adds a request other than a new message to the unanswered ones. Returns its serial number.
+    pub(super) fn ask(&mut self, request: Request) -> u64 {
+        self.in_flight.add(request)
+    }
+
+    /// Whether another request may be sent.
     pub(super) fn may_begin(&self) -> bool {
         !self.in_flight.is_full()
     }
 
-    /// All unanswered messages, with their serial numbers.
-    pub(super) fn under_way(&self) -> Vec<(u64, Outgoing)> {
+    /// All unanswered requests, with their serial numbers.
+    pub(super) fn under_way(&self) -> Vec<(u64, Request)> {
         self.in_flight.iter().collect()
     }
 
-    /// The message of this serial number. `None`: it is answered, or never was sent.
-    pub(super) fn awaits_answer(&self, serial: u64) -> Option<Outgoing> {
+    /// The request of this serial number. `None`: it is answered, or never was sent.
+    pub(super) fn awaits_answer(&self, serial: u64) -> Option<Request> {
         self.in_flight.get(serial)
     }
 
-    /// Takes the message with this serial number, because it was answered. `None` if it had been answered before.
-    pub(super) fn answered(&mut self, serial: u64) -> Option<Outgoing> {
+    /// Takes the request with this serial number, because it was answered. `None` if it had been answered before.
+    pub(super) fn answered(&mut self, serial: u64) -> Option<Request> {
         self.in_flight.take(serial)
     }
 
-    /// Takes the first answered message whose serial number satisfies the condition. `None` if there is none.
-    pub(super) fn answered_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Outgoing> {
+    /// Takes the first answered request whose serial number satisfies the condition. `None` if there is none.
+    pub(super) fn answered_where(&mut self, is_wanted: impl Fn(u64) -> bool) -> Option<Request> {
         self.in_flight.take_where(is_wanted)
     }
 
-    /// Keeps a message to send it again later.
-    pub(super) fn postpone(&mut self, message: Outgoing) {
-        self.postponed.push_back(message);
+    /// Takes the unanswered requests that satisfy the condition, and the postponed ones.
+    pub(super) fn withdraw(&mut self, is_wanted: impl Fn(Request) -> bool) -> (Vec<Request>, Vec<Request>) {
+        let (postponed, kept) = self.postponed.drain(..).partition(|request| is_wanted(*request));
+        self.postponed = kept;
+        (self.in_flight.take_all(is_wanted), postponed.into())
     }
 
-    /// Takes the first postponed message.
-    pub(super) fn take_postponed(&mut self) -> Option<Outgoing> {
+    /// Keeps a request to send it again later.
+    pub(super) fn postpone(&mut self, request: Request) {
+        self.postponed.push_back(request);
+    }
+
+    /// Takes the first postponed request.
+    pub(super) fn take_postponed(&mut self) -> Option<Request> {
         self.postponed.pop_front()
     }
 
-    /// Whether no message that was due at this time waits to be sent or answered.
+    /// Whether nothing that was due at this time waits to be sent or answered.
     pub(super) fn is_done(&self, end: Nanos) -> bool {
         self.in_flight.iter().next().is_none() && self.postponed.is_empty() && self.overdue(end) == 0
     }
 
     /// Gives up sending the unanswered messages again, because they could arrive twice. Calls `tell` for each.
-    pub(super) fn doubt_all(&mut self, mut tell: impl FnMut(&Outgoing)) {
-        for message in self.in_flight.drain() {
-            tell(&message);
-            self.in_doubt.push(message);
-        }
+    pub(super) fn doubt_all(&mut self, tell: impl FnMut(Outgoing)) {
+        let given_up = self.in_flight.take_all(|_| true);
+        given_up.iter().filter_map(|request| request.message()).for_each(tell);
+        self.in_doubt.extend(given_up);
     }
 
-    /// All messages that are sent and not answered, or postponed.
-    pub(super) fn unanswered(&mut self) -> Vec<Outgoing> {
-        let under_way = self.in_flight.iter().map(|(_, message)| message);
+    /// All requests that are sent and not answered, or postponed.
+    pub(super) fn unanswered(&mut self) -> Vec<Request> {
+        let under_way = self.in_flight.iter().map(|(_, request)| request);
         under_way.chain(self.postponed.iter().copied()).chain(std::mem::take(&mut self.in_doubt)).collect()
     }
 }
@@ -238,10 +251,11 @@ mod tests {
         assert!(speech.is_done(Nanos(1)));
         let (serial, message) = speech.begin(draft());
         assert!(!speech.is_done(Nanos(1)));
-        assert_eq!(speech.answered(serial), Some(message));
-        speech.postpone(message);
+        let request = Request::Message(message);
+        assert_eq!(speech.answered(serial), Some(request));
+        speech.postpone(request);
         assert!(!speech.is_done(Nanos(1)));
-        assert_eq!(speech.take_postponed(), Some(message));
+        assert_eq!(speech.take_postponed(), Some(request));
         assert!(speech.is_done(Nanos(1)));
     }
 }

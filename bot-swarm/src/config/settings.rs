@@ -141,6 +141,12 @@ impl Config {
         let whole = (self.seconds > 0.0).then(|| Duration::from_secs_f64(self.seconds));
         self.profile.clone().unwrap_or_else(|| Profile::ramp_and_hold(self.count, self.ramp_per_second, whole))
     }
+
+    /// What to tell of a run that ends before all `BOT_COUNT` bots are due.
+    pub fn bots_left_out(&self) -> Option<String> {
+        let due = self.profile().bots_max();
+        (self.profile.is_none() && due < self.count).then(|| format!("only {due} of {} bots were due", self.count))
+    }
 }
 
 impl Default for Config {

@@ -13,8 +13,6 @@ const KEPT_AFTER: Duration = Duration::from_secs(3);
 /// How far a bot has read its room.
 #[derive(Debug, Default)]
 pub(super) struct ReadPosition {
-    /// How far it has said on this connection that it has read.
-    said: u64,
     /// The furthest that it was told on this connection.
     told: u64,
     /// What a later connection must know.
@@ -31,14 +29,10 @@ impl ReadPosition {
         *self = Self { kept: self.kept, told: self.kept, is_due: self.kept > 0, ..Self::default() };
     }
 
-    /// The bot says that it has read up to `seq`, which it has received.
-    pub(super) fn says(&mut self, seq: u64) {
-        self.said = self.said.max(seq);
-    }
-
-    /// The server tells the position, as an answer or by itself. Returns whether it went back.
-    pub(super) fn is_told(&mut self, seq: u64, is_answer: bool, now: Nanos) -> bool {
-        let least = if is_answer { self.told.max(self.said) } else { self.told };
+    /// The server tells the position, by itself or as the answer to the bot's statement that it has read up to `said`,
+    /// which it has received. Returns whether it went back.
+    pub(super) fn is_told(&mut self, seq: u64, said: Option<u64>, now: Nanos) -> bool {
+        let least = self.told.max(said.unwrap_or_default());
         self.told = self.told.max(seq);
         self.is_due = false;
         match self.keeping {
@@ -66,14 +60,14 @@ mod tests {
     #[test]
     fn a_position_goes_back_if_it_is_less_than_what_was_told_or_answered() {
         for (what, told, went_back) in [
-            ("rising", &[(5, false), (7, false), (7, true)][..], false),
-            ("less than said, before the answer", &[(5, false)], false),
-            ("less than said", &[(5, true)], true),
-            ("less than told", &[(8, false), (7, false)], true),
+            ("rising", &[(5, None), (7, None), (7, Some(6))][..], false),
+            ("the answers to two statements in their order", &[(5, Some(5)), (6, Some(6))], false),
+            ("less than said", &[(5, Some(6))], true),
+            ("less than told", &[(8, None), (7, None)], true),
+            ("less than told, and not less than said", &[(8, None), (7, Some(7))], true),
         ] {
             let mut position = ReadPosition::default();
-            position.says(6);
-            let found: Vec<_> = told.iter().map(|(seq, is_answer)| position.is_told(*seq, *is_answer, at(0))).collect();
+            let found: Vec<_> = told.iter().map(|(seq, said)| position.is_told(*seq, *said, at(0))).collect();
             assert_eq!(found.contains(&true), went_back, "{what}");
         }
     }
@@ -82,18 +76,18 @@ mod tests {
     fn a_later_connection_must_be_told_what_was_confirmed_some_time_ago() {
         let mut position = ReadPosition::default();
         for (seconds, seq) in [(0, 5), (1, 6), (3, 7), (4, 8)] {
-            assert!(!position.is_told(seq, false, at(seconds)));
+            assert!(!position.is_told(seq, None, at(seconds)));
         }
         position.interrupted();
         assert!(position.is_due(), "nothing was told yet");
-        assert!(!position.is_told(5, false, at(5)), "5 was told three seconds before the end");
+        assert!(!position.is_told(5, None, at(5)), "5 was told three seconds before the end");
         assert!(!position.is_due());
         position.interrupted();
-        assert!(position.is_told(4, false, at(6)), "and still is");
+        assert!(position.is_told(4, None, at(6)), "and still is");
         position.interrupted();
         assert!(position.is_due());
         let mut new = ReadPosition::default();
-        new.is_told(5, false, at(0));
+        new.is_told(5, None, at(0));
         new.interrupted();
         assert!(!new.is_due(), "it may have been lost");
     }

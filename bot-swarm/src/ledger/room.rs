@@ -18,6 +18,9 @@ use crate::clock::Nanos;
 /// (replaying after a long absence) is checked by `seq` only.
 const PLACES_MAX: usize = 1_024;
 
+/// A message that is this many positions behind the newest one may have been dropped from the history.
+const KEPT_FOR: u64 = 500;
+
 /// The most epochs of a room that are remembered; members that are still in older ones expect no more messages.
 const LIVES_MAX: usize = 4;
 
@@ -74,6 +77,9 @@ struct Place {
     witness: Witness,
     /// The number of deliveries that got `witness` as their result.
     charged: u32,
+    /// Whether a request was acknowledged with this position. No other request can have it, even if it looks the same,
+    /// as the same reaction does.
+    is_acked: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +105,11 @@ struct Life {
 #[derive(Debug, Default)]
 pub struct RoomRecord {
     lives: VecDeque<Life>,
+    /// The messages that the server called missing when it refused to change them, until their deletion is seen: the
+    /// newest [`PLACES_MAX`] refusals.
+    said_gone: VecDeque<(Epoch, u64)>,
+    /// Older refusals of this kind.
+    said_gone_before: u64,
 }
 
 impl RoomRecord {
@@ -110,6 +121,7 @@ impl RoomRecord {
 
     /// Notes that the message `of` was deleted, at `seq`.
     pub fn note_deletion(&mut self, epoch: Epoch, of: u64, seq: u64) {
+        self.said_gone.retain(|gone| *gone != (epoch, of));
         let deletions = &mut self.life(epoch, seq).deletions;
         if deletions.iter().all(|(known, _)| *known != of) {
             if deletions.len() == PLACES_MAX {
@@ -125,14 +137,41 @@ impl RoomRecord {
         life.deletions.iter().find(|(known, _)| *known == of).map(|(_, seq)| *seq)
     }
 
+    /// Notes that the server refused to change the message `of`, because it is missing. Either it was deleted, and the
+    /// deletion may be seen later, or it is so old that it may have been dropped.
+    pub fn is_said_to_be_gone(&mut self, epoch: Epoch, of: u64) {
+        let is_old = self.high_water(epoch).is_none_or(|newest| newest.saturating_sub(of) >= KEPT_FOR);
+        if is_old || self.deletion(epoch, of).is_some() {
+            return;
+        }
+        if self.said_gone.len() == PLACES_MAX {
+            self.said_gone.pop_front();
+            self.said_gone_before += 1;
+        }
+        self.said_gone.push_back((epoch, of));
+    }
+
+    /// The refusals to change a missing message whose deletion was not seen.
+    pub fn said_to_be_gone_and_not_deleted(&self) -> u64 {
+        self.said_gone_before + self.said_gone.len() as u64
+    }
+
     /// Compares a message with the record of its position, and records it if there is none.
     pub fn witness(&mut self, epoch: Epoch, seq: u64, message: Fingerprint, source: Source) -> Witness {
         let life = self.life(epoch, seq);
         life.high_water = life.high_water.max(seq);
-        let Some(index) = life.place(seq) else { return Witness::Agrees };
+        let Some(index) = life.place(seq) else {
+            // A delivery this far behind is checked by `seq` only. What an ack names there, others have seen by now.
+            let is_known = source == Source::Delivery || life.has_seen(message);
+            return if is_known { Witness::Agrees } else { Witness::Contradicts { repeats: 0, reordered: 0 } };
+        };
         let known = life.places.get(index).copied().flatten();
-        let mut place =
-            known.unwrap_or_else(|| Place { message, witness: life.judge_sender(seq, message), charged: 0 });
+        let mut place = known.unwrap_or_else(|| Place {
+            message,
+            witness: life.judge_sender(seq, message),
+            charged: 0,
+            is_acked: false,
+        });
         let answer = place.compare(message, source);
         if let Some(kept) = life.places.get_mut(index) {
             *kept = Some(place);
@@ -159,8 +198,7 @@ impl RoomRecord {
 
     /// Whether a message was seen at any position of the room.
     pub fn has_seen(&self, message: Fingerprint) -> bool {
-        let senders = self.lives.iter().filter_map(|life| life.senders.get(&(message.run, message.sender)));
-        senders.into_iter().any(|sender| sender.numbers.contains(message.number.into()))
+        self.lives.iter().any(|life| life.has_seen(message))
     }
 
     /// The newest `seq` known of this epoch; `None` if the epoch is unknown or forgotten.
@@ -187,7 +225,8 @@ impl RoomRecord {
 
 impl Place {
     fn compare(&mut self, message: Fingerprint, source: Source) -> Witness {
-        if self.message == message || self.witness == Witness::Contradicted {
+        let is_taken = source == Source::Ack && std::mem::replace(&mut self.is_acked, true);
+        if (self.message == message && !is_taken) || self.witness == Witness::Contradicted {
             self.charged += u32::from(matches!(source, Source::Delivery));
             return self.witness;
         }
@@ -234,6 +273,13 @@ impl Life {
             self.places.push_back(None);
         }
         Some(self.places.len() - 1)
+    }
+
+    /// Whether a message was seen at any position. Messages without a number may have been.
+    fn has_seen(&self, message: Fingerprint) -> bool {
+        let sender = self.senders.get(&(message.run, message.sender));
+        message.sender == Fingerprint::UNMARKED.sender
+            || sender.is_some_and(|sender| sender.numbers.contains(message.number.into()))
     }
 
     fn judge_sender(&mut self, seq: u64, message: Fingerprint) -> Witness {

@@ -21,7 +21,22 @@ pub struct RoomChange<'a> {
     pub has_text: bool,
 }
 
-impl RoomChange<'_> {
+impl<'a> RoomChange<'a> {
+    /// An edit.
+    pub fn edited(of: u64, client: &'a str, has_text: bool) -> Self {
+        Self { of, client, what: ("edited", "", false), is_deletion: false, has_text }
+    }
+
+    /// A deletion.
+    pub fn deleted(of: u64, client: &'a str) -> Self {
+        Self { of, client, what: ("deleted", "", false), is_deletion: true, has_text: false }
+    }
+
+    /// A reaction, or its removal.
+    pub fn reaction(of: u64, client: &'a str, emoji: &'a str, is_removed: bool) -> Self {
+        Self { of, client, what: ("reaction", emoji, is_removed), is_deletion: false, has_text: false }
+    }
+
     /// What all receivers see at its position, whenever they get it.
     pub fn fingerprint(&self) -> Fingerprint {
         let (kind, emoji, is_removed) = self.what;

@@ -185,6 +185,7 @@ impl Handler<CloseBooks> for Worker {
         self.charge_undelivered(&ledger, &targets, &mut last);
         // The swarm takes them with the next interval.
         self.state.ledger.borrow_mut().add_last_receivers(&last);
+        self.state.stats.borrow_mut().counters.refused_unprovoked += ledger.said_to_be_gone_and_not_deleted();
         let unpromised = self.state.unpromised.lock().unwrap_or_else(PoisonError::into_inner);
         let (tally, private) = ledger.close(&targets, |bot| self.state.said_by(bot), &unpromised);
         drop(unpromised);

@@ -41,6 +41,26 @@ async fn a_hopper_asks_once_to_leave_a_room_however_late_the_answer_is() {
 }
 
 #[actix_rt::test]
+async fn what_editors_reactors_and_readers_ask_for_is_done_or_refused_with_reason_also_across_lost_connections() {
+    let server = TestServer::start().await;
+    let config = Config { change_seconds: 0.1, ..mixed(&server, 12, "chatter=1,editor=2,reactor=2,reader=1") };
+    let report = run_until(&config, async {
+        for asked in [100, 200, 300] {
+            wait_until("changes", || server.asked_to_change() >= asked).await;
+            // The second time, all messages that the bots want to change are gone.
+            if asked == 200 { server.forget_everything() } else { server.drop_everyone() }
+        }
+        wait_until("more changes", || server.asked_to_change() >= 400).await;
+    })
+    .await;
+    let counters = &report.stats.counters;
+    let lost = report.tally.lost_and_told;
+    assert_eq!(report.faults(), if lost > 0 { vec![("lost", lost)] } else { Vec::new() }, "{report}");
+    assert_eq!(counters.sent, counters.acked + counters.refused, "{report}");
+    assert_eq!(counters.reconnects, 3 * 12, "{report}");
+}
+
+#[actix_rt::test]
 async fn churners_leave_and_come_back_and_miss_nothing() {
     let server = TestServer::start().await;
     let config = mixed(&server, 12, "chatter=2,churner=1");

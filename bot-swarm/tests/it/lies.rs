@@ -2,11 +2,12 @@
 
 use bot_swarm::wire::SEQ_MAX;
 use futures_util::future::join_all;
+use starling_protocol::ErrorCode;
 
 use crate::process::{program, stderr, stdout};
 use crate::reports::ended;
 use crate::run::Run;
-use crate::server::{Claim, Lie, Options, TestServer, WrongAck};
+use crate::server::{Claim, Lie, Options, TestServer, WrongAck, WrongAnswer};
 
 fn lying(lie: Lie) -> Options {
     Options { lie: Some(lie), ..Options::default() }
@@ -33,6 +34,53 @@ async fn a_receiver_that_is_here_is_not_taken_for_away_and_a_room_never() {
     for run in [to_rooms, in_private] {
         run.must_say(1, "BROKEN: clean: ", &[" refused without reason"]);
         assert_eq!(run.report.messages.done, 0);
+    }
+}
+
+#[actix_rt::test]
+async fn an_edit_a_deletion_a_reaction_or_a_read_position_that_did_not_happen_is_never_part_of_a_clean_run() {
+    const UNANSWERED: &str = "sent and never answered";
+    const REFUSED: &str = "refused without reason";
+    const CONTRADICTORY: &str = "contradictory positions";
+    let changes = "chatter=1,editor=1,reactor=1";
+    let reads = "chatter=1,reader=1";
+    let runs = [
+        (changes, WrongAnswer::SeqOfMessage(0), CONTRADICTORY, None),
+        (changes, WrongAnswer::SeqOfMessage(1), CONTRADICTORY, None),
+        (changes, WrongAnswer::SeqToCome, CONTRADICTORY, None),
+        (changes, WrongAnswer::WithoutSeq, UNANSWERED, Some("ack without seq")),
+        (changes, WrongAnswer::OfAnotherRoom, UNANSWERED, Some("ack of another room")),
+        (changes, WrongAnswer::Silence, UNANSWERED, None),
+        (changes, WrongAnswer::Refused(ErrorCode::Forbidden), REFUSED, Some("forbidden")),
+        (changes, WrongAnswer::Refused(ErrorCode::NoSuchMessage), REFUSED, Some("no_such_message")),
+        (changes, WrongAnswer::Refused(ErrorCode::TooManyReactions), REFUSED, Some("too_many_reactions")),
+        (changes, WrongAnswer::Refused(ErrorCode::RateLimited), "refused for now and not accepted later", None),
+        (reads, WrongAnswer::Silence, UNANSWERED, None),
+        (reads, WrongAnswer::OfAnotherRoom, UNANSWERED, None),
+        (reads, WrongAnswer::Refused(ErrorCode::Forbidden), REFUSED, Some("forbidden")),
+        (reads, WrongAnswer::SeqOfMessage(0), "read positions that went back", None),
+    ]
+    .map(async |(behaviours, how, finding, error)| {
+        let arguments = ["--behaviours", behaviours, "--change-seconds", "0.1", "--drain-seconds", "0.5"];
+        (Run::of(lying(Lie::Change(how)), "clean", "1.5", &arguments).await, how, finding, error)
+    });
+    for (run, how, finding, error) in join_all(runs).await {
+        assert!(run.server.asked_to_change() > 10, "{how:?}");
+        run.must_say(1, "BROKEN: clean: ", &[finding]);
+        assert!(error.is_none_or(|kind| run.report.errors.contains_key(kind)), "{how:?}: {:?}", run.report.errors);
+    }
+}
+
+#[actix_rt::test]
+async fn a_visit_that_was_never_answered_is_never_part_of_a_clean_run() {
+    let runs = [Lie::JoinsUnanswered, Lie::LeavesUnanswered].map(async |lie| {
+        let arguments =
+            ["--behaviours", "chatter=1,hopper=1", "--rooms", "3", "--hop-seconds", "0.1", "--drain-seconds", "0.5"];
+        Run::of(lying(lie), "clean", "1.5", &arguments).await
+    });
+    for run in join_all(runs).await {
+        // Each hopper asks once.
+        run.must_say(1, "BROKEN: clean: ", &["5 sent and never answered"]);
     }
 }
 

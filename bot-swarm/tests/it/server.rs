@@ -1,5 +1,6 @@
 //! A small chat server on a free port that implements as much of the protocol as bots need, and misbehaves on request.
 
+mod changes;
 mod chat;
 mod connection;
 mod faults;
@@ -22,7 +23,7 @@ pub(crate) use faults::{Alteration, Fault};
 pub(crate) use foreign::ForeignServer;
 use futures_util::{SinkExt as _, StreamExt as _};
 pub(crate) use inboxes::InboxFault;
-pub(crate) use lies::{Claim, Lie, WrongAck};
+pub(crate) use lies::{Claim, Lie, WrongAck, WrongAnswer};
 pub(crate) use options::Options;
 pub(crate) use plain::{PlainFault, PlainServer};
 
@@ -122,6 +123,11 @@ impl TestServer {
     /// The number of accepted messages.
     pub(crate) fn taken(&self) -> u64 {
         self.chat.borrow().taken
+    }
+
+    /// The number of changes and read positions that it was asked for.
+    pub(crate) fn asked_to_change(&self) -> u64 {
+        self.chat.borrow().asked_to_change
     }
 
     /// The number of wrong deliveries from the committed faults.

@@ -40,6 +40,18 @@ async fn a_server_that_stops_and_stays_away_is_charged_with_everything_that_was_
 }
 
 #[actix_rt::test]
+async fn a_run_that_ends_before_all_bots_are_due_says_so() {
+    let server = TestServer::with(Options::default()).await;
+    let mut command = program();
+    command
+        .args(["--server-url", &server.url(), "--count", "10", "--ramp-per-second", "4", "--seconds", "1.5"])
+        .args(["--messages-per-second", "20", "--lateness-max-seconds", "60", "--server-metrics", "off"]);
+    let output = ended(command).await;
+    assert!(stdout(&output).starts_with("KEPT: clean (only 6 of 10 bots were due)\n"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("only 6 of 10 bots were due when the run ends"), "{}", stderr(&output));
+}
+
+#[actix_rt::test]
 async fn a_server_that_takes_only_some_bots_is_charged_with_the_others() {
     let run =
         Run::with(Options { seats: Some(4), ..Options::default() }, "clean, connected>=99%, connect.p99<1s").await;

@@ -178,9 +178,11 @@ fn a_server_that_claims_any_seq_does_not_keep_the_ledger_busy() {
 
 /// A deletion, an edit with or without a text, and a reaction of the message 11.
 fn change(what: &'static str) -> RoomChange<'static> {
-    let (is_deletion, has_text) = (what == "deleted", what == "edited");
-    let kind = if what == "edited-superseded" { "edited" } else { what };
-    RoomChange { of: 11, client: "bot-0", what: (kind, "", false), is_deletion, has_text }
+    match what {
+        "deleted" => RoomChange::deleted(11, "bot-0"),
+        "edited" | "edited-superseded" => RoomChange::edited(11, "bot-0", what == "edited"),
+        emoji => RoomChange::reaction(11, "bot-0", emoji, false),
+    }
 }
 
 #[test]
@@ -198,6 +200,113 @@ fn a_change_is_due_at_every_member_in_its_place_whether_its_text_is_still_there(
     }
     let expected = Tally { expected: 9, received: 8, lost: 1, twice: 1, contradictions: 1, ..Tally::default() };
     assert_eq!(ledger.sums(), expected);
+}
+
+/// Something that a ledger is told.
+type Step = fn(&mut Ledger) -> Verdict;
+
+/// A position so new that a ledger has forgotten those up to 11.
+const MANY: u64 = 2_000;
+
+#[test]
+fn an_ack_of_a_change_that_has_the_seq_of_anything_else_is_a_contradiction() {
+    type Case = (&'static str, Step, u64, Tally);
+    let found = |contradictions, lost| Tally { lost, contradictions, ..Tally::default() };
+    let cases: [Case; 10] = [
+        ("its own", |it| it.room_change(0, ROOM, 13, &change("👍")), 13, found(0, 0)),
+        ("its own, which never comes", |_| Verdict::Counts, 13, found(0, 1)),
+        ("its message", |_| Verdict::Counts, 11, found(1, 0)),
+        ("before its message", |_| Verdict::Counts, 10, found(1, 0)),
+        ("another message", |_| Verdict::Counts, 12, found(1, 0)),
+        ("a message of a person", |it| it.room_message(0, ROOM, TAG, 13, &Reading::Unmarked, None), 13, found(1, 0)),
+        ("a change of another kind", |it| it.room_change(0, ROOM, 13, &change("edited")), 13, found(1, 0)),
+        ("another emoji", |it| it.room_change(0, ROOM, 13, &change("🎉")), 13, found(1, 0)),
+        (
+            "the same reaction, which was acknowledged before",
+            |it| {
+                it.change_acked(ROOM, EPOCH, 13, &change("👍"));
+                it.room_change(0, ROOM, 13, &change("👍"))
+            },
+            13,
+            found(1, 0),
+        ),
+        (
+            "its message, which is long forgotten",
+            |it| {
+                for number in 13..=MANY {
+                    it.hears(0, number, 0, u32::try_from(number).unwrap());
+                }
+                Verdict::Counts
+            },
+            11,
+            found(1, 0),
+        ),
+    ];
+    for ((case, told, seq, expected), is_acked_first) in cases.iter().flat_map(|case| [(case, true), (case, false)]) {
+        let mut ledger = ledger(1);
+        ledger.hears(0, 11, 0, 11);
+        ledger.hears(0, 12, 0, 12);
+        if !is_acked_first {
+            told(&mut ledger);
+        }
+        ledger.change_acked(ROOM, EPOCH, *seq, &change("👍"));
+        if is_acked_first {
+            told(&mut ledger);
+        }
+        let found = Tally { expected: 0, received: 0, ..ledger.sums() };
+        assert_eq!(found, *expected, "{case}, acknowledged first: {is_acked_first}");
+    }
+}
+
+#[test]
+fn an_ack_of_a_message_that_has_a_seq_of_long_ago_is_a_contradiction_unless_the_message_was_seen() {
+    for (number, contradictions) in [(MANY, 0), (MANY + 1, 1)] {
+        let mut ledger = ledger(1);
+        for seq in 11..=MANY {
+            ledger.hears(0, seq, 0, u32::try_from(seq).unwrap());
+        }
+        ledger.room_acked(0, ROOM, 20, u32::try_from(number).unwrap(), Nanos::UNPLANNED);
+        assert_eq!(ledger.sums().contradictions, contradictions, "{number}");
+    }
+}
+
+#[test]
+fn a_message_is_said_to_be_gone_with_reason_if_it_was_deleted_or_is_old() {
+    type Case = (&'static str, Step, Step, u64);
+    let delete: Step = |it| it.room_change(0, ROOM, 12, &change("deleted"));
+    let cases: [Case; 5] = [
+        ("deleted before", delete, |_| Verdict::Counts, 0),
+        ("deleted, and that is seen later", |_| Verdict::Counts, delete, 0),
+        ("never deleted", |_| Verdict::Counts, |_| Verdict::Counts, 1),
+        ("edited", |_| Verdict::Counts, |it| it.room_change(0, ROOM, 12, &change("edited")), 1),
+        ("old enough to be dropped", |it| it.hears(0, MANY, 0, 2), |_| Verdict::Counts, 0),
+    ];
+    for (case, before, after, wrong) in cases {
+        let mut ledger = ledger(1);
+        ledger.hears(0, 11, 0, 1);
+        before(&mut ledger);
+        ledger.is_said_to_be_gone(ROOM, EPOCH, 11);
+        after(&mut ledger);
+        assert_eq!(ledger.said_to_be_gone_and_not_deleted(), wrong, "{case}");
+    }
+}
+
+#[test]
+fn refusals_because_of_a_missing_message_are_all_counted_in_bounded_memory() {
+    let mut ledger = ledger(1);
+    ledger.hears(0, 11, 0, 1);
+    (0..MANY).for_each(|_| ledger.is_said_to_be_gone(ROOM, EPOCH, 11));
+    assert_eq!(ledger.said_to_be_gone_and_not_deleted(), MANY);
+}
+
+#[test]
+fn a_message_with_few_positions_behind_it_cannot_be_full_of_reactions() {
+    let mut ledger = ledger(1);
+    let full = 11 + EMOJIS_PER_MESSAGE_MAX as u64;
+    for (newest, may) in [(11, false), (full - 1, false), (full, true)] {
+        ledger.hears(0, newest, 0, u32::try_from(newest).unwrap());
+        assert_eq!(ledger.may_be_full(ROOM, EPOCH, 11), may, "{newest}");
+    }
 }
 
 #[test]
@@ -227,25 +336,24 @@ fn a_text_that_comes_after_a_resume_behind_its_deletion_is_resurrected() {
 #[test]
 fn a_read_position_that_goes_back_or_that_a_later_connection_is_not_told_is_found() {
     let at = |seconds| Nanos(1).after(Duration::from_secs(seconds));
-    let read = |ledger: &mut Ledger, told: &[(u64, bool, u64)]| {
-        for (seq, is_answer, seconds) in told {
-            ledger.was_told_read(0, ROOM, *seq, *is_answer, at(*seconds));
+    let read = |ledger: &mut Ledger, told: &[(u64, Option<u64>, u64)]| {
+        for (seq, said, seconds) in told {
+            ledger.was_told_read(0, ROOM, *seq, *said, at(*seconds));
         }
     };
     let begin = || {
         let mut ledger = ledger(1);
-        ledger.says_read(0, ROOM, 12);
-        read(&mut ledger, &[(12, true, 0), (12, false, 4)]);
+        read(&mut ledger, &[(12, Some(12), 0), (12, None, 4)]);
         ledger
     };
     assert_eq!(begin().sums().unread, 0);
     let mut back = begin();
-    read(&mut back, &[(11, false, 5)]);
+    read(&mut back, &[(11, None, 5)]);
     assert_eq!(back.sums().unread, 1);
     for (what, epoch, told, unread) in [
         ("not told", EPOCH, &[][..], 1),
-        ("told", EPOCH, &[(12, false, 5)], 0),
-        ("told less", EPOCH, &[(11, false, 5)], 1),
+        ("told", EPOCH, &[(12, None, 5)], 0),
+        ("told less", EPOCH, &[(11, None, 5)], 1),
         ("another numbering", Epoch(2), &[], 0),
     ] {
         let mut returned = begin();

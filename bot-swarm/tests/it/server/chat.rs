@@ -3,7 +3,7 @@
 mod delivering;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use awc::ws::{CloseReason, Message};
@@ -31,26 +31,27 @@ pub(crate) enum NotIn {
 }
 
 #[derive(Debug)]
-struct Client {
-    name: ClientId,
+pub(super) struct Client {
+    pub(super) name: ClientId,
     /// The room that it connected to, and those that it visits.
-    rooms: Vec<RoomName>,
+    pub(super) rooms: Vec<RoomName>,
     outbox: UnboundedSender<Message>,
 }
 
 #[derive(Debug)]
-struct Room {
+pub(super) struct Room {
     epoch: Epoch,
-    history: Vec<String>,
+    pub(super) history: Vec<String>,
 }
 
 /// The state of the server.
 #[derive(Debug)]
 pub(crate) struct Chat {
-    options: Options,
-    clients: HashMap<u64, Client>,
+    pub(super) options: Options,
+    pub(super) clients: HashMap<u64, Client>,
     keys: HashMap<ClientId, ClientKey>,
     rooms: HashMap<RoomName, Room>,
+    pub(super) deleted: HashSet<(RoomName, Seq)>,
     pub(crate) inboxes: Inboxes,
     acks: HashMap<(ClientId, MessageId), Ack>,
     held: Option<(u64, String)>,
@@ -69,6 +70,8 @@ pub(crate) struct Chat {
     last: u64,
     pub(crate) welcomed: u64,
     pub(crate) taken: u64,
+    /// Changes and read positions that it was asked for.
+    pub(crate) asked_to_change: u64,
     pub(crate) wrong: u64,
     pub(crate) goodbyes: u64,
     /// The number of finished visits to rooms.
@@ -82,6 +85,7 @@ impl Chat {
             clients: HashMap::new(),
             keys: HashMap::new(),
             rooms: HashMap::new(),
+            deleted: HashSet::new(),
             inboxes: Inboxes::with(options.inbox_fault),
             acks: HashMap::new(),
             held: None,
@@ -97,6 +101,7 @@ impl Chat {
             last: 0,
             welcomed: 0,
             taken: 0,
+            asked_to_change: 0,
             wrong: 0,
             goodbyes: 0,
             visits: 0,
@@ -114,6 +119,7 @@ impl Chat {
 
     pub(crate) fn forget_everything(&mut self) {
         self.rooms.clear();
+        self.deleted.clear();
         self.acks.clear();
         self.drop_everyone();
     }
@@ -206,14 +212,14 @@ impl Chat {
                     self.send(id, frame);
                 }
             }
-            ClientCommand::Change(_)
-            | ClientCommand::Hello { .. }
+            ClientCommand::Change(change) => self.change(id, frame_id.unwrap(), change),
+            ClientCommand::Read { seq, .. } => self.was_read(id, frame_id, seq),
+            ClientCommand::Hello { .. }
             | ClientCommand::InboxHistory { .. }
             | ClientCommand::Rooms
             | ClientCommand::Members { .. }
             | ClientCommand::History { .. }
-            | ClientCommand::Typing { .. }
-            | ClientCommand::Read { .. } => panic!("bots do not ask for {text}"),
+            | ClientCommand::Typing { .. } => panic!("bots do not ask for {text}"),
             ClientCommand::Ping => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
                 self.tell(id, &ServerEvent::Pong { id: frame_id, at: u64::try_from(now.as_millis()).unwrap() });
@@ -221,7 +227,7 @@ impl Chat {
         }
     }
 
-    fn room(&mut self, name: &RoomName) -> &mut Room {
+    pub(super) fn room(&mut self, name: &RoomName) -> &mut Room {
         // Epochs are random, so no two are equal, not even of two servers.
         self.rooms.entry(name.clone()).or_insert_with(|| Room { epoch: Epoch(fastrand::u64(..)), history: Vec::new() })
     }
@@ -238,6 +244,9 @@ impl Chat {
 
     fn resume(&mut self, id: u64, frame_id: Option<MessageId>, room: &RoomName, resume: Option<Resume>) {
         let Options { recovers_nothing, forges_recovery, .. } = self.options;
+        if resume.is_none() && self.options.lie == Some(Lie::JoinsUnanswered) {
+            return;
+        }
         if let Some(client) = self.clients.get_mut(&id)
             && !client.rooms.contains(room)
         {
@@ -341,7 +350,7 @@ impl Chat {
         }
     }
 
-    fn tell(&self, id: u64, event: &ServerEvent<'_>) {
+    pub(super) fn tell(&self, id: u64, event: &ServerEvent<'_>) {
         let mut frame = Vec::new();
         match self.options.lie {
             Some(lie) => codec::encode_event(&lie.told(event), &mut frame),
@@ -358,7 +367,7 @@ impl Chat {
         }
     }
 
-    fn send(&self, id: u64, frame: String) {
+    pub(super) fn send(&self, id: u64, frame: String) {
         if self.options.delay.is_zero() || !frame.starts_with(r#"{"type":"message""#) {
             return self.send_now(id, frame);
         }
@@ -394,7 +403,7 @@ impl Chat {
 }
 
 impl Room {
-    fn newest(&self) -> Seq {
+    pub(super) fn newest(&self) -> Seq {
         Seq(self.history.len() as u64)
     }
 }
