@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
 use actix_http::header::HeaderMap;
 use actix_http::{HttpMessage, Request};
@@ -133,7 +133,8 @@ pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
     fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Relaxed);
+        // In one order with `ServerState::refuse_new`: a stopping server refuses a request, or waits for it.
+        count.fetch_add(1, SeqCst);
         Self(Arc::clone(count))
     }
 }
@@ -292,11 +293,11 @@ impl Admission {
 
     /// The number of open WebSockets, including those that were asked to close and have not yet done so.
     pub(crate) fn websockets(&self) -> usize {
-        self.websockets.load(Relaxed)
+        self.websockets.load(SeqCst)
     }
 
     /// The number of requests whose answers are not written yet; without endless answers.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Relaxed)
+        self.requests.load(SeqCst)
     }
 }

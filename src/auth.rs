@@ -135,6 +135,10 @@ fn reason_of(error: &ErrorKind) -> &'static str {
 fn verify(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Claims, BadToken> {
     let decoded = jsonwebtoken::decode::<WireClaims<f64>>(token, key, validation)
         .map_err(|error| BadToken(reason_of(error.kind()).to_owned()))?;
+    // It names extensions that decide what the token means, and this server knows none (RFC 7515, section 4.1.11).
+    if decoded.header.crit.is_some() {
+        return Err(BadToken("the token is not valid: it has `crit`, and this server knows no extensions".into()));
+    }
     let WireClaims { sub, exp, rooms, admin } = decoded.claims;
     let client_id = ClientId::parse(&sub).map_err(|error| BadToken(format!("the token's `sub`: {error}")))?;
     if client_id.is_guest() {
@@ -259,6 +263,19 @@ mod tests {
         // {"alg":"none"}, with arbitrary claims.
         let own = token(&claims);
         refused(&format!("eyJhbGciOiJub25lIn0.{}.", own.split('.').nth(1).unwrap()));
+    }
+
+    #[test]
+    fn a_token_with_extensions_that_must_be_understood_is_refused() {
+        let claims = serde_json::json!({"sub": "alice", "exp": seconds() + 60});
+        let with = |crit: &[&str]| {
+            let crit = Some(crit.iter().map(|&name| name.to_owned()).collect());
+            let header = Header { crit, ..Header::default() };
+            jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+        };
+        for crit in [&["exp"][..], &["b64", "x"], &[]] {
+            assert!(refused(&with(crit)).contains("it has `crit`"), "{crit:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use starling_actors::identity::{Caller, Claims};
 use starling_protocol::{ClientId, RoomName};
 
 use crate::auth::shown_token;
-use crate::http::room_of;
+use crate::http::room_in;
 use crate::lab::Watcher;
 use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal};
@@ -114,7 +114,7 @@ impl FromRequest for Operator {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(operator(request).and_then(|operator| {
-            let room = request.match_info().get("room").map(room_of).transpose()?;
+            let room = room_in(request.match_info())?;
             operator.of(room.as_ref())
         }))
     }

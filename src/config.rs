@@ -499,7 +499,7 @@ impl Config {
 
     /// The limit for all outboxes together. Outboxes cannot shrink when memory is short, so they get at most half of
     /// it, but always one full outbox per worker.
-    fn outboxes_bytes(&self) -> u64 {
+    pub(crate) fn outboxes_bytes(&self) -> u64 {
         let half = self.memory_limit().map_or(u64::MAX, |limit| limit / 2);
         let one_each = self.outbox_bytes.saturating_mul(self.worker_count() as u64);
         self.outboxes_bytes.min(half).max(one_each)

@@ -5,6 +5,7 @@ mod endpoints;
 mod fields;
 mod handlers;
 pub(crate) mod moderation;
+mod names_in_path;
 mod openapi;
 
 use std::sync::Arc;
@@ -17,10 +18,11 @@ use actix_web::web::{self, Data, PayloadConfig, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse};
 use actix_web_prom::PrometheusMetrics;
 
-pub(crate) use self::fields::{client_of, room_of};
+pub(crate) use self::fields::client_of;
 use self::handlers::MakeOpenApi;
+pub(crate) use self::names_in_path::{WebSocketPaths, room_in, wanted_room};
 use crate::headers;
-use crate::refusal::{HttpCode, HttpRefusal, READS};
+use crate::refusal::{HttpRefusal, READS};
 use crate::state::ServerState;
 
 /// The actix-web application of one worker thread, with the middleware that counts requests and serves `/metrics`.
@@ -39,10 +41,23 @@ pub(crate) fn app(
     // A body may be as large as a frame; a larger one cannot be a message.
     let payload = PayloadConfig::new(state.chat_config().frame_bytes as usize);
     let bare_prefix = state.path_prefix().bare().map(str::to_owned);
+    let stopping = Arc::clone(&state);
     App::new()
         .app_data(payload)
         .app_data(Data::from(state))
         .app_data(Data::new(MakeOpenApi(openapi::of_server)))
+        .wrap_fn(move |request, next| {
+            let served = match refusal_of_stopping(&stopping, request.path()) {
+                None => Ok(next.call(request)),
+                Some(refusal) => Err(request.into_response(refusal.to_response())),
+            };
+            async move {
+                match served {
+                    Ok(served) => Ok(served.await?.map_into_left_body()),
+                    Err(refused) => Ok(refused.map_into_right_body()),
+                }
+            }
+        })
         .wrap(metrics)
         // Before the metrics, which use the method as a label.
         .wrap_fn(|mut request, next| {
@@ -53,6 +68,12 @@ pub(crate) fn app(
         .wrap(headers::defaults())
         .configure(|config| routes(config, bare_prefix.as_deref()))
         .default_service(web::to(no_such_path))
+}
+
+/// The refusal of a request that comes while the server stops. Probes are answered until the end, and `/metrics` by its
+/// own middleware.
+fn refusal_of_stopping(state: &ServerState, path: &str) -> Option<HttpRefusal> {
+    state.stopping().filter(|_| !["/healthz", "/readyz"].contains(&path)).map(HttpRefusal::from)
 }
 
 /// The method if HTTP defines it, otherwise `other`. The method is a label, and clients can invent methods. No route
@@ -94,5 +115,5 @@ async fn no_such_path(request: HttpRequest) -> Result<HttpResponse, HttpRefusal>
     if request.method() == Method::OPTIONS && request.path() == "*" {
         return Ok(endpoints::told("GET, HEAD, POST, DELETE, OPTIONS".to_owned()));
     }
-    Err(HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {}", request.path())))
+    Err(HttpRefusal::nothing_at(request.path()))
 }

@@ -1,6 +1,6 @@
 //! The configured limits as metrics, so that a dashboard can show them next to the values that they limit.
 
-use prometheus::{IntGauge, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::config::Config;
 
@@ -23,20 +23,27 @@ pub(crate) struct Limits {
     pub(crate) history_bytes: u64,
     /// Bytes of memory of the process; 0 without a limit of its own.
     pub(crate) memory_bytes: u64,
+    /// Whether the limit of open files gives that of connections: `CHAT_CONNECTIONS` is 0 or more than it allows.
+    pub(crate) connections_by_open_files: bool,
+    /// Whether the memory limit gives that of all outboxes, because `CHAT_OUTBOXES_BYTES` is more than their part.
+    pub(crate) outboxes_by_memory: bool,
 }
 
 impl Limits {
     /// The limits of this configuration, with the number of connections that is actually possible.
     pub(crate) fn of(config: &Config, connections: u64) -> Self {
+        let outboxes_bytes = config.outboxes_bytes();
         Self {
             connections,
             credits: config.server_credits,
             rooms: config.rooms,
             inboxes: config.inboxes,
             outbox_bytes: config.outbox_bytes,
-            outboxes_bytes: config.outboxes_bytes,
+            outboxes_bytes,
             history_bytes: config.history_bytes,
             memory_bytes: config.memory_bytes,
+            connections_by_open_files: config.connections != connections,
+            outboxes_by_memory: config.outboxes_bytes != outboxes_bytes,
         }
     }
 
@@ -60,6 +67,13 @@ impl Limits {
             gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
             registry.register(Box::new(gauge))?;
         }
-        Ok(())
+        let help = "1 if something other than this setting gives the limit in force.";
+        let set_elsewhere = IntGaugeVec::new(Opts::new("chat_limit_set_elsewhere", help), &["limit"])?;
+        for (setting, is_so) in
+            [("CHAT_CONNECTIONS", self.connections_by_open_files), ("CHAT_OUTBOXES_BYTES", self.outboxes_by_memory)]
+        {
+            set_elsewhere.with_label_values(&[setting]).set(is_so.into());
+        }
+        registry.register(Box::new(set_elsewhere))
     }
 }

@@ -135,7 +135,7 @@ impl Pages {
         match &self.source {
             Source::Compiled { assets, .. } => match assets.get(document.file) {
                 Some(asset) => Ok(asset.respond(request, "no-cache")),
-                None => Err(nothing_at(request)),
+                None => Err(HttpRefusal::nothing_at(request.path())),
             },
             Source::Folder(folder) => {
                 let modules = modules_of(folder, document).map_err(|error| unreadable(folder, &error))?;
@@ -155,7 +155,7 @@ impl Pages {
         match &self.source {
             Source::Compiled { version, assets } => {
                 let asset = assets.get(path).filter(|_| document(path).is_none());
-                let asset = asset.ok_or_else(|| nothing_at(request))?;
+                let asset = asset.ok_or_else(|| HttpRefusal::nothing_at(request.path()))?;
                 // A page of another version gets this version's file, and must revalidate it next time.
                 let cache = if asked_version == version { "public, max-age=31536000, immutable" } else { "no-cache" };
                 Ok(asset.respond(request, cache))
@@ -163,7 +163,7 @@ impl Pages {
             Source::Folder(folder) => {
                 let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
                 let data = if inside { std::fs::read(folder.join(path)).ok() } else { None };
-                let data = data.ok_or_else(|| nothing_at(request))?;
+                let data = data.ok_or_else(|| HttpRefusal::nothing_at(request.path()))?;
                 Ok(Asset::fresh(path, data).respond(request, "no-store"))
             }
         }
@@ -277,10 +277,6 @@ fn modules_of(folder: &Path, document: Document) -> io::Result<Vec<String>> {
     }
     modules.sort();
     Ok(modules)
-}
-
-pub(crate) fn nothing_at(request: &HttpRequest) -> HttpRefusal {
-    HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {}", request.path()))
 }
 
 fn unreadable(folder: &Path, error: &io::Error) -> HttpRefusal {

@@ -138,6 +138,11 @@ impl HttpRefusal {
         Self { code, message: message.into(), retry_after, until: None, allow: None }
     }
 
+    /// The refusal of a path that no route has.
+    pub(crate) fn nothing_at(path: &str) -> Self {
+        Self::new(HttpCode::NoSuchPath, format!("there is nothing at {path}"))
+    }
+
     /// Adds the time after which a retry may succeed.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }

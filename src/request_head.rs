@@ -135,16 +135,18 @@ fn split_target(target: &str) -> Option<(&str, &str)> {
     (!host.is_empty()).then_some((host, path))
 }
 
-/// Whether this is a host with an optional port (RFC 9110, section 7.2). The empty text is valid too.
+/// Whether this is a host with an optional port (RFC 9110, section 7.2).
+///
+/// An empty host is none. `Host` may be empty only where the target has no authority, but a target of `http` or `https`
+/// always has one, with a host that is not empty (RFC 9110, sections 4.2.1 and 4.2.2). The same-host check of origins
+/// compares with this host.
 fn is_host(value: &str) -> bool {
-    if value.is_empty() {
-        return true;
-    }
     let authority = value.parse::<Authority>().ok().filter(|_| !value.contains('@'));
     authority.is_some_and(|authority| {
         let host = authority.host();
         let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        value.strip_prefix(host).is_some_and(is_port_or_none)
+        !host.is_empty()
+            && value.strip_prefix(host).is_some_and(is_port_or_none)
             && address.is_none_or(|address| address.parse::<Ipv6Addr>().is_ok())
     })
 }

@@ -1,6 +1,6 @@
 //! The state that the edges of the server share.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -112,8 +112,8 @@ impl ServerState {
     pub(crate) fn not_ready(&self) -> Option<NotReady> {
         if let Some(died) = self.shared.chat.vitals().dead() {
             Some(NotReady::new(Cause::Died, died.to_string()))
-        } else if self.draining.load(Relaxed) {
-            Some(NotReady::new(Cause::Stopping, "the server is stopping"))
+        } else if let Some(stopping) = self.stopping() {
+            Some(stopping)
         } else if self.is_short_of_memory() {
             Some(NotReady::new(Cause::Memory, "the server is short of memory"))
         } else if let Some(failure) = self.shared.log.as_ref().and_then(LogReach::failure) {
@@ -124,9 +124,14 @@ impl ServerState {
         }
     }
 
-    /// Refuses new connections from now on.
+    /// Refuses new connections and requests from now on.
     pub(crate) fn refuse_new(&self) {
-        self.draining.store(true, Relaxed);
+        self.draining.store(true, SeqCst);
+    }
+
+    /// The reason to refuse a request after [`refuse_new`](Self::refuse_new).
+    pub(crate) fn stopping(&self) -> Option<NotReady> {
+        self.draining.load(SeqCst).then(|| NotReady::new(Cause::Stopping, "the server is stopping"))
     }
 
     /// Whether new work is refused until memory is free again.

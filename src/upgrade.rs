@@ -1,6 +1,5 @@
 //! The WebSocket handshake: from an HTTP request to a session.
 
-use std::borrow::Cow;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,12 +15,12 @@ use starling_actors::frame::Format;
 use starling_actors::identity::Identity;
 use starling_actors::session::Session;
 use starling_actors::{LocalHub, clock};
-use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL, limits};
+use starling_protocol::{ClientId, ClientKey, RoomName, SUBPROTOCOL};
 use tokio::io::AsyncWriteExt;
 
 use crate::auth;
 use crate::extensions;
-use crate::http::{client_of, room_of};
+use crate::http::{WebSocketPaths, client_of, wanted_room};
 use crate::http_stream::HttpStream;
 use crate::query;
 use crate::refusal::{HttpCode, HttpRefusal, READS};
@@ -35,21 +34,30 @@ use crate::state::ServerState;
 pub(crate) struct Upgrade {
     hub: LocalHub,
     state: Arc<ServerState>,
+    paths: WebSocketPaths,
 }
 
-/// The parameters of a handshake.
+/// The parameters in the query of a handshake.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
-    room: RoomName,
     client_id: Option<ClientId>,
     key: Option<ClientKey>,
     token: Option<String>,
     format: Format,
 }
 
+/// A handshake that was checked.
+#[derive(Debug)]
+struct Admitted {
+    room: RoomName,
+    wanted: Wanted,
+    identity: Identity,
+    address: ClientAddress,
+}
+
 impl Upgrade {
     pub(crate) fn new(hub: LocalHub, state: Arc<ServerState>) -> Rc<Self> {
-        Rc::new(Self { hub, state })
+        Rc::new(Self { hub, state, paths: WebSocketPaths::new() })
     }
 
     /// Serves a request. A client that leaves before it is answered is normal, so it is logged at `debug` only.
@@ -60,7 +68,7 @@ impl Upgrade {
     }
 
     async fn try_serve(&self, request: Request, stream: Box<HttpStream>) -> io::Result<()> {
-        let (wanted, identity, address) = match self.check(&request, &stream) {
+        let Admitted { room, wanted, identity, address } = match self.check(&request, &stream) {
             Ok(admitted) => admitted,
             Err(refusal) => return Box::pin(self.refuse(&refusal, &request, stream)).await,
         };
@@ -83,7 +91,7 @@ impl Upgrade {
             identity,
             client_id: wanted.client_id,
             key: wanted.key,
-            room: wanted.room,
+            room,
             fresh_key: ClientKey(clock::secret()),
             watch_presence: wanted.format == Format::Text,
         };
@@ -104,12 +112,9 @@ impl Upgrade {
         }
     }
 
-    /// Checks a handshake. Returns its parameters, and the identity and the address of its client.
-    fn check(&self, request: &Request, stream: &HttpStream) -> Result<(Wanted, Identity, ClientAddress), HttpRefusal> {
-        let path = decoded(request.path());
-        let Some(room) = requested_room(&path) else {
-            return Err(HttpRefusal::new(HttpCode::NoSuchPath, format!("there is nothing at {path}")));
-        };
+    /// Checks a handshake.
+    fn check(&self, request: &Request, stream: &HttpStream) -> Result<Admitted, HttpRefusal> {
+        let Some(path) = self.paths.find(request.uri()) else { return Err(HttpRefusal::nothing_at(request.path())) };
         ws::verify_handshake(request.head()).map_err(|error| {
             let code = match error {
                 ws::HandshakeError::UnsupportedVersion
@@ -133,7 +138,8 @@ impl Upgrade {
         if let Some(it) = self.state.not_ready() {
             return Err(it.into());
         }
-        let mut wanted = Wanted::parse(room, request.uri().query().unwrap_or_default())?;
+        let room = wanted_room(&path)?;
+        let mut wanted = Wanted::parse(request.uri().query().unwrap_or_default())?;
         // Checked before the token, because verifying a token costs more than refusing the connection.
         self.state.admission().check_websocket(stream.place())?;
         let token = auth::shown_token(request.headers(), wanted.token.take());
@@ -148,7 +154,7 @@ impl Upgrade {
                 Err(bad) => return Err(HttpRefusal::new(HttpCode::Unauthorized, bad.to_string())),
             },
         };
-        Ok((wanted, identity, address))
+        Ok(Admitted { room, wanted, identity, address })
     }
 
     /// Negotiates the extension; returns its value in the response.
@@ -172,19 +178,6 @@ impl Upgrade {
 fn is_handshake_key(value: &HeaderValue) -> bool {
     let digits = value.as_bytes().strip_suffix(b"==").unwrap_or_default();
     digits.len() == 22 && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte))
-}
-
-/// A path without percent-encoding, as the framework's routes see it.
-fn decoded(path: &str) -> Cow<'_, str> {
-    percent_encoding::percent_decode_str(path).decode_utf8_lossy()
-}
-
-/// The room in a path; `None`: the path does not accept WebSockets.
-fn requested_room(path: &str) -> Option<&str> {
-    match path.strip_prefix("/ws")? {
-        "" | "/" => Some(limits::LOBBY),
-        rest => rest.strip_prefix('/').filter(|room| !room.contains('/')),
-    }
 }
 
 /// The response to an accepted handshake.
@@ -211,9 +204,9 @@ fn accept(request: &Request, extension: Option<&'static str>) -> Bytes {
     answer.freeze()
 }
 
-/// Checks this room and query like a handshake does. Returns the room, and the name if there is one.
-pub(crate) fn check_wanted(room: &str, query: &str) -> Result<(RoomName, Option<ClientId>), HttpRefusal> {
-    Wanted::parse(room, query).map(|wanted| (wanted.room, wanted.client_id))
+/// Checks a query like a handshake does. Returns the name in it, if there is one.
+pub(crate) fn wanted_name(query: &str) -> Result<Option<ClientId>, HttpRefusal> {
+    Wanted::parse(query).map(|wanted| wanted.client_id)
 }
 
 /// The query parameters of a handshake, as text.
@@ -227,8 +220,7 @@ struct HandshakeQuery {
 }
 
 impl Wanted {
-    fn parse(room: &str, query: &str) -> Result<Self, HttpRefusal> {
-        let room = room_of(room)?;
+    fn parse(query: &str) -> Result<Self, HttpRefusal> {
         let query: HandshakeQuery = query::read(query)?;
         let client_id = query.client_id.as_deref().map(client_of).transpose()?;
         let format = match query.format.as_deref() {
@@ -238,7 +230,7 @@ impl Wanted {
         };
         // A key that no server has issued cannot take a name back, so it counts as absent.
         let key = query.key.and_then(|key| key.parse().ok());
-        Ok(Self { room, client_id, key, token: query.token, format })
+        Ok(Self { client_id, key, token: query.token, format })
     }
 }
 
@@ -247,25 +239,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_asks_for_a_room_or_the_lobby() {
-        assert_eq!(requested_room("/ws"), Some("lobby"));
-        assert_eq!(requested_room("/ws/"), Some("lobby"));
-        assert_eq!(requested_room("/ws/dev"), Some("dev"));
-        assert_eq!(requested_room("/ws/dev/x"), None);
-        assert_eq!(requested_room("/wsx"), None);
-        assert_eq!(requested_room("/"), None);
-    }
-
-    #[test]
     fn the_query_tells_name_key_token_and_format() {
-        let wanted = Wanted::parse("dev", &format!("clientId=alice&format=text&key={:032x}&token=t.o.k", 5)).unwrap();
-        assert_eq!((wanted.room.as_str(), wanted.format, wanted.key), ("dev", Format::Text, Some(ClientKey(5))));
+        let wanted = Wanted::parse(&format!("clientId=alice&format=text&key={:032x}&token=t.o.k", 5)).unwrap();
+        assert_eq!((wanted.format, wanted.key), (Format::Text, Some(ClientKey(5))));
         assert_eq!((wanted.client_id.unwrap().as_str(), wanted.token.as_deref()), ("alice", Some("t.o.k")));
-        assert_eq!(Wanted::parse("dev", "clientId=a%20b").unwrap_err().code, HttpCode::BadName);
-        assert_eq!(Wanted::parse("a b", "").unwrap_err().code, HttpCode::BadRoom);
-        assert_eq!(Wanted::parse("dev", "format=xml").unwrap_err().code, HttpCode::BadRequest);
+        assert_eq!(Wanted::parse("clientId=a%20b").unwrap_err().code, HttpCode::BadName);
+        assert_eq!(Wanted::parse("format=xml").unwrap_err().code, HttpCode::BadRequest);
         for query in ["", "key=", "key=0"] {
-            assert_eq!(Wanted::parse("dev", query).unwrap().key, None, "{query}");
+            assert_eq!(Wanted::parse(query).unwrap().key, None, "{query}");
         }
     }
 }

@@ -63,8 +63,6 @@ pub(crate) struct Worker {
     pub(crate) state: Arc<ServerState>,
     accept: Arc<Accept>,
     http_metrics: PrometheusMetrics,
-    /// Longest time that the end of an HTTP connection may take.
-    disconnect_time: Duration,
     /// The metrics that the diagnosis judges.
     pub(crate) judged: Registry,
     pub(crate) webhooks: WebhookMetrics,
@@ -123,7 +121,6 @@ impl Worker {
             state,
             accept: Accept::register(tls, config.handshake_time(), &registry, &judged).map_err(registered)?,
             http_metrics: count_requests(&registry)?,
-            disconnect_time: config.handshake_time(),
             judged,
             webhooks: WebhookMetrics::register(&registry).map_err(registered)?,
         })
@@ -154,7 +151,8 @@ impl Worker {
         let http = HttpService::<Box<HttpStream>, _, _>::build()
             .client_request_timeout(Duration::ZERO)
             .keep_alive(KeepAlive::Os)
-            .client_disconnect_timeout(self.disconnect_time)
+            // The stream ends its connections itself. With a time, the framework would wait for the client's end first.
+            .client_disconnect_timeout(Duration::ZERO)
             .upgrade(fn_service(move |(request, framed): (_, Framed<Box<HttpStream>, _>)| {
                 let upgrade = Rc::clone(&later);
                 async move {

@@ -255,6 +255,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             ..HANDSHAKE_GET
         }],
     },
+    // For clients that end every path with a slash.
+    Endpoint {
+        path: "/ws/",
+        parameters: &[],
+        operations: &[Operation { id: "connectToLobby", about: "As /ws.", ..HANDSHAKE_GET }],
+    },
     Endpoint {
         path: "/ws/{room}",
         parameters: &[ROOM],

@@ -3,7 +3,7 @@
 use actix_web::body;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
-use actix_web::web::{Bytes, Data, Path};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,13 @@ use starling_protocol::{
     ClientId, ErrorCode, HistoryEvent, HistoryPage, MessageId, RoomName, Seq, ServerEvent, codec, limits,
 };
 
-use super::fields::{Fields, bad, client_of, room_of};
+use super::fields::{Fields, bad};
+use super::names_in_path::{ClientInPath, RoomInPath, wanted_room};
 use crate::callers::{self, Operator, Reader};
 use crate::lab::Watcher;
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
-use crate::{page, query, request_head, upgrade};
+use crate::{query, request_head, upgrade};
 
 type Answer = Result<HttpResponse, HttpRefusal>;
 
@@ -32,8 +33,8 @@ pub(super) async fn metrics() -> HttpResponse {
 }
 
 pub(super) async fn upgrade_required(state: Data<ServerState>, request: HttpRequest) -> Answer {
-    let room = request.match_info().get("room").unwrap_or(limits::LOBBY);
-    let (room, wanted) = upgrade::check_wanted(room, request.query_string())?;
+    let room = wanted_room(request.match_info())?;
+    let wanted = upgrade::wanted_name(request.query_string())?;
     let claims = callers::check_handshake(&request, &room)?;
     if !claims.as_ref().is_some_and(|claims| claims.is_admin) {
         let (name, rooms) = match claims {
@@ -199,10 +200,9 @@ pub(super) struct PageQuery {
 pub(super) async fn messages(
     state: Data<ServerState>,
     reader: Reader,
-    room: Path<String>,
+    RoomInPath(room): RoomInPath,
     request: HttpRequest,
 ) -> Answer {
-    let room = room_of(&room)?;
     reader.check(&room)?;
     let query: PageQuery = query::read(request.query_string())?;
     let seq = |name: &str, text: &str| {
@@ -290,10 +290,9 @@ pub(super) const OPERATOR: &str = "operator";
 pub(super) async fn post_message(
     state: Data<ServerState>,
     operator: Operator,
-    room: Path<String>,
+    RoomInPath(room): RoomInPath,
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
-    let room = room_of(&room)?;
     let fields = Fields::of_body(body)?.without("to", "this sends no private message")?;
     let message: OperatorMessage = fields.without("replyTo", "this sends no reply")?.read()?;
     if message.room.is_some_and(|said| said != room) {
@@ -324,8 +323,7 @@ pub(super) async fn post_message(
     Ok(HttpResponse::Ok().json(PostedMessage { room, seq, at, duplicate }))
 }
 
-pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: Path<String>) -> Answer {
-    let name = client_of(&name)?;
+pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, ClientInPath(name): ClientInPath) -> Answer {
     let removed = state.chat().remove_client(name.clone()).await.map_err(not_known)?;
     match removed.map_err(|error| HttpRefusal::new(HttpCode::Unavailable, error.to_string()))? {
         0 => Err(HttpRefusal::new(HttpCode::NoSuchClient, format!("no client is called {name}"))),
@@ -333,14 +331,12 @@ pub(super) async fn remove_client(state: Data<ServerState>, _: Operator, name: P
     }
 }
 
-pub(super) async fn drop_room(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
-    let room = room_of(&room)?;
+pub(super) async fn drop_room(state: Data<ServerState>, _: Operator, RoomInPath(room): RoomInPath) -> Answer {
     let none = HttpRefusal::new(HttpCode::NoSuchRoom, format!("there is no room {room}"));
     dropped(&state, RoomKey::Room(room), none).await
 }
 
-pub(super) async fn drop_inbox(state: Data<ServerState>, _: Operator, owner: Path<String>) -> Answer {
-    let owner = client_of(&owner)?;
+pub(super) async fn drop_inbox(state: Data<ServerState>, _: Operator, ClientInPath(owner): ClientInPath) -> Answer {
     let none = HttpRefusal::new(HttpCode::NoSuchClient, format!("there is no inbox of {owner}"));
     dropped(&state, RoomKey::Inbox(owner), none).await
 }
@@ -412,6 +408,6 @@ pub(super) async fn lab_page(request: HttpRequest, state: Data<ServerState>) -> 
 /// A file that the page loads.
 pub(super) async fn file(request: HttpRequest, state: Data<ServerState>) -> Answer {
     let asked = request.path().strip_prefix("/web/").and_then(|rest| rest.split_once('/'));
-    let (version, path) = asked.ok_or_else(|| page::nothing_at(&request))?;
+    let (version, path) = asked.ok_or_else(|| HttpRefusal::nothing_at(request.path()))?;
     state.pages().file(&request, version, path)
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod wire;
 
-use actix_web::web::{Bytes, Data, Path};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use starling_actors::chat_server::command::{Decided, NotDecided};
 use starling_actors::moderation::{Act, Decision, Ineffective, Subject, Target};
@@ -12,8 +12,9 @@ use self::wire::{
     AuditLog, Audited, GivenSettings, Invitations, NewInvitation, NewSanction, SanctionTarget, Sanctions, SetRoom,
     SetRooms, ToldInvitation, ToldSanction, client_address,
 };
-use super::fields::{Fields, bad, client_of, room_of};
+use super::fields::{Fields, bad};
 use super::handlers::{OPERATOR, not_known, unanswered};
+use super::names_in_path::{ClientInPath, RoomInPath};
 use crate::callers::{Operator, RoomsOperator};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::state::ServerState;
@@ -101,18 +102,17 @@ pub(super) async fn audit(state: Data<ServerState>, operator: RoomsOperator) -> 
     Ok(HttpResponse::Ok().json(AuditLog { entries }))
 }
 
-pub(super) async fn room_settings(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
-    let settings = state.chat().room_settings(room_of(&room)?).await.map_err(unanswered)?;
+pub(super) async fn room_settings(state: Data<ServerState>, _: Operator, RoomInPath(room): RoomInPath) -> Answer {
+    let settings = state.chat().room_settings(room).await.map_err(unanswered)?;
     Ok(told(settings))
 }
 
 pub(super) async fn set_room_settings(
     state: Data<ServerState>,
     operator: Operator,
-    room: Path<String>,
+    RoomInPath(room): RoomInPath,
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
-    let room = room_of(&room)?;
     let change = SettingsChange::from(Fields::of_body(body)?.read_all::<GivenSettings>()?);
     change.check(&room).map_err(bad)?;
     decide(&state, &operator, Act::Set { room: room.clone(), change }, String::new()).await?;
@@ -132,8 +132,8 @@ fn told(settings: RoomSettings) -> HttpResponse {
     HttpResponse::Ok().json(GivenSettings::from(SettingsChange::from(settings)))
 }
 
-pub(super) async fn invitations(state: Data<ServerState>, _: Operator, room: Path<String>) -> Answer {
-    let invited = state.chat().invitations(room_of(&room)?).await.map_err(unanswered)?;
+pub(super) async fn invitations(state: Data<ServerState>, _: Operator, RoomInPath(room): RoomInPath) -> Answer {
+    let invited = state.chat().invitations(room).await.map_err(unanswered)?;
     let invitations = invited.into_iter().map(ToldInvitation::from).collect();
     Ok(HttpResponse::Ok().json(Invitations { invitations }))
 }
@@ -141,19 +141,21 @@ pub(super) async fn invitations(state: Data<ServerState>, _: Operator, room: Pat
 pub(super) async fn invite(
     state: Data<ServerState>,
     operator: Operator,
-    room: Path<String>,
+    RoomInPath(room): RoomInPath,
     body: Result<Bytes, actix_web::Error>,
 ) -> Answer {
-    let room = room_of(&room)?;
     let NewInvitation { client_id } = Fields::of_body(body)?.read_all()?;
     let act = Act::Invite { room, client_id: client_id.clone() };
     let Decided { at, .. } = decide(&state, &operator, act, String::new()).await?;
     Ok(HttpResponse::Ok().json(ToldInvitation { client_id, by: name_of(&operator), at }))
 }
 
-pub(super) async fn uninvite(state: Data<ServerState>, operator: Operator, path: Path<(String, String)>) -> Answer {
-    let (room, name) = path.into_inner();
-    let client_id = client_of(&name)?;
-    decide(&state, &operator, Act::Uninvite { room: room_of(&room)?, client_id }, String::new()).await?;
+pub(super) async fn uninvite(
+    state: Data<ServerState>,
+    operator: Operator,
+    RoomInPath(room): RoomInPath,
+    ClientInPath(client_id): ClientInPath,
+) -> Answer {
+    decide(&state, &operator, Act::Uninvite { room, client_id }, String::new()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -35,11 +35,14 @@ fn an_answer_without_end_is_a_get_of_the_labs_figures_that_accepts_events() {
 #[test]
 fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
     for host in
-        ["", "a", "a.b-c_d", "a:80", "a:", "a:65535", "127.0.0.1:8080", "[::1]", "[::1]:8080", "xn--bcher-kva.example"]
+        ["a", "a.b-c_d", "a:80", "a:", "a:65535", "127.0.0.1:8080", "[::1]", "[::1]:8080", "xn--bcher-kva.example"]
     {
         assert!(is_host(host), "{host}");
     }
     for other in [
+        "",
+        ":",
+        ":80",
         "a b",
         "a/b",
         "a?b",

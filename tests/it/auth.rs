@@ -52,7 +52,18 @@ async fn a_token_is_shown_in_the_query_in_the_header_or_in_hello() {
 #[actix::test]
 async fn a_bad_token_is_refused_before_the_upgrade() {
     let server = TestServer::start(&JWT);
-    raw::handshake(&server, "/ws?token=x.y.z").await.expect_refusal(401, "unauthorized");
+    // RFC 7515, 4.1.11: an extension in `crit` is none that this server knows.
+    let crit = Some(vec!["exp".to_owned()]);
+    let header = Header { crit, ..Header::new(Algorithm::HS256) };
+    let extended = signed(&header, &EncodingKey::from_secret(SECRET.as_bytes()));
+    for bad in ["x.y.z", &extended] {
+        raw::handshake(&server, &format!("/ws?token={bad}")).await.expect_refusal(401, "unauthorized");
+        http(&server, "GET", "/api/rooms", Some(bad), "").await.expect_refusal(401, "unauthorized");
+        let mut late = Client::open_as_page(&server, "/ws").await;
+        late.expect(r#"{"type":"error","code":"unauthorized"}"#).await;
+        late.send_json(&json!({"type": "hello", "token": bad, "id": "h1"})).await;
+        late.expect(r#"{"type":"error","code":"unauthorized","id":"h1"}"#).await;
+    }
     let own = token(&["alice", "--rooms", "dev-*,ops"]);
     raw::handshake(&server, &format!("/ws?token={own}")).await.expect_refusal(403, "forbidden");
     raw::handshake(&server, &format!("/ws/ops?token={own}&clientId=bob")).await.expect_refusal(403, "forbidden");
@@ -90,7 +101,7 @@ async fn tokens_are_verified_with_a_public_key_of_rsa_or_ed25519() {
         (Algorithm::RS256, EncodingKey::from_rsa_pem(pkcs8(rsa_private.as_ref()).as_bytes()).unwrap()),
         (Algorithm::EdDSA, EncodingKey::from_ed_pem(pkcs8(ed_private.as_ref()).as_bytes()).unwrap()),
     ];
-    let tokens: Vec<String> = keys.iter().map(|(algorithm, key)| signed(*algorithm, key)).collect();
+    let tokens: Vec<String> = keys.iter().map(|(algorithm, key)| signed(&Header::new(*algorithm), key)).collect();
     for (own, other, key) in [(0, 1, pem("rsa.pem", public[0].as_ref())), (1, 0, pem("ed.pem", public[1].as_ref()))] {
         let server = TestServer::start(&[("CHAT_AUTH", "jwt"), ("CHAT_JWT_PUBLIC_KEY_FILE", &key)]);
         let mut alice = Client::open(&server, &format!("/ws?token={}", tokens[own])).await;
@@ -98,7 +109,7 @@ async fn tokens_are_verified_with_a_public_key_of_rsa_or_ed25519() {
         raw::handshake(&server, &format!("/ws?token={}", tokens[other])).await.expect_refusal(401, "unauthorized");
         // A public key is not secret: a token that uses it as an HMAC secret proves nothing.
         let text = std::fs::read(&key).unwrap();
-        let forged = signed(Algorithm::HS256, &EncodingKey::from_secret(&text));
+        let forged = signed(&Header::new(Algorithm::HS256), &EncodingKey::from_secret(&text));
         raw::handshake(&server, &format!("/ws?token={forged}")).await.expect_refusal(401, "unauthorized");
     }
 }
@@ -107,9 +118,9 @@ fn pkcs8(der: &[u8]) -> String {
     format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der))
 }
 
-fn signed(algorithm: Algorithm, key: &EncodingKey) -> String {
+fn signed(header: &Header, key: &EncodingKey) -> String {
     let claims = json!({"sub": "alice", "exp": jsonwebtoken::get_current_timestamp() + 3_600});
-    jsonwebtoken::encode(&Header::new(algorithm), &claims, key).unwrap()
+    jsonwebtoken::encode(header, &claims, key).unwrap()
 }
 
 #[actix::test]

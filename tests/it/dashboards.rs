@@ -10,10 +10,11 @@ use crate::metrics;
 use crate::shown::{Dashboard, dashboards, files, read, rules, yaml};
 
 /// Metrics that are on no dashboard, and why.
-const NOT_SHOWN: [(&str, &str); 10] = [
+const NOT_SHOWN: [(&str, &str); 11] = [
     ("chat_connection_places", "chat_connections_open shows them, with those beyond"),
     ("chat_memory_limit_bytes", "it is the operator's own setting, and /lab shows it"),
-    ("chat_outboxes_limit_bytes", "it is the operator's own setting, and /lab shows it"),
+    ("chat_outboxes_limit_bytes", "it follows from the operator's own settings, and /lab shows it"),
+    ("chat_limit_set_elsewhere", "the diagnosis names the limit that it is about"),
     ("chat_not_ready", "chat_limit_reached shows what it leads to"),
     ("chat_log_lines_dropped_total", "the log itself reports it as soon as it has a reader"),
     ("process_virtual_memory_bytes", "mapped memory says nothing about used memory"),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use starling_process::diagnosis::{RULES, Verdict, What};
 use test_kit::{Exposition, Received, raw, within};
 
-use crate::harness::TestServer;
+use crate::harness::{TestServer, starling};
 
 /// The answer once it is as wanted.
 async fn diagnosed(server: &TestServer, is_wanted: impl Fn(&Value) -> bool) -> Value {
@@ -52,6 +52,63 @@ async fn a_full_server_says_that_it_is_near_and_then_that_connections_are_refuse
     let answer = diagnosed(&server, |answer| answer["what"] == "nothing").await;
     assert!(answer["sentence"].as_str().unwrap().starts_with("Nothing is saturated; the nearest"), "{answer}");
     assert!(Exposition::scrape(&server).await.value("chat_limit_reached", &[]) < 0.5);
+}
+
+#[actix::test]
+async fn a_full_server_names_the_limit_of_open_files_or_the_setting_whichever_it_is() {
+    let by_files = ("the limit of open files allows 2,", "Raise the hard limit of open files");
+    for (setting, (allows, remedy)) in [
+        (None, by_files),
+        (Some("0"), by_files),
+        (Some("5"), by_files),
+        (Some("1"), ("CHAT_CONNECTIONS allows 1,", "Raise CHAT_CONNECTIONS,")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = vec![("CHAT_BIND", "127.0.0.1:0"), ("CHAT_WORKERS", "1")];
+        settings.extend(setting.map(|value| ("CHAT_CONNECTIONS", value)));
+        // The server keeps 388 for itself.
+        let server = starling().under(&["prlimit", "--nofile=390:390"]).start(folder.path(), &settings);
+        let mut clients = Vec::new();
+        let refused = async {
+            loop {
+                let mut raw = raw::Raw::open(server.address()).await;
+                if raw.ask_for_websocket("/ws", "").await.status == 101 {
+                    clients.push(raw);
+                }
+                actix_rt::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let named = async {
+            loop {
+                let answer = raw::get(&server, "/api/diagnosis").await.json();
+                if answer["what"] == "flood" {
+                    return answer;
+                }
+                actix_rt::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let (refused, named) = (pin!(refused), pin!(named));
+        let futures_util::future::Either::Right((answer, _)) =
+            within("flood", futures_util::future::select(refused, named)).await;
+        assert!(answer["sentence"].as_str().unwrap().contains(allows), "{setting:?}: {answer}");
+        assert!(answer["remedy"].as_str().unwrap().starts_with(remedy), "{setting:?}: {answer}");
+        let line = server.line_with("diagnosis: There is no place for more connections");
+        assert!(line.contains(allows) && line.contains(remedy), "{setting:?}: {line}");
+    }
+}
+
+#[actix::test]
+async fn the_limit_of_all_outboxes_is_the_one_in_force() {
+    let mib = |count: u32| f64::from(count) * 1024.0 * 1024.0;
+    for (outboxes, limit, is_elsewhere) in [("1073741824", mib(64), 1.0), ("33554432", mib(32), 0.0)] {
+        let memory = (128 * 1024 * 1024).to_string();
+        let settings =
+            [("CHAT_WORKERS", "2"), ("CHAT_MEMORY_BYTES", memory.as_str()), ("CHAT_OUTBOXES_BYTES", outboxes)];
+        let figures = Exposition::scrape(&TestServer::start(&settings)).await;
+        let elsewhere = figures.value("chat_limit_set_elsewhere", &[("limit", "CHAT_OUTBOXES_BYTES")]);
+        let told = [figures.value("chat_outboxes_limit_bytes", &[]), elsewhere];
+        assert!(told.iter().zip([limit, is_elsewhere]).all(|(told, is)| (told - is).abs() < 0.5), "{told:?}");
+    }
 }
 
 /// The address of the clients that come again and again.

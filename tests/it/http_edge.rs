@@ -3,6 +3,7 @@
 mod bodies;
 mod endings;
 mod places;
+mod rooms;
 
 use std::net::SocketAddr;
 
@@ -21,6 +22,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/readyz", "GET, HEAD, OPTIONS"),
     ("/metrics", "GET, HEAD, OPTIONS"),
     ("/ws", "GET, HEAD, OPTIONS"),
+    ("/ws/", "GET, HEAD, OPTIONS"),
     ("/ws/dev", "GET, HEAD, OPTIONS"),
     ("/api/stats", "GET, HEAD, OPTIONS"),
     ("/api/diagnosis", "GET, HEAD, OPTIONS"),
@@ -104,6 +106,15 @@ async fn what_the_rfcs_tell_a_server_to_refuse_is_refused_with_a_code() {
         // RFC 9112, 3.2: Host.
         (get(""), 400, "bad_request"),
         (get("Host: a\r\nHost: a\r\n"), 400, "bad_request"),
+        // RFC 9110, 4.2.1: a target of `http` has a host.
+        (get("Host:\r\n"), 400, "bad_request"),
+        (get("Host: \t \r\n"), 400, "bad_request"),
+        (get("Host: :80\r\n"), 400, "bad_request"),
+        (shake("1.1", "").replace("Host: x", "Host:"), 400, "bad_request"),
+        ("OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n".into(), 400, "bad_request"),
+        ("GET / HTTP/1.0\r\nHost:\r\n\r\n".into(), 400, "bad_request"),
+        ("GET http:///healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
+        ("GET http://:80/healthz HTTP/1.1\r\nHost: x\r\n\r\n".into(), 400, "bad_request"),
         (get("Host: a b\r\n"), 400, "bad_request"),
         (get("Host: user@a\r\n"), 400, "bad_request"),
         (get("Host: a/b\r\n"), 400, "bad_request"),
@@ -197,7 +208,6 @@ async fn what_the_rfcs_tell_a_server_to_take_is_taken() {
         ("\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 204),
-        ("GET /healthz HTTP/1.1\r\nHost:\r\n\r\n", 200),
         ("GET /healthz HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", 200),
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: h2c, websocket\r\nConnection: upgrade\r\n\r\n", 200),
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 200),

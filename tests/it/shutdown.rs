@@ -1,17 +1,20 @@
 //! The real program: its start, the errors of a failed start, and its end.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use starling::Config;
 use tempfile::TempDir;
 use test_kit::raw::Raw;
-use test_kit::{Client, figures_when, within};
+use test_kit::{Client, blocking, figures_when, within};
 
 use crate::harness::{TestServer, starling};
 
@@ -169,6 +172,102 @@ async fn a_stopping_server_answers_the_requests_that_it_has_and_waits_for_no_oth
     assert_eq!((answer.status, answer.json()["seq"].as_u64()), (200, Some(1)));
     assert_eq!(server.exit_code().await, Some(0));
     drop((idle, unsaid));
+}
+
+#[actix::test]
+async fn a_stopping_server_answers_probes_only_and_carries_out_no_request() {
+    let mut server = TestServer::start(&[("CHAT_DRAIN_SECONDS", "60"), ADMIN]);
+    let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
+    let mut kept: Vec<_> = futures_util::future::join_all([(); 8].map(|()| Raw::open(server.address()))).await;
+    for connection in &mut kept {
+        assert_eq!(connection.get("/healthz").await.status, 200);
+    }
+    // A client that does not leave keeps the server running.
+    server.stop();
+    while alice.frame().await.unwrap().close_code().is_none() {}
+    let authorization = format!("Authorization: Bearer {}\r\n", ADMIN.1);
+    let posts =
+        format!("{authorization}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{POST}", POST.len());
+    for (method, path, fields, status) in [
+        ("GET", "/healthz", "\r\n", 200),
+        ("GET", "/readyz", "\r\n", 503),
+        ("GET", "/metrics", "\r\n", 200),
+        ("GET", "/", "\r\n", 503),
+        ("GET", "/api/rooms", "\r\n", 503),
+        ("GET", "/api/rooms/lobby/messages", "\r\n", 503),
+        ("POST", "/api/rooms/lobby/messages", &*posts, 503),
+        ("DELETE", "/api/clients/alice", &format!("{authorization}\r\n"), 503),
+    ] {
+        let mut kept = kept.pop().unwrap();
+        let mut new = Raw::open(server.address()).await;
+        for (connection, what) in [(&mut kept, "kept"), (&mut new, "new")] {
+            connection.write(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}").as_bytes()).await;
+            let answer = connection.answer().await;
+            assert_eq!(answer.status, status, "{what}: {method} {path}");
+            if status == 503 {
+                answer.expect_refusal(503, "unavailable");
+                assert_eq!(answer.header("connection"), Some("close"), "{what}: {method} {path}");
+            }
+        }
+    }
+    drop(alice);
+    server.outcome().await.unwrap();
+}
+
+/// Posts messages over one connection until the server answers no more. Returns the number of those that it stored.
+fn post_until_refused(server: SocketAddr, acknowledged: &AtomicUsize) -> usize {
+    let mut socket = blocking::open(server, None, test_kit::DEADLINE).unwrap();
+    let request = format!(
+        "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{POST}",
+        ADMIN.1,
+        POST.len()
+    );
+    let mut stored = 0;
+    while socket.write_all(request.as_bytes()).is_ok() {
+        let (mut answer, mut room) = (Vec::new(), [0; 4_096]);
+        while !answer.ends_with(b"}") && !answer.ends_with(b"}\n") {
+            match socket.read(&mut room) {
+                Ok(0) | Err(_) => return stored,
+                Ok(count) => answer.extend_from_slice(&room[..count]),
+            }
+        }
+        if !answer.starts_with(b"HTTP/1.1 200") {
+            break;
+        }
+        stored += 1;
+        acknowledged.fetch_add(1, Relaxed);
+    }
+    stored
+}
+
+#[actix::test]
+async fn whatever_a_stopping_server_has_stored_for_a_request_it_has_acknowledged() {
+    const POSTERS: usize = 4;
+    let folder = folder();
+    let mut stored = 0;
+    for round in 0..8 {
+        let mut server = starling().start(folder.path(), &[ANY_PORT, ADMIN]);
+        let newest = || server.get("/api/rooms/lobby/messages?limit=1");
+        let page: Value = serde_json::from_str(&newest().1).unwrap();
+        assert_eq!(page["messages"][0]["seq"].as_u64().unwrap_or(0), stored, "before round {round}");
+        let acknowledged = Arc::new(AtomicUsize::new(0));
+        let posters: Vec<_> = (0..POSTERS)
+            .map(|_| {
+                let (address, acknowledged) = (server.address(), Arc::clone(&acknowledged));
+                std::thread::spawn(move || post_until_refused(address, &acknowledged))
+            })
+            .collect();
+        within("every poster posts", async {
+            while acknowledged.load(Relaxed) < 10 * POSTERS {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        server.signal(Signal::TERM);
+        assert_eq!(server.exit_code().await, Some(0));
+        stored += posters.into_iter().map(|poster| poster.join().unwrap() as u64).sum::<u64>();
+    }
 }
 
 #[actix::test]

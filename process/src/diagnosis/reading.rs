@@ -51,7 +51,7 @@ const SINGLE: [&str; 36] = [
 const PART: &str = "chat_delivery_part_seconds";
 
 /// The metrics with labels, and the names of these labels.
-const LABELLED: [(&str, &[&str]); 12] = [
+const LABELLED: [(&str, &[&str]); 13] = [
     ("chat_messages_total", &["kind"]),
     ("chat_thread_cpu_seconds_total", &["role", "worker"]),
     ("chat_thread_run_queue_seconds_total", &["role", "worker"]),
@@ -60,6 +60,7 @@ const LABELLED: [(&str, &[&str]); 12] = [
     ("chat_busiest_room_share", &["worker"]),
     ("chat_not_ready", &["reason"]),
     ("chat_limit_refusals_total", &["limit"]),
+    ("chat_limit_set_elsewhere", &["limit"]),
     ("chat_rejected_commands_total", &["code"]),
     ("chat_refused_handshakes_total", &["code"]),
     ("chat_disconnects_total", &["reason"]),

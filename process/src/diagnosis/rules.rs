@@ -179,30 +179,44 @@ pub const RULES: &[Rule] = &[
     Rule {
         what: What::Flood,
         when: "a connection is refused because CHAT_CONNECTIONS of them are open",
-        remedy: "Raise CHAT_CONNECTIONS and the limit of open files, or use another server.",
+        remedy: "Raise CHAT_CONNECTIONS, and the limit of open files if it allows no more, or use another server.",
         would_refute: "The same refusals with a higher limit.",
-        find: |window| full_table(window, "connections", "CHAT_CONNECTIONS", PLACES),
+        find: |window| places_full(window, false),
+    },
+    Rule {
+        what: What::Flood,
+        when: "a connection is refused because as many are open as the limit of open files allows",
+        remedy: "Raise the hard limit of open files (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker), or use another server.",
+        would_refute: "The same refusals with a higher limit.",
+        find: |window| places_full(window, true),
     },
     Rule {
         what: What::Flood,
         when: "a room is refused because there are CHAT_ROOMS of them, and none of them is empty",
         remedy: "Raise CHAT_ROOMS, if there is memory.",
         would_refute: "The same refusals with a higher limit.",
-        find: |window| full_table(window, "rooms", "CHAT_ROOMS", ROOMS),
+        find: |window| full_table(window, "rooms", "CHAT_ROOMS", "CHAT_ROOMS", ROOMS),
     },
     Rule {
         what: What::Flood,
         when: "an inbox is refused because there are CHAT_INBOXES of them, and none of them may be dropped",
         remedy: "Raise CHAT_INBOXES, if there is memory.",
         would_refute: "The same refusals with a higher limit.",
-        find: |window| full_table(window, "inboxes", "CHAT_INBOXES", INBOXES),
+        find: |window| full_table(window, "inboxes", "CHAT_INBOXES", "CHAT_INBOXES", INBOXES),
     },
     Rule {
         what: What::SlowReaders,
         when: "clients were closed because all outboxes together have reached CHAT_OUTBOXES_BYTES",
         remedy: "Raise CHAT_OUTBOXES_BYTES, if there is memory, or lower CHAT_OUTBOX_BYTES, so that the slowest clients are closed before.",
         would_refute: "The same closings with a higher limit.",
-        find: outboxes_full,
+        find: |window| outboxes_full(window, false),
+    },
+    Rule {
+        what: What::SlowReaders,
+        when: "clients were closed because all outboxes together have reached their part of the memory limit, which is below CHAT_OUTBOXES_BYTES",
+        remedy: "Raise the container's memory limit or CHAT_MEMORY_BYTES, or lower CHAT_OUTBOX_BYTES, so that the slowest clients are closed before.",
+        would_refute: "The same closings with a higher limit.",
+        find: |window| outboxes_full(window, true),
     },
     Rule {
         what: What::SlowReaders,
@@ -519,11 +533,15 @@ fn credits(window: &Window<'_>) -> Option<Found> {
     })
 }
 
-fn outboxes_full(window: &Window<'_>) -> Option<Found> {
+/// `of_memory`: by their part of the memory limit instead of `CHAT_OUTBOXES_BYTES`.
+fn outboxes_full(window: &Window<'_>, of_memory: bool) -> Option<Found> {
+    let setting = "CHAT_OUTBOXES_BYTES";
     let closed = window.growth("chat_disconnects_total", &["overload"]);
-    (closed >= 1.0).then(|| {
+    (closed >= 1.0 && window.is_set_elsewhere(setting) == of_memory).then(|| {
         let verb = if closed < 1.5 { "client was" } else { "clients were" };
-        let sentence = format!("The outboxes of all clients together are full: {closed:.0} {verb} closed for it.");
+        let limit = if of_memory { "their part of the memory limit" } else { setting };
+        let sentence =
+            format!("The outboxes of all clients together are full, by {limit}: {closed:.0} {verb} closed for it.");
         let name = "clients closed because all outboxes are full";
         Found::sure(sentence, vec![Evidence::new(name, Unit::Count, closed, 1.0)]).of("outboxes".to_owned())
     })
@@ -548,14 +566,28 @@ fn slow_readers(window: &Window<'_>) -> Option<Found> {
     })
 }
 
-/// The signs that things are refused because all of their places are taken.
-fn full_table(window: &Window<'_>, things: &str, setting: &str, [used, limit]: UseAndLimit) -> Option<Found> {
+/// `of_open_files`: the limit of open files gives the places, because it allows fewer than `CHAT_CONNECTIONS`, or that is 0.
+fn places_full(window: &Window<'_>, of_open_files: bool) -> Option<Found> {
+    let setting = "CHAT_CONNECTIONS";
+    let limit = if of_open_files { "the limit of open files" } else { setting };
+    let is_this_limit = window.is_set_elsewhere(setting) == of_open_files;
+    is_this_limit.then(|| full_table(window, "connections", setting, limit, PLACES)).flatten()
+}
+
+/// The signs that things are refused because all of their places are taken. `giver`: the limit, for people.
+fn full_table(
+    window: &Window<'_>,
+    things: &str,
+    setting: &str,
+    giver: &str,
+    [used, limit]: UseAndLimit,
+) -> Option<Found> {
     let refused = window.refusals(setting);
     (refused >= 1.0).then(|| {
         let (used, limit) = (window.gauge(used), window.gauge(limit));
         let verb = if refused < 1.5 { "was" } else { "were" };
         let sentence = format!(
-            "There is no place for more {things}: {setting} allows {limit:.0}, and {refused:.0} {verb} refused in {:.0} \
+            "There is no place for more {things}: {giver} allows {limit:.0}, and {refused:.0} {verb} refused in {:.0} \
              seconds.",
             window.seconds()
         );

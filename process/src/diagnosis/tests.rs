@@ -70,6 +70,11 @@ impl Load {
         self
     }
 
+    /// Something other than this setting gives its limit.
+    fn set_elsewhere(&mut self, setting: &str) -> &mut Self {
+        self.set(&format!("chat_limit_set_elsewhere{{limit=\"{setting}\"}}"), 1.0)
+    }
+
     /// A stage that is busy for this share, and in which most work waits this long.
     fn stage(&mut self, stage: &str, worker: &str, busy: f64, wait: f64) -> &mut Self {
         self.set(&format!("chat_stage_busy_seconds_total{{stage=\"{stage}\",worker=\"{worker}\"}}"), busy);
@@ -223,9 +228,16 @@ fn floods() -> Vec<(What, Load)> {
     let counting = |series: &str, per_second| having(|load| load.set(series, per_second));
     vec![
         (What::Flood, refusing("CHAT_CONNECTIONS", 20.0)),
+        (What::Flood, having(|load| load.refuse("CHAT_CONNECTIONS", 20.0).set_elsewhere("CHAT_CONNECTIONS"))),
         (What::Flood, refusing("CHAT_ROOMS", 0.3)),
         (What::Flood, refusing("CHAT_INBOXES", 0.3)),
         (What::SlowReaders, counting("chat_disconnects_total{reason=\"overload\"}", 0.3)),
+        (
+            What::SlowReaders,
+            having(|load| {
+                load.set("chat_disconnects_total{reason=\"overload\"}", 0.3).set_elsewhere("CHAT_OUTBOXES_BYTES")
+            }),
+        ),
         (What::SlowReaders, having(|load| load.set("chat_connections_slow", 40.0))),
         (What::Flood, refusing("CHAT_CONNECTIONS_PER_ADDRESS", 3.0)),
         (What::Flood, refusing("CHAT_HANDSHAKES_PER_SECOND", 3.0)),
@@ -336,6 +348,26 @@ fn what_a_table_refuses_is_a_flood_however_full_it_is_at_the_readings() {
                 assert!(verdict.sentence.contains(words) && verdict.remedy.contains(setting), "{verdict:#?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_limit_is_named_by_what_gives_it() {
+    let connections = having(|load| load.refuse("CHAT_CONNECTIONS", 1.0));
+    let outboxes = having(|load| load.set("chat_disconnects_total{reason=\"overload\"}", 1.0));
+    for (load, setting, giver, raised) in [
+        (connections, "CHAT_CONNECTIONS", "the limit of open files", "limit of open files"),
+        (outboxes, "CHAT_OUTBOXES_BYTES", "their part of the memory limit", "container's memory limit"),
+    ] {
+        let own = load.verdict();
+        assert!(own.sentence.contains(setting) && !own.sentence.contains(giver), "{own:#?}");
+        assert!(own.remedy.contains(setting), "{own:#?}");
+        let mut load = load;
+        load.set_elsewhere(setting);
+        let other = load.verdict();
+        assert!(other.sentence.contains(giver) && !other.sentence.contains(setting), "{other:#?}");
+        assert!(other.remedy.contains(raised) && !other.remedy.contains(setting), "{other:#?}");
+        assert_eq!((own.what, own.subject), (other.what, other.subject));
     }
 }
 

@@ -150,6 +150,11 @@ impl<'a> Window<'a> {
         self.last.get("chat_not_ready", &[reason]).is_some_and(|is_so| is_so > 0.0)
     }
 
+    /// Whether something other than this setting gives the limit in force, so that a higher value would change nothing.
+    pub(super) fn is_set_elsewhere(&self, setting: &str) -> bool {
+        self.last.get("chat_limit_set_elsewhere", &[setting]).is_some_and(|is_so| is_so > 0.0)
+    }
+
     /// A gauge at the end; 0 if the server does not have it.
     pub(super) fn gauge(&self, name: &str) -> f64 {
         self.last.get(name, &[]).unwrap_or(0.0)
