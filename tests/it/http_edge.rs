@@ -272,6 +272,29 @@ async fn a_refusal_of_head_has_no_body_wherever_the_request_is_refused() {
 }
 
 #[actix::test]
+async fn an_answer_that_does_not_wait_for_the_body_ends_its_connection_at_once() {
+    // Longer than a test waits for anything.
+    let server = TestServer::start(&[("CHAT_HANDSHAKE_SECONDS", "60"), ("CHAT_PATH_PREFIX", "/chat")]);
+    let cases = [
+        ("OPTIONS /api/rooms", 204),
+        ("OPTIONS /ws", 204),
+        ("OPTIONS *", 204),
+        ("GET /chat", 308),
+        ("GET /api/rooms", 200),
+        ("GET /nowhere", 404),
+        ("PUT /api/rooms", 405),
+    ];
+    join_all(cases.iter().map(async |(request, status)| {
+        let mut raw = Raw::open(server.address()).await;
+        raw.send(format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello").as_bytes()).await;
+        let answer = raw.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (*status, Some("close")), "{request}");
+        assert_eq!(raw.end().await, 0, "{request}: a second answer");
+    }))
+    .await;
+}
+
+#[actix::test]
 async fn nothing_behind_a_handshake_or_a_body_that_nobody_read_is_a_request() {
     let server = TestServer::start(&[]);
     let fields = "Host: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
