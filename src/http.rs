@@ -70,10 +70,12 @@ pub(crate) fn app(
         .default_service(web::to(no_such_path))
 }
 
-/// The refusal of a request that comes while the server stops. Probes are answered until the end, and `/metrics` by its
-/// own middleware.
+/// The paths that a stopping server serves until its end.
+const SERVED_WHILE_STOPPING: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// The refusal of a request that comes while the server stops.
 fn refusal_of_stopping(state: &ServerState, path: &str) -> Option<HttpRefusal> {
-    state.stopping().filter(|_| !["/healthz", "/readyz"].contains(&path)).map(HttpRefusal::from)
+    state.stopping().filter(|_| !SERVED_WHILE_STOPPING.contains(&path)).map(HttpRefusal::from)
 }
 
 /// The method if HTTP defines it, otherwise `other`. The method is a label, and clients can invent methods. No route

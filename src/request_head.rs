@@ -3,6 +3,7 @@
 //! The parser is pure: it does no I/O. With it, [`http_stream`](crate::http_stream) passes one request at a time to the
 //! framework. It is at least as strict as the framework, so a head that is valid here is never a parse error there.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -196,7 +197,8 @@ fn check(
     }
 
     let (host, path) = absolute.map_or((None, target), |(host, path)| (Some(host), path));
-    let path = prefix.strip(path);
+    let path = without_final_slash(prefix.strip(path));
+    let path = path.as_ref();
     let wants_websocket = is_http_11
         && members(request, &header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
         && is_websocket_path(path);
@@ -227,6 +229,15 @@ pub(crate) fn wants_stream<'a>(method: &str, target: &str, mut accepted: impl It
     method == "GET"
         && target.split('?').next() == Some(LAB_PATH)
         && accepted.any(|member| media(member) == "text/event-stream")
+}
+
+/// `/ws/` is served as `/ws`, because some clients end every path with a slash.
+fn without_final_slash(path: &str) -> Cow<'_, str> {
+    match path.strip_prefix("/ws/") {
+        Some("") => Cow::Borrowed("/ws"),
+        Some(query) if query.starts_with('?') => Cow::Owned(format!("/ws{query}")),
+        _ => Cow::Borrowed(path),
+    }
 }
 
 fn is_websocket_path(path: &str) -> bool {

@@ -58,7 +58,8 @@ pub(crate) async fn drain(state: &ServerState, limit: Duration) {
     }
     state.chat().drain("the server is stopping", limit);
     let gone = async {
-        while state.admission().websockets() + state.admission().requests() > 0 {
+        // In this order, because a request may become a WebSocket in between.
+        while state.admission().requests() > 0 || state.admission().websockets() > 0 {
             tokio::time::sleep(LOOK).await;
         }
     };

@@ -75,8 +75,9 @@ impl Upgrade {
         let accepted_at = stream.accepted_at();
         let extension = self.negotiate(&request);
         let answer = accept(&request, extension);
-        let (socket, place, unread) = stream.into_parts();
+        // Before the request is not counted any more, so that a stop waits for either.
         let counted = self.state.admission().count_websocket();
+        let (socket, place, unread) = stream.into_parts();
         let (read_half, write_half) = socket.split();
         // Registered before the chat is asked, so that its outbox holds the chat's first events behind the handshake
         // response.

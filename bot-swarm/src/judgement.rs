@@ -95,7 +95,7 @@ impl Outcome {
         let bots = u64::from(self.bots);
         let few =
             (connected < bots).then(|| format!("{} of {} bots were connected", grouped(connected), grouped(bots)));
-        let silent = (counters.sent == 0).then(|| "no message was sent".to_owned());
+        let silent = (counters.sent == counters.requests_sent).then(|| "no message was sent".to_owned());
         // With `clean`, the verdict contains it.
         let faults = self.faults();
         let faults = faults.iter().filter(|(what, _)| *what != NEVER_CONNECTED);

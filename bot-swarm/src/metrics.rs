@@ -175,10 +175,10 @@ fn families(exposed: &Exposed<'_>, footprint: &Footprint) -> Vec<MetricFamily> {
     let counters = &total.counters;
     let errors: u64 = total.errors.values().sum();
     for (name, help, value) in [
-        ("swarm_messages_sent_total", "Messages sent, each counted once.", counters.sent),
+        ("swarm_messages_sent_total", "Messages and other requests sent, each counted once.", counters.sent),
         (
             "swarm_messages_resent_total",
-            "Messages sent again, after a lost connection or a temporary refusal.",
+            "Messages and other requests sent again, after a lost connection or a temporary refusal.",
             counters.sent_again,
         ),
         ("swarm_messages_refused_total", "Messages that the server refused permanently.", counters.refused),

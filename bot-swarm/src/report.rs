@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_told_with_what_it_leaves_unsaid() {
         type Change = fn(&mut Outcome);
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 6] = [
             ("", |_| ()),
             (" (stopped after 2.5 s of 20.0 s)", |r| {
                 r.config.seconds = 20.0;
@@ -135,6 +135,7 @@ mod tests {
                 (r.bots, r.stats.counters.ever_connected, r.stats.counters.wanted) = (100, 20, 100);
             }),
             (" (no message was sent)", |r| r.stats.counters.sent = 0),
+            (" (no message was sent)", |r| r.stats.counters.requests_sent = 1),
             (" (not clean: 3 lost, 1 bots away at the end)", |r| (r.tally.lost, r.away) = (3, 1)),
         ];
         for (notes, change) in changes {

@@ -52,8 +52,10 @@ counters! {
     ever_connected,
     /// Welcomes after a lost connection.
     reconnects,
-    /// Messages sent, each counted once even if it was sent again.
+    /// Messages and other requests sent, each counted once even if it was sent again.
     sent,
+    /// Those of them that were no messages: changes, read positions and visits.
+    requests_sent,
     /// Messages that the server accepted.
     acked,
     /// Messages sent again: after a lost connection, with the same `id`, or after a temporary refusal.

@@ -12,6 +12,7 @@ use super::handlers::{
 use super::moderation::{
     audit, impose, invitations, invite, lift, room_settings, sanctions, set_room_settings, set_rooms, uninvite,
 };
+use super::names_in_path::{LOBBY_WEBSOCKET, ROOM_WEBSOCKET};
 use crate::refusal::{HttpCode, HttpRefusal};
 use crate::unread::{ReadByOperation, ReadParts};
 
@@ -247,7 +248,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         }],
     },
     Endpoint {
-        path: "/ws",
+        path: LOBBY_WEBSOCKET,
         parameters: &[],
         operations: &[Operation {
             id: "connect",
@@ -255,14 +256,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             ..HANDSHAKE_GET
         }],
     },
-    // For clients that end every path with a slash.
     Endpoint {
-        path: "/ws/",
-        parameters: &[],
-        operations: &[Operation { id: "connectToLobby", about: "As /ws.", ..HANDSHAKE_GET }],
-    },
-    Endpoint {
-        path: "/ws/{room}",
+        path: ROOM_WEBSOCKET,
         parameters: &[ROOM],
         operations: &[Operation {
             id: "connectToRoom",

@@ -7,11 +7,10 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::{Path, Payload, ResourceDef, Url};
-use actix_web::http::{StatusCode, Uri};
+use actix_web::http::Uri;
 use actix_web::{FromRequest, HttpRequest};
 use starling_protocol::{ClientId, RoomName, limits};
 
-use super::endpoints::ENDPOINTS;
 use super::fields::{client_of, room_of};
 use crate::refusal::HttpRefusal;
 
@@ -19,16 +18,18 @@ use crate::refusal::HttpRefusal;
 const ROOM: &str = "room";
 const CLIENT: &str = "clientId";
 
+/// The pattern of the lobby's WebSocket.
+pub(super) const LOBBY_WEBSOCKET: &str = "/ws";
+/// The pattern of a room's WebSocket.
+pub(super) const ROOM_WEBSOCKET: &str = "/ws/{room}";
+
 /// The paths at which a WebSocket opens.
 #[derive(Debug)]
-pub(crate) struct WebSocketPaths(Vec<ResourceDef>);
+pub(crate) struct WebSocketPaths([ResourceDef; 2]);
 
 impl WebSocketPaths {
     pub(crate) fn new() -> Self {
-        let opens = ENDPOINTS.iter().filter(|endpoint| {
-            endpoint.operations.iter().any(|operation| operation.status == StatusCode::SWITCHING_PROTOCOLS)
-        });
-        Self(opens.map(|endpoint| ResourceDef::new(endpoint.path)).collect())
+        Self([LOBBY_WEBSOCKET, ROOM_WEBSOCKET].map(ResourceDef::new))
     }
 
     /// Finds the path of a handshake. `None`: it does not accept WebSockets.

@@ -178,7 +178,7 @@ async fn a_stopping_server_answers_the_requests_that_it_has_and_waits_for_no_oth
 async fn a_stopping_server_answers_probes_only_and_carries_out_no_request() {
     let mut server = TestServer::start(&[("CHAT_DRAIN_SECONDS", "60"), ADMIN]);
     let mut alice = Raw::connect(&server, "/ws?clientId=alice").await;
-    let mut kept: Vec<_> = futures_util::future::join_all([(); 8].map(|()| Raw::open(server.address()))).await;
+    let mut kept: Vec<_> = futures_util::future::join_all([(); 9].map(|()| Raw::open(server.address()))).await;
     for connection in &mut kept {
         assert_eq!(connection.get("/healthz").await.status, 200);
     }
@@ -192,6 +192,7 @@ async fn a_stopping_server_answers_probes_only_and_carries_out_no_request() {
         ("GET", "/healthz", "\r\n", 200),
         ("GET", "/readyz", "\r\n", 503),
         ("GET", "/metrics", "\r\n", 200),
+        ("HEAD", "/metrics", "\r\n", 200),
         ("GET", "/", "\r\n", 503),
         ("GET", "/api/rooms", "\r\n", 503),
         ("GET", "/api/rooms/lobby/messages", "\r\n", 503),
@@ -204,6 +205,7 @@ async fn a_stopping_server_answers_probes_only_and_carries_out_no_request() {
             connection.write(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}").as_bytes()).await;
             let answer = connection.answer().await;
             assert_eq!(answer.status, status, "{what}: {method} {path}");
+            assert_eq!(answer.header("retry-after").is_some(), status == 503, "{what}: {method} {path}");
             if status == 503 {
                 answer.expect_refusal(503, "unavailable");
                 assert_eq!(answer.header("connection"), Some("close"), "{what}: {method} {path}");

@@ -107,7 +107,8 @@ impl Bot {
             // What was not answered by the end of the run is counted as not done.
             ServerEvent::Ack(_) | ServerEvent::Error(_) if self.worker.is_over.get() => {}
             // The bot has left and only awaits the answer to its close frame.
-            ServerEvent::Welcome(_) | ServerEvent::Joined(_) if self.session.link.is_leaving() => {}
+            ServerEvent::Welcome(_) if self.session.link.is_leaving() => {}
+            ServerEvent::Joined(joined) if self.session.link.is_leaving() => self.may_visit_too_late(&joined),
             ServerEvent::Welcome(welcome) => self.welcomed(&welcome),
             ServerEvent::Message(message) if message.deleted => {
                 self.place_was_taken(message.room.as_ref(), message.seq.map(|seq| seq.0), message.at, None);

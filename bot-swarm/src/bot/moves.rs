@@ -104,7 +104,8 @@ impl Bot {
     pub(super) fn make_move(&mut self, due: Nanos, ctx: &mut Context<Self>) {
         let Some((_, next)) = self.conduct.next_move.take_if(|(noted, _)| *noted == due) else { return };
         let is_here = self.session.link.is_up() && self.attendance.is_wanted() && self.is_caught_up();
-        if is_here && self.speech.may_begin() && self.worker.quiet_since.get().is_none() {
+        let may_ask = self.speech.may_begin() && self.speech.pauses_until(self.worker.now()).is_none();
+        if is_here && may_ask && self.worker.quiet_since.get().is_none() {
             match next {
                 Move::Hop => self.hop(),
                 Move::ChangeOwn => self.change_own(),
@@ -180,6 +181,13 @@ impl Bot {
             let standing = Standing { epoch: joined.epoch, seq: joined.seq.0, recovered: true };
             self.worker.ledger.borrow_mut().entered(self.identity.number, asked, standing, self.worker.now());
             self.has_done(joined.id.as_ref(), Request::Join(asked));
+        }
+    }
+
+    /// Handles a `joined` that comes while the bot leaves: a request for a visit is answered, but nobody visits.
+    pub(super) fn may_visit_too_late(&mut self, joined: &JoinedEvent) {
+        if let Visit::Asked(room) = self.conduct.visit {
+            self.has_done(joined.id.as_ref(), Request::Join(room));
         }
     }
 

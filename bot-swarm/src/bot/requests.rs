@@ -18,7 +18,9 @@ impl Bot {
         if self.is_plain() {
             return;
         }
-        self.worker.stats.borrow_mut().counters.sent += 1;
+        let counters = &mut self.worker.stats.borrow_mut().counters;
+        counters.sent += 1;
+        counters.requests_sent += 1;
         self.worker.unanswered.set(self.worker.unanswered.get() + 1);
         let serial = self.speech.ask(request);
         self.transmit(serial, request, false);

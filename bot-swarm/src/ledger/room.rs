@@ -160,11 +160,8 @@ impl RoomRecord {
     pub fn witness(&mut self, epoch: Epoch, seq: u64, message: Fingerprint, source: Source) -> Witness {
         let life = self.life(epoch, seq);
         life.high_water = life.high_water.max(seq);
-        let Some(index) = life.place(seq) else {
-            // A delivery this far behind is checked by `seq` only. What an ack names there, others have seen by now.
-            let is_known = source == Source::Delivery || life.has_seen(message);
-            return if is_known { Witness::Agrees } else { Witness::Contradicts { repeats: 0, reordered: 0 } };
-        };
+        // What is this far behind is checked by `seq` only.
+        let Some(index) = life.place(seq) else { return Witness::Agrees };
         let known = life.places.get(index).copied().flatten();
         let mut place = known.unwrap_or_else(|| Place {
             message,
@@ -198,7 +195,8 @@ impl RoomRecord {
 
     /// Whether a message was seen at any position of the room.
     pub fn has_seen(&self, message: Fingerprint) -> bool {
-        self.lives.iter().any(|life| life.has_seen(message))
+        let senders = self.lives.iter().filter_map(|life| life.senders.get(&(message.run, message.sender)));
+        senders.into_iter().any(|sender| sender.numbers.contains(message.number.into()))
     }
 
     /// The newest `seq` known of this epoch; `None` if the epoch is unknown or forgotten.
@@ -273,13 +271,6 @@ impl Life {
             self.places.push_back(None);
         }
         Some(self.places.len() - 1)
-    }
-
-    /// Whether a message was seen at any position. Messages without a number may have been.
-    fn has_seen(&self, message: Fingerprint) -> bool {
-        let sender = self.senders.get(&(message.run, message.sender));
-        message.sender == Fingerprint::UNMARKED.sender
-            || sender.is_some_and(|sender| sender.numbers.contains(message.number.into()))
     }
 
     fn judge_sender(&mut self, seq: u64, message: Fingerprint) -> Witness {

@@ -45,12 +45,12 @@ async fn what_editors_reactors_and_readers_ask_for_is_done_or_refused_with_reaso
     let server = TestServer::start().await;
     let config = Config { change_seconds: 0.1, ..mixed(&server, 12, "chatter=1,editor=2,reactor=2,reader=1") };
     let report = run_until(&config, async {
-        for asked in [100, 200, 300] {
-            wait_until("changes", || server.asked_to_change() >= asked).await;
+        for (asked, welcomed) in [(100, 12), (200, 24), (300, 36)] {
+            wait_until("changes", || server.asked_to_change() >= asked && server.welcomed() >= welcomed).await;
             // The second time, all messages that the bots want to change are gone.
             if asked == 200 { server.forget_everything() } else { server.drop_everyone() }
         }
-        wait_until("more changes", || server.asked_to_change() >= 400).await;
+        wait_until("more changes", || server.asked_to_change() >= 400 && server.welcomed() >= 48).await;
     })
     .await;
     let counters = &report.stats.counters;

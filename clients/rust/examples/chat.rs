@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut private = client.private_messages();
     let mut state = client.watch();
     let mut lines = BufReader::new(stdin()).lines();
-    let mut doing = JoinSet::new();
+    let (mut doing, mut is_over) = (JoinSet::new(), false);
     loop {
         tokio::select! {
             Some(event) = events.next() => match event {
@@ -33,14 +33,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 State::Closed(why) => return Err(why.clone().into()),
                 _ => {}
             },
-            line = lines.next_line() => {
-                let Some(line) = line? else { break };
+            Some(_) = doing.join_next() => {}
+            line = lines.next_line(), if !is_over => match line? {
                 // In a task of its own, because it waits for the server's answer.
-                doing.spawn(carry_out(client.clone(), dev.clone(), line));
-            }
+                Some(line) => drop(doing.spawn(carry_out(client.clone(), dev.clone(), line))),
+                None => is_over = true,
+            },
+        }
+        if is_over && doing.is_empty() {
+            break;
         }
     }
-    doing.join_all().await;
     client.close().await;
     Ok(())
 }

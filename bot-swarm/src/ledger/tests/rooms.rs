@@ -259,18 +259,6 @@ fn an_ack_of_a_change_that_has_the_seq_of_anything_else_is_a_contradiction() {
 }
 
 #[test]
-fn an_ack_of_a_message_that_has_a_seq_of_long_ago_is_a_contradiction_unless_the_message_was_seen() {
-    for (number, contradictions) in [(MANY, 0), (MANY + 1, 1)] {
-        let mut ledger = ledger(1);
-        for seq in 11..=MANY {
-            ledger.hears(0, seq, 0, u32::try_from(seq).unwrap());
-        }
-        ledger.room_acked(0, ROOM, 20, u32::try_from(number).unwrap(), Nanos::UNPLANNED);
-        assert_eq!(ledger.sums().contradictions, contradictions, "{number}");
-    }
-}
-
-#[test]
 fn a_message_is_said_to_be_gone_with_reason_if_it_was_deleted_or_is_old() {
     type Case = (&'static str, Step, Step, u64);
     let delete: Step = |it| it.room_change(0, ROOM, 12, &change("deleted"));

@@ -464,3 +464,21 @@ fn numbers(connection: &Connection, sql: &str, from: u32, count: u32) -> rusqlit
     let mut select = connection.prepare_cached(sql)?;
     select.query_map((from, count), |row| row.get(0).map(DbRoom))?.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_that_cannot_be_parsed_is_the_fault_of_the_query_and_not_of_the_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("starling.db");
+        Connection::open(&database).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let index = SearchIndex::open(&database).unwrap();
+        let find = |expression| index.find(expression, (0, 9), |_| Ok(false));
+        for expression in ["\"", "\"a", "(", "a AND", "nowhere:a", "*"] {
+            assert!(matches!(find(expression), Err(IndexError::Query(_))), "{expression}");
+        }
+        assert!(find("\"a\"").is_ok());
+    }
+}
