@@ -54,9 +54,9 @@ async fn the_example_chats_across_a_kill_of_the_server() {
 }
 
 #[test]
-fn the_example_has_at_most_thirty_lines_of_code() {
+fn the_example_has_at_most_forty_lines_of_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/chat.rs");
     let text = std::fs::read_to_string(path).unwrap();
     let lines = text.lines().skip_while(|line| !line.starts_with("#[tokio::main")).count();
-    assert!(lines <= 30, "{lines}");
+    assert!(lines <= 40, "{lines}");
 }
